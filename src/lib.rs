@@ -1,0 +1,22 @@
+//! A payment simulator: one durable PostgreSQL write for each request, at the lowest tail latency.
+//!
+//! The way of a payment is the order of the modules below: `server` owns sockets and connections,
+//! `http` turns bytes into requests and answers into bytes, `route` and `handlers` decide what an
+//! answer says, `payment` is the domain, `pool` hands work to connections, `pg` speaks PostgreSQL's
+//! wire. Calls go in one direction only; docs/ARCHITECTURE.md draws it.
+
+pub mod limits;
+
+pub mod clock;
+pub mod config;
+pub mod log;
+pub mod metrics;
+
+pub mod http;
+pub mod payment;
+pub mod pg;
+pub mod pool;
+
+pub mod migrate;
+pub mod probe;
+pub mod prune;

@@ -1,0 +1,173 @@
+//! Every bound of the service, in one place: its value, its unit (last in the name) and its reason.
+//!
+//! Nothing else in the crate may hold a bound. Settings that operators can change take their default
+//! and range from here; the assertions at the end tie the bounds together at compile time.
+
+/// A bound that an operator can change: its default and the range that is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Value in force when the variable is absent.
+    pub default: u64,
+    /// Least accepted value.
+    pub min: u64,
+    /// Greatest accepted value.
+    pub max: u64,
+}
+
+const fn bound(default: u64, min: u64, max: u64) -> Bound {
+    assert!(min <= default && default <= max);
+    Bound { default, min, max }
+}
+
+// --- HTTP -------------------------------------------------------------------------------------
+
+/// Longest request target. RFC 9112 section 3 recommends at least 8,000 octets for the whole line.
+pub const TARGET_MAX_BYTES: usize = 8 * 1024;
+/// Header fields in one request; four times what browsers and load balancers send together.
+pub const HEADERS_MAX_COUNT: usize = 64;
+/// All header lines of one request together; Node's and HAProxy's default.
+pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
+/// Longest method token; the longest registered one (UPDATEREDIRECTREF) has 17 letters.
+pub const METHOD_MAX_BYTES: usize = 32;
+/// Blank lines tolerated before a request line (RFC 9112 section 2.2 asks for at least one).
+pub const LEADING_CRLF_MAX_COUNT: usize = 2;
+/// A whole request head: method, target, version, headers, their line ends.
+pub const HEAD_MAX_BYTES: usize =
+    METHOD_MAX_BYTES + TARGET_MAX_BYTES + HEADERS_MAX_BYTES + 16 + 2 * LEADING_CRLF_MAX_COUNT;
+/// Longest request body. No endpoint uses one; it is read so that the connection can be kept.
+pub const BODY_MAX_BYTES: u64 = 64 * 1024;
+/// One chunk-size line with its extensions (RFC 9112 section 7.1.1 asks for a limit on these).
+pub const CHUNK_LINE_MAX_BYTES: usize = 256;
+/// All trailer lines of one chunked body together.
+pub const TRAILERS_MAX_BYTES: usize = 4 * 1024;
+/// A request head that is not complete this long after its first byte is answered 408.
+pub const HEAD_TIMEOUT_MS: u64 = 5_000;
+/// A request body that is not complete this long after its head is answered 408.
+pub const BODY_TIMEOUT_MS: u64 = 10_000;
+/// An idle connection is closed after this; longer than a load balancer's 60 s, so that the
+/// balancer closes first and never sends a request into a closing connection.
+pub const KEEP_ALIVE_MS: u64 = 75_000;
+/// An answer that the peer does not take in this time ends the connection.
+pub const WRITE_TIMEOUT_MS: u64 = 10_000;
+/// After a refusal, bytes still arriving are read and thrown away this long, so that the reset
+/// that a close with unread data causes does not destroy the answer (RFC 9112 section 9.6).
+pub const LINGER_MS: u64 = 1_000;
+/// Bytes thrown away while lingering.
+pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
+/// A connection's read buffer as first taken; most requests fit.
+pub const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// A connection's write buffer as first taken; every payment's answer fits.
+pub const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+/// Answers to pipelined requests are collected up to this size before they are written.
+pub const PIPELINE_FLUSH_BYTES: usize = 16 * 1024;
+/// All bytes buffered for connections, process-wide; beyond it 503 and close.
+pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Buffers kept for reuse; more than that are freed.
+pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
+/// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
+/// Connections accepted in one go before payments get their turn again.
+pub const ACCEPT_BATCH_COUNT: usize = 64;
+/// Open connections. Beyond it the oldest idle one is closed, else the newcomer gets 503.
+pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
+/// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
+pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
+/// Granularity of the sweep that ends connections whose time is over.
+pub const SWEEP_INTERVAL_MS: u64 = 100;
+/// Longest accepted `X-Request-Id`; a longer one is replaced.
+pub const REQUEST_ID_MAX_BYTES: usize = 128;
+/// Longest `Idempotency-Key`; a UUID has 36, and the index entry stays small.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+
+// --- Payments ---------------------------------------------------------------------------------
+
+/// Time a payment has from the end of its simulated processing to its answer.
+pub const PAYMENT_DEADLINE_MS: Bound = bound(2_000, 10, 60_000);
+/// Part of the deadline that may be spent waiting for a connection.
+pub const CHECKOUT_TIMEOUT_MS: Bound = bound(500, 1, 60_000);
+/// Time one exchange with PostgreSQL may take; half a deadline, so that a retry fits behind it.
+pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
+/// Payments waiting for a connection; beyond it 503 at once.
+pub const WAITERS_MAX: Bound = bound(256, 0, 65_536);
+/// Longest simulated acquirer time.
+pub const PROCESSING_MAX_MS: u64 = 2_000;
+/// Payments inside their simulated processing or their write, all together: each holds buffers.
+pub const IN_FLIGHT_MAX_COUNT: usize = 4_096;
+/// `Retry-After` on a 503; the pool recovers in less.
+pub const RETRY_AFTER_S: u64 = 1;
+/// Amounts are stored as a bigint of minor units; this many digits always fit.
+pub const AMOUNT_MAX_DIGITS: usize = 15;
+/// Longest API key; two are compared in full on every request.
+pub const API_KEY_MAX_BYTES: usize = 256;
+/// Shortest API key: 128 bits written as hexadecimal take 32, in base64 22; 16 is the floor.
+pub const API_KEY_MIN_BYTES: usize = 16;
+/// API keys valid at the same time: the old and the new one.
+pub const API_KEYS_MAX_COUNT: usize = 2;
+
+// --- Pool and PostgreSQL ----------------------------------------------------------------------
+
+/// Connections to PostgreSQL. Durable commits overlap on the server's side, so a few are enough.
+pub const POOL_SIZE: Bound = bound(8, 1, 512);
+/// A connection is replaced after this; RDS Proxy ends one at 24 h.
+pub const CONNECTION_LIFETIME_S: Bound = bound(3_600, 1, 82_800);
+/// A connection's life when no replacement authenticates: RDS Proxy's 24 h less a margin.
+pub const CONNECTION_LIFETIME_MAX_S: u64 = 86_100;
+/// Lifetimes differ by up to this part of themselves, so that connections do not age together.
+pub const LIFETIME_JITTER_PERCENT: u64 = 10;
+/// An idle connection proves itself (Sync) this often; RDS Proxy ends idle ones at 30 min, and NAT
+/// gateways forget a flow after 350 s.
+pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
+/// Resolving, connecting, TLS and authentication of one connection, together.
+pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
+/// First pause after a failed connection attempt; doubles, jittered.
+pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
+/// Longest pause between connection attempts; a fail-over must be noticed within a second.
+pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
+/// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
+pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
+/// Attempts to write one payment, the first included; the deadline usually ends it earlier.
+pub const ATTEMPTS_MAX_COUNT: u32 = 5;
+/// A message from PostgreSQL; the answers that are expected have a few hundred bytes.
+pub const PG_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// A database connection's buffers as first taken; every payment's exchange fits.
+pub const PG_BUFFER_BYTES: usize = 4 * 1024;
+/// A TLS record's ciphertext: 2^14 bytes, expansion and header (RFC 8446 section 5.2, RFC 5246 6.2.3).
+pub const TLS_RECORD_MAX_BYTES: usize = 16_384 + 2_048 + 5;
+/// Ciphertext buffered before the peer is refused: handshake messages span records.
+pub const TLS_INCOMING_MAX_BYTES: usize = 4 * TLS_RECORD_MAX_BYTES;
+/// `/health` asks the database again when its last success is older than this.
+pub const HEALTH_FRESH_MS: u64 = 1_000;
+/// Payments written in one round trip when every connection was busy.
+pub const BATCH_MAX_COUNT: usize = 32;
+
+// --- Process ----------------------------------------------------------------------------------
+
+/// Time between the first signal and the listener's close; a load balancer needs it to let go.
+pub const DRAIN_MS: Bound = bound(15_000, 0, 300_000);
+/// After the drain, in-flight requests have this long to finish.
+pub const FINISH_TIMEOUT_MS: u64 = 5_000;
+/// Secret files are compared with what is in force this often.
+pub const SECRET_POLL_INTERVAL_MS: u64 = 1_000;
+/// A secret file; longer ones are refused.
+pub const SECRET_FILE_MAX_BYTES: u64 = 64 * 1024;
+/// Log lines waiting for the writer; beyond it lines are dropped and counted.
+pub const LOG_QUEUE_COUNT: usize = 1_024;
+/// Rows removed by one statement of `prune`, so that locks and WAL stay short.
+pub const PRUNE_BATCH_COUNT: Bound = bound(1_000, 1, 100_000);
+/// Age past which `prune` removes payments.
+pub const PRUNE_AGE_DAYS: Bound = bound(90, 1, 36_500);
+
+const _: () = {
+    assert!(CHECKOUT_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
+    assert!(2 * EXCHANGE_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
+    assert!(PROCESSING_MAX_MS < HEAD_TIMEOUT_MS);
+    assert!(PAYMENT_DEADLINE_MS.max + PROCESSING_MAX_MS < KEEP_ALIVE_MS);
+    assert!(READ_BUFFER_BYTES <= HEAD_MAX_BYTES);
+    assert!(HEAD_MAX_BYTES < BUFFERED_MAX_BYTES);
+    assert!(CONNECTION_LIFETIME_S.max < CONNECTION_LIFETIME_MAX_S);
+    assert!(CONNECTION_LIFETIME_MAX_S < 24 * 3_600);
+    assert!(IDLE_PROBE_INTERVAL_MS.max < 350_000);
+    assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
+    assert!(SPARE_BUFFERS_MAX_COUNT * READ_BUFFER_BYTES < BUFFERED_MAX_BYTES);
+    assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
+};
