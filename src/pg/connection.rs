@@ -1,0 +1,243 @@
+//! One exchange with PostgreSQL on a socket of the runtime: one write, one read.
+
+use arrayvec::ArrayVec;
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::config::StatementMode;
+use crate::limits::{BATCH_MAX_COUNT, PG_BUFFER_BYTES};
+use crate::pg::error::ServerError;
+use crate::pg::messages::{self, Malformed};
+use crate::pg::payments::{self, Insert, Row};
+use crate::pg::transport::{Transport, TransportError};
+
+/// Why an exchange did not come to its end. What was sent has an unknown outcome, and the
+/// connection is of no further use.
+#[derive(Debug)]
+pub enum Broken {
+    /// The socket failed.
+    Io(io::Error),
+    /// The server closed the connection.
+    Closed,
+    /// The TLS layer failed.
+    Transport(TransportError),
+    /// The answer is not what the protocol allows here.
+    Protocol,
+}
+
+impl From<TransportError> for Broken {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl From<Malformed> for Broken {
+    fn from(_: Malformed) -> Self {
+        Self::Protocol
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A logged-in session over a stream `S`: a TCP socket, or the simulation's.
+///
+/// One exchange at a time: queue statements, then call [`poll_exchange`](Self::poll_exchange) until
+/// it is ready. All state of the exchange is in here, so whoever polls may change on the way: a
+/// caller that cannot wait any longer can leave the rest to somebody else.
+pub struct Connection<S> {
+    stream: S,
+    transport: Transport,
+    mode: StatementMode,
+    region: Rc<str>,
+    out: BytesMut,
+    /// Statements of this exchange, and those of them that PostgreSQL has answered.
+    queued: usize,
+    answered: usize,
+    /// `created_at` of each insert; `None` where a row was there already.
+    created: ArrayVec<Option<i64>, BATCH_MAX_COUNT>,
+    looking: bool,
+    row: Option<Row>,
+    refused: Option<ServerError>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Takes over a session that is logged in and idle.
+    pub fn new(stream: S, transport: Transport, mode: StatementMode, region: Rc<str>) -> Self {
+        Self {
+            stream,
+            transport,
+            mode,
+            region,
+            out: BytesMut::with_capacity(PG_BUFFER_BYTES),
+            queued: 0,
+            looking: false,
+            answered: 0,
+            created: ArrayVec::new(),
+            row: None,
+            refused: None,
+        }
+    }
+
+    /// Adds an insert to the exchange. All inserts of one exchange share one Sync, hence one commit.
+    pub fn queue_insert(&mut self, payment: &Insert) -> Result<(), Broken> {
+        self.queued += 1;
+        payments::insert(self.mode, &self.region, payment, &mut self.out)?;
+        Ok(())
+    }
+
+    /// Makes the exchange a look for the row of `payment`, or of another one with its key.
+    pub fn queue_lookup(&mut self, payment: &Insert) -> Result<(), Broken> {
+        self.queued += 1;
+        self.looking = true;
+        payments::lookup(self.mode, payment, &mut self.out)?;
+        Ok(())
+    }
+
+    /// Seals what was queued into one write, with the Sync that commits it. With nothing queued it
+    /// is a round trip that changes nothing and shows that the session is alive.
+    pub fn begin(&mut self) -> Result<(), Broken> {
+        self.answered = 0;
+        self.created.clear();
+        self.row = None;
+        self.refused = None;
+        frontend::sync(&mut self.out);
+        self.seal()
+    }
+
+    /// Writes and reads until PostgreSQL is ready for the next exchange: only then is anything
+    /// durable, since CommandComplete comes before the commit. After an error nothing of the
+    /// exchange was written, and [`refusal`](Self::refusal) says why.
+    pub fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            // Reading goes on while a write waits, so that the two ends cannot block each other.
+            if let Poll::Ready(Err(broken)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(broken));
+            }
+            if self.read_answers()? {
+                let complete = self.refused.is_some() || self.answered == self.queued;
+                self.queued = 0;
+                self.looking = false;
+                return Poll::Ready(if complete {
+                    Ok(())
+                } else {
+                    Err(Broken::Protocol)
+                });
+            }
+            ready!(self.poll_receive(cx))?;
+        }
+    }
+
+    /// What the finished exchange's insert number `index` brought: when it was written, or `None`
+    /// where a row was there already.
+    pub fn created_at(&self, index: usize) -> Option<i64> {
+        self.created.get(index).copied().flatten()
+    }
+
+    /// The row that the finished exchange's lookup found.
+    pub fn row(&self) -> Option<Row> {
+        self.row
+    }
+
+    /// Why PostgreSQL refused the finished exchange, if it did.
+    pub fn refusal(&self) -> Option<ServerError> {
+        self.refused
+    }
+
+    /// Looks at an idle connection and leaves `cx` to be woken when something comes. Ready means
+    /// that it is of no use: closed, or the server said something that nobody asked for, as it does
+    /// before it shuts down.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.poll_receive(cx) {
+                Poll::Pending => return Poll::Pending,
+                // A TLS record without a message inside (a session ticket, a key update) is fine.
+                Poll::Ready(Ok(())) if self.transport.messages().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Says goodbye, without waiting: the server need not log a lost connection.
+    pub fn terminate(mut self) {
+        self.out.clear();
+        frontend::terminate(&mut self.out);
+        if self.seal().is_ok() {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let _ = self.poll_flush(&mut cx);
+        }
+    }
+
+    fn seal(&mut self) -> Result<(), Broken> {
+        let sealed = self.transport.send(&self.out);
+        self.out.clear();
+        Ok(sealed?)
+    }
+
+    /// Handles the complete messages at hand; true at ReadyForQuery.
+    fn read_answers(&mut self) -> Result<bool, Broken> {
+        while let Some(message) = messages::next(self.transport.messages())? {
+            match message.tag {
+                b'Z' if message.body == b"I" => {
+                    let len = message.len;
+                    self.transport.consume_messages(len);
+                    return match self.transport.messages() {
+                        [] => Ok(true),
+                        _ => Err(Broken::Protocol),
+                    };
+                }
+                b'D' if self.looking => self.row = Some(payments::read_lookup(message.body)?),
+                b'D' => {
+                    let created = payments::read_insert(message.body)?;
+                    let _ = self.created.try_push(Some(created));
+                }
+                // An insert that ends without a row ran into one.
+                b'C' => {
+                    self.answered += 1;
+                    if self.created.len() < self.answered {
+                        let _ = self.created.try_push(None);
+                    }
+                }
+                b'E' => self.refused = Some(ServerError::parse(message.body)),
+                // ParseComplete and BindComplete say nothing that the answer does not.
+                b'1' | b'2' => {}
+                _ if payments::is_asynchronous(&message) => {}
+                _ => return Err(Broken::Protocol),
+            }
+            let len = message.len;
+            self.transport.consume_messages(len);
+        }
+        Ok(false)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.transport.outgoing().is_empty() {
+            let stream = Pin::new(&mut self.stream);
+            let count = ready!(stream.poll_write(cx, self.transport.outgoing()))?;
+            if count == 0 {
+                return Poll::Ready(Err(Broken::Closed));
+            }
+            self.transport.sent(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut space = ReadBuf::new(self.transport.read_space()?);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
+        let count = space.filled().len();
+        if count == 0 {
+            return Poll::Ready(Err(Broken::Closed));
+        }
+        self.transport.received(count)?;
+        Poll::Ready(Ok(()))
+    }
+}

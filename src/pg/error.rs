@@ -1,0 +1,186 @@
+//! What PostgreSQL said when it refused, and how a new connection can fail.
+
+use arrayvec::ArrayString;
+use std::fmt;
+
+use crate::pg::transport::TransportError;
+
+/// Longest part of a server's message that is kept: enough to recognise it in a log.
+const MESSAGE_KEPT_BYTES: usize = 160;
+
+/// A SQLSTATE: five letters or digits.
+/// <https://www.postgresql.org/docs/17/errcodes-appendix.html>
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SqlState(pub [u8; 5]);
+
+impl SqlState {
+    /// The table or column is not there: migrations are missing.
+    pub fn is_schema_missing(self) -> bool {
+        matches!(&self.0, b"42P01" | b"42703" | b"3F000")
+    }
+
+    /// The password or login is wrong: the credentials must be read again.
+    pub fn is_authentication(self) -> bool {
+        matches!(&self.0, b"28P01" | b"28000")
+    }
+
+    /// The session cannot be used for payments any more, though its answer was complete: the server
+    /// goes away (57P01, 57P02, 57P03, class 08), turned into a standby (25006), or the role lost its
+    /// right to be there (28P01).
+    pub fn ends_connection(self) -> bool {
+        matches!(
+            &self.0,
+            b"25006" | b"57P01" | b"57P02" | b"57P03" | b"28P01"
+        ) || self.0.starts_with(b"08")
+    }
+
+    /// Nothing was written, and the same statement may do better a little later or elsewhere.
+    pub fn is_transient(self) -> bool {
+        self.ends_connection()
+            || matches!(self.0.get(..2), Some(b"40" | b"53" | b"57" | b"58"))
+            || &self.0 == b"55P03"
+    }
+
+    /// The five characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("?????")
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An ErrorResponse, reduced to what is acted on and logged. Its detail field is left out: it may
+/// hold values of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerError {
+    /// The condition.
+    pub state: SqlState,
+    /// The primary message, cut.
+    pub message: ArrayString<MESSAGE_KEPT_BYTES>,
+}
+
+impl ServerError {
+    /// Reads the fields of an ErrorResponse's body.
+    /// <https://www.postgresql.org/docs/17/protocol-error-fields.html>
+    pub fn parse(mut body: &[u8]) -> Self {
+        let mut error = Self {
+            state: SqlState(*b"XX000"),
+            message: ArrayString::new(),
+        };
+        while let Some((&kind, rest)) = body.split_first() {
+            let Some(end) = rest.iter().position(|&b| b == 0) else {
+                break;
+            };
+            let (value, tail) = rest.split_at(end);
+            match kind {
+                b'C' => {
+                    if let Ok(state) = value.try_into() {
+                        error.state = SqlState(state);
+                    }
+                }
+                b'M' => {
+                    for c in String::from_utf8_lossy(value).chars() {
+                        if error.message.try_push(c).is_err() {
+                            break;
+                        }
+                    }
+                }
+                _ => {}
+            }
+            body = tail.get(1..).unwrap_or_default();
+        }
+        error
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.state.as_str())
+    }
+}
+
+/// The step of a new connection that failed; a label of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectStep {
+    /// The host's name has no address.
+    Resolve,
+    /// No address took the connection.
+    Connect,
+    /// TLS was refused, or the certificate was.
+    Tls,
+    /// The login, its password or its rights were refused.
+    Authentication,
+    /// The time was over.
+    Timeout,
+    /// The peer does not speak the protocol.
+    Protocol,
+    /// The server cannot serve now (starting up, shutting down, too many connections).
+    Server,
+    /// The table is not there as this version needs it.
+    Schema,
+}
+
+/// Why a connection was not made. Its text is for operators and holds no secret.
+#[derive(Debug)]
+pub struct ConnectError {
+    /// Where it failed.
+    pub step: ConnectStep,
+    /// What PostgreSQL said, if it was PostgreSQL that refused.
+    pub state: Option<SqlState>,
+    /// One sentence.
+    pub message: String,
+}
+
+impl ConnectError {
+    /// An error of `step`.
+    pub fn new(step: ConnectStep, message: impl Into<String>) -> Self {
+        Self {
+            step,
+            state: None,
+            message: message.into(),
+        }
+    }
+
+    /// What an ErrorResponse during the start of a connection means.
+    pub fn server(error: &ServerError) -> Self {
+        let step = if error.state.is_authentication() || &error.state.0 == b"3D000" {
+            ConnectStep::Authentication
+        } else if error.state.is_schema_missing() || &error.state.0 == b"42501" {
+            ConnectStep::Schema
+        } else {
+            ConnectStep::Server
+        };
+        Self {
+            step,
+            state: Some(error.state),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<TransportError> for ConnectError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Tls(e) => Self::new(ConnectStep::Tls, e.to_string()),
+            TransportError::TooLarge => Self::new(
+                ConnectStep::Protocol,
+                "the server sent a message past the bound",
+            ),
+            TransportError::Closed => {
+                Self::new(ConnectStep::Tls, "the server closed the TLS session")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConnectError {}

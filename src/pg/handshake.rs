@@ -1,0 +1,382 @@
+//! A new connection: resolve, connect, TLS, log in, check the schema.
+//!
+//! It runs on a blocking socket in a thread of its own, because a handshake costs about a
+//! millisecond of CPU (4,096 rounds of HMAC, signatures) that payments on the runtime's one thread
+//! must not wait for. Socket and transport are handed over when it is done.
+//! <https://www.postgresql.org/docs/17/protocol-flow.html#PROTOCOL-FLOW-START-UP>
+
+use bytes::BytesMut;
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+use rustls::pki_types::ServerName;
+use socket2::SockRef;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::config::{DatabaseTarget, SslMode, StatementMode};
+use crate::limits::TCP_USER_TIMEOUT_MS;
+use crate::pg::error::{ConnectError, ConnectStep, ServerError};
+use crate::pg::payments;
+use crate::pg::tls;
+use crate::pg::transport::Transport;
+
+type Result<T> = std::result::Result<T, ConnectError>;
+
+/// A connection that is logged in, idle, and has shown that the schema is there.
+pub struct Established {
+    /// Non-blocking from here on.
+    pub socket: TcpStream,
+    /// Its TLS session and buffers.
+    pub transport: Transport,
+}
+
+/// Makes one connection to `target` before `timeout` is over.
+pub fn connect(
+    target: &DatabaseTarget,
+    mode: StatementMode,
+    timeout: Duration,
+) -> Result<Established> {
+    let deadline = Instant::now() + timeout;
+    let attempt = |tls| Session::open(target, deadline, tls)?.start(target, mode);
+    match target.ssl_mode {
+        SslMode::Disable => attempt(false),
+        // libpq's order for `prefer`: TLS first, and in the clear only when TLS, or the server's
+        // host-based rules for it, refuse.
+        SslMode::Prefer => attempt(true).or_else(|error| {
+            let refused = error.state.is_some_and(|state| &state.0 == b"28000");
+            if error.step == ConnectStep::Tls || refused {
+                attempt(false)
+            } else {
+                Err(error)
+            }
+        }),
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => attempt(true),
+    }
+}
+
+struct Session {
+    socket: TcpStream,
+    transport: Transport,
+    deadline: Instant,
+    out: BytesMut,
+    received: BytesMut,
+}
+
+impl Session {
+    /// Connects, and puts TLS on the connection if `with_tls`.
+    fn open(target: &DatabaseTarget, deadline: Instant, with_tls: bool) -> Result<Self> {
+        let socket = connect_any(&target.host, target.port, deadline)?;
+        configure(&socket).map_err(|e| io_error(ConnectStep::Connect, &e))?;
+        let mut session = Self {
+            socket,
+            transport: Transport::plain(),
+            deadline,
+            out: BytesMut::new(),
+            received: BytesMut::new(),
+        };
+        if with_tls && session.server_takes_tls(target.ssl_mode)? {
+            session.secure(target)?;
+        }
+        Ok(session)
+    }
+
+    /// SSLRequest and its one-byte answer. The byte is read alone: anything behind it came in the
+    /// clear before TLS and would be an injection (CVE-2021-23222).
+    fn server_takes_tls(&mut self, mode: SslMode) -> Result<bool> {
+        frontend::ssl_request(&mut self.out);
+        self.write_out()?;
+        self.arm()?;
+        let mut answer = [0_u8; 1];
+        self.socket
+            .read_exact(&mut answer)
+            .map_err(|e| io_error(ConnectStep::Connect, &e))?;
+        match &answer {
+            b"S" => Ok(true),
+            b"N" if mode == SslMode::Prefer => Ok(false),
+            b"N" => Err(ConnectError::new(
+                ConnectStep::Tls,
+                "the server does not support TLS, but sslmode asks for it",
+            )),
+            _ => Err(ConnectError::new(
+                ConnectStep::Protocol,
+                "the server's answer to SSLRequest is not PostgreSQL's",
+            )),
+        }
+    }
+
+    fn secure(&mut self, target: &DatabaseTarget) -> Result<()> {
+        let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
+            .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|_| {
+            ConnectError::new(
+                ConnectStep::Tls,
+                "the host is not a name that TLS can check",
+            )
+        })?;
+        self.transport = Transport::tls(config, name)?;
+        while self.transport.is_handshaking() {
+            self.flush()?;
+            self.fill()?;
+        }
+        self.flush()
+    }
+
+    /// Startup, authentication, and the statements that prove the schema.
+    fn start(mut self, target: &DatabaseTarget, mode: StatementMode) -> Result<Established> {
+        // Start-up parameters that RDS Proxy and pgbouncer pass on; never `options`.
+        let parameters = [
+            ("user", target.user.as_str()),
+            ("database", target.database.as_str()),
+            ("application_name", target.application_name.as_str()),
+            ("client_encoding", "UTF8"),
+        ];
+        frontend::startup_message(parameters, &mut self.out).map_err(protocol)?;
+        self.write_out()?;
+        self.authenticate(target)?;
+        self.until_ready()?;
+        payments::prepare(mode, &mut self.out).map_err(protocol)?;
+        self.write_out()?;
+        self.until_ready()?;
+        if !self.received.is_empty() || !self.transport.messages().is_empty() {
+            return Err(unexpected("the login"));
+        }
+        self.socket
+            .set_nonblocking(true)
+            .map_err(|e| io_error(ConnectStep::Connect, &e))?;
+        Ok(Established {
+            socket: self.socket,
+            transport: self.transport,
+        })
+    }
+
+    fn authenticate(&mut self, target: &DatabaseTarget) -> Result<()> {
+        match self.message()? {
+            Message::AuthenticationOk => Ok(()),
+            Message::AuthenticationSasl(body) => {
+                let mut plain = false;
+                let mut plus = false;
+                let mut mechanisms = body.mechanisms();
+                while let Some(name) =
+                    fallible_iterator::FallibleIterator::next(&mut mechanisms).map_err(protocol)?
+                {
+                    plain |= name == SCRAM_SHA_256;
+                    plus |= name == SCRAM_SHA_256_PLUS;
+                }
+                self.scram(target, plain, plus)
+            }
+            Message::AuthenticationCleartextPassword
+            | Message::AuthenticationMd5Password(_)
+            | Message::AuthenticationGss
+            | Message::AuthenticationSspi => Err(ConnectError::new(
+                ConnectStep::Authentication,
+                "the server asks for an authentication method other than SCRAM-SHA-256; \
+                 set password_encryption to scram-sha-256 and the password anew",
+            )),
+            _ => Err(unexpected("authentication")),
+        }
+    }
+
+    /// RFC 5802 and RFC 7677; channel binding is tls-server-end-point (RFC 5929 section 4).
+    fn scram(&mut self, target: &DatabaseTarget, plain: bool, plus: bool) -> Result<()> {
+        let password = target.password.as_ref().ok_or_else(|| {
+            ConnectError::new(
+                ConnectStep::Authentication,
+                "the server asks for a password and the URL has none",
+            )
+        })?;
+        let end_point = self
+            .transport
+            .server_certificate()
+            .and_then(tls::server_end_point);
+        let (mechanism, binding) = match end_point {
+            Some(hash) if plus => (
+                SCRAM_SHA_256_PLUS,
+                ChannelBinding::tls_server_end_point(hash),
+            ),
+            // Saying "I could have" lets the server notice that its offer was stripped.
+            Some(_) if plain => (SCRAM_SHA_256, ChannelBinding::unrequested()),
+            None if plain => (SCRAM_SHA_256, ChannelBinding::unsupported()),
+            _ => {
+                return Err(ConnectError::new(
+                    ConnectStep::Authentication,
+                    "the server offers no SASL mechanism of SCRAM-SHA-256",
+                ));
+            }
+        };
+        let mut scram = ScramSha256::new(password.expose().as_bytes(), binding);
+        frontend::sasl_initial_response(mechanism, scram.message(), &mut self.out)
+            .map_err(protocol)?;
+        self.write_out()?;
+        let Message::AuthenticationSaslContinue(body) = self.message()? else {
+            return Err(unexpected("SCRAM's first step"));
+        };
+        scram.update(body.data()).map_err(scram_failed)?;
+        frontend::sasl_response(scram.message(), &mut self.out).map_err(protocol)?;
+        self.write_out()?;
+        let Message::AuthenticationSaslFinal(body) = self.message()? else {
+            return Err(unexpected("SCRAM's last step"));
+        };
+        scram.finish(body.data()).map_err(scram_failed)?;
+        match self.message()? {
+            Message::AuthenticationOk => Ok(()),
+            _ => Err(unexpected("authentication's end")),
+        }
+    }
+
+    /// Reads to ReadyForQuery, outside any transaction. An ErrorResponse on the way is the result.
+    fn until_ready(&mut self) -> Result<()> {
+        loop {
+            match self.message()? {
+                Message::ReadyForQuery(body) if body.status() == b'I' => return Ok(()),
+                Message::BackendKeyData(_) | Message::ParseComplete => {}
+                _ => return Err(unexpected("the login's end")),
+            }
+        }
+    }
+
+    /// The next message that means something; an ErrorResponse is an error.
+    fn message(&mut self) -> Result<Message> {
+        loop {
+            if let Some(error) = self.server_error()? {
+                return Err(error);
+            }
+            match Message::parse(&mut self.received).map_err(protocol)? {
+                Some(Message::ParameterStatus(_) | Message::NoticeResponse(_)) => {}
+                Some(message) => return Ok(message),
+                None => {
+                    while self.transport.messages().is_empty() {
+                        self.fill()?;
+                    }
+                    let count = self.transport.messages().len();
+                    self.received.extend_from_slice(self.transport.messages());
+                    self.transport.consume_messages(count);
+                    if self.received.len() > crate::limits::PG_MESSAGE_MAX_BYTES {
+                        return Err(unexpected("a message past the bound"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn server_error(&self) -> Result<Option<ConnectError>> {
+        let next = crate::pg::messages::next(&self.received).map_err(|_| unexpected("bytes"))?;
+        Ok(next
+            .filter(|message| message.tag == b'E')
+            .map(|message| ConnectError::server(&ServerError::parse(message.body))))
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        self.transport.send(&self.out)?;
+        self.out.clear();
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.arm()?;
+        self.socket
+            .write_all(self.transport.outgoing())
+            .map_err(|e| io_error(ConnectStep::Connect, &e))?;
+        let count = self.transport.outgoing().len();
+        self.transport.sent(count);
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        self.arm()?;
+        let space = self.transport.read_space()?;
+        let count = self
+            .socket
+            .read(space)
+            .map_err(|e| io_error(ConnectStep::Connect, &e))?;
+        if count == 0 {
+            let step = if self.transport.is_handshaking() {
+                ConnectStep::Tls
+            } else {
+                ConnectStep::Server
+            };
+            return Err(ConnectError::new(step, "the server closed the connection"));
+        }
+        Ok(self.transport.received(count)?)
+    }
+
+    /// Gives the next blocking call what is left of the time.
+    fn arm(&self) -> Result<()> {
+        let left = time_left(self.deadline)?;
+        self.socket
+            .set_read_timeout(Some(left))
+            .and_then(|()| self.socket.set_write_timeout(Some(left)))
+            .map_err(|e| io_error(ConnectStep::Connect, &e))
+    }
+}
+
+/// The name is resolved anew each time: after a fail-over it points elsewhere.
+fn connect_any(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
+    let resolve = |e: io::Error| {
+        ConnectError::new(ConnectStep::Resolve, format!("cannot resolve {host}: {e}"))
+    };
+    let mut last = None;
+    for address in (host, port).to_socket_addrs().map_err(resolve)? {
+        match TcpStream::connect_timeout(&address, time_left(deadline)?) {
+            Ok(socket) => return Ok(socket),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(match last {
+        Some(e) => io_error(ConnectStep::Connect, &e),
+        None => ConnectError::new(ConnectStep::Resolve, format!("{host} has no address")),
+    })
+}
+
+fn configure(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(u64::from(TCP_USER_TIMEOUT_MS))))
+}
+
+fn time_left(deadline: Instant) -> Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        Err(ConnectError::new(
+            ConnectStep::Timeout,
+            "the connection was not made in time",
+        ))
+    } else {
+        Ok(left)
+    }
+}
+
+fn io_error(step: ConnectStep, error: &io::Error) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            ConnectError::new(ConnectStep::Timeout, "the connection was not made in time")
+        }
+        _ => ConnectError::new(step, error.to_string()),
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
+fn protocol(error: io::Error) -> ConnectError {
+    ConnectError::new(ConnectStep::Protocol, error.to_string())
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
+fn scram_failed(error: io::Error) -> ConnectError {
+    ConnectError::new(ConnectStep::Authentication, error.to_string())
+}
+
+fn unexpected(place: &str) -> ConnectError {
+    ConnectError::new(
+        ConnectStep::Protocol,
+        format!("PostgreSQL sent something unexpected in {place}"),
+    )
+}

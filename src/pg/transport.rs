@@ -1,0 +1,206 @@
+//! The byte transport under PostgreSQL's messages: plain, or TLS records around them.
+//!
+//! Pure state: it never touches a socket. Whoever owns the socket writes [`Transport::outgoing`]
+//! to it and reads into [`Transport::read_space`]; the same code therefore runs under the blocking
+//! handshake, under the runtime, and in the simulation.
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use std::sync::Arc;
+
+use crate::limits::{
+    PG_BUFFER_BYTES, PG_MESSAGE_MAX_BYTES, TLS_INCOMING_MAX_BYTES, TLS_RECORD_MAX_BYTES,
+};
+use crate::pg::bytes::{ByteQueue, Full};
+
+/// Room that one sealed record of a payment needs beyond its plaintext.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// Why a transport cannot go on. Every one of these ends the connection.
+#[derive(Debug)]
+pub enum TransportError {
+    /// The TLS layer refused; for a certificate, the reason is inside.
+    Tls(rustls::Error),
+    /// The peer sent more than the buffers' bound without a message coming to its end.
+    TooLarge,
+    /// The peer closed the TLS session.
+    Closed,
+}
+
+impl From<Full> for TransportError {
+    fn from(_: Full) -> Self {
+        Self::TooLarge
+    }
+}
+
+/// The two directions of one connection to PostgreSQL.
+pub struct Transport {
+    tls: Option<Box<UnbufferedClientConnection>>,
+    /// Ciphertext received and not yet decrypted; unused on a plain connection.
+    incoming: ByteQueue,
+    /// What waits to be written to the socket.
+    outgoing: ByteQueue,
+    /// Messages of PostgreSQL, as received.
+    messages: ByteQueue,
+    handshaking: bool,
+}
+
+impl Transport {
+    /// A connection without TLS.
+    pub fn plain() -> Self {
+        Self {
+            tls: None,
+            incoming: ByteQueue::new(0, 0),
+            outgoing: ByteQueue::new(PG_BUFFER_BYTES, TLS_INCOMING_MAX_BYTES),
+            messages: ByteQueue::new(PG_BUFFER_BYTES, PG_MESSAGE_MAX_BYTES),
+            handshaking: false,
+        }
+    }
+
+    /// A TLS session that begins with the next bytes; drive it with [`Self::received`] until
+    /// [`Self::is_handshaking`] is false.
+    pub fn tls(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, TransportError> {
+        let session = UnbufferedClientConnection::new(config, name).map_err(TransportError::Tls)?;
+        let mut transport = Self {
+            tls: Some(Box::new(session)),
+            incoming: ByteQueue::new(PG_BUFFER_BYTES, TLS_INCOMING_MAX_BYTES),
+            outgoing: ByteQueue::new(PG_BUFFER_BYTES, TLS_INCOMING_MAX_BYTES),
+            messages: ByteQueue::new(PG_BUFFER_BYTES, PG_MESSAGE_MAX_BYTES),
+            handshaking: true,
+        };
+        transport.advance()?;
+        Ok(transport)
+    }
+
+    /// Whether the TLS handshake still goes on.
+    pub fn is_handshaking(&self) -> bool {
+        self.handshaking
+    }
+
+    /// Whether messages travel inside TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The certificate that the server presented, for channel binding.
+    pub fn server_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.tls.as_ref()?.peer_certificates()?.first()
+    }
+
+    /// Bytes to write to the socket.
+    pub fn outgoing(&self) -> &[u8] {
+        self.outgoing.filled()
+    }
+
+    /// Notes that `count` bytes of [`Self::outgoing`] were written.
+    pub fn sent(&mut self, count: usize) {
+        self.outgoing.consume(count);
+    }
+
+    /// Queues messages for sending, sealed when the connection is a TLS one.
+    pub fn send(&mut self, plaintext: &[u8]) -> Result<(), TransportError> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return Ok(self.outgoing.push(plaintext)?);
+        };
+        // Anything but WriteTraffic means that received records wait: they are handled on receipt.
+        let UnbufferedStatus { state, .. } = tls.process_tls_records(&mut []);
+        match state.map_err(TransportError::Tls)? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                let mut wanted = plaintext.len() + RECORD_OVERHEAD_BYTES;
+                loop {
+                    let room = self.outgoing.spare(wanted)?;
+                    match traffic.encrypt(plaintext, room) {
+                        Ok(count) => {
+                            self.outgoing.fill(count);
+                            return Ok(());
+                        }
+                        Err(EncryptError::InsufficientSize(e)) if e.required_size > wanted => {
+                            wanted = e.required_size;
+                        }
+                        Err(_) => return Err(TransportError::Closed),
+                    }
+                }
+            }
+            _ => Err(TransportError::Closed),
+        }
+    }
+
+    /// Where the socket's bytes go.
+    pub fn read_space(&mut self) -> Result<&mut [u8], TransportError> {
+        const WANTED: usize = 1_024;
+        let queue = if self.tls.is_some() {
+            &mut self.incoming
+        } else {
+            &mut self.messages
+        };
+        Ok(queue.spare(WANTED)?)
+    }
+
+    /// Takes in `count` bytes that were read into [`Self::read_space`].
+    pub fn received(&mut self, count: usize) -> Result<(), TransportError> {
+        if self.tls.is_none() {
+            self.messages.fill(count);
+            return Ok(());
+        }
+        self.incoming.fill(count);
+        self.advance()
+    }
+
+    /// PostgreSQL's messages received so far.
+    pub fn messages(&self) -> &[u8] {
+        self.messages.filled()
+    }
+
+    /// Removes `count` bytes of messages.
+    pub fn consume_messages(&mut self, count: usize) {
+        self.messages.consume(count);
+    }
+
+    /// Lets the TLS session work on what was received until it needs the peer.
+    fn advance(&mut self) -> Result<(), TransportError> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return Ok(());
+        };
+        loop {
+            let UnbufferedStatus { discard, state } =
+                tls.process_tls_records(self.incoming.filled_mut());
+            let mut blocked = false;
+            match state.map_err(TransportError::Tls)? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(TransportError::Tls)?;
+                        self.messages.push(record.payload)?;
+                    }
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    let mut wanted = TLS_RECORD_MAX_BYTES.min(PG_BUFFER_BYTES / 2);
+                    loop {
+                        match data.encode(self.outgoing.spare(wanted)?) {
+                            Ok(count) => break self.outgoing.fill(count),
+                            Err(EncodeError::InsufficientSize(e)) if e.required_size > wanted => {
+                                wanted = e.required_size;
+                            }
+                            Err(_) => return Err(TransportError::Closed),
+                        }
+                    }
+                }
+                // The bytes stay queued in `outgoing`; whoever owns the socket writes them next.
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::BlockedHandshake => blocked = true,
+                ConnectionState::WriteTraffic(_) => {
+                    self.handshaking = false;
+                    blocked = true;
+                }
+                _ => return Err(TransportError::Closed),
+            }
+            self.incoming.consume(discard);
+            if blocked {
+                return Ok(());
+            }
+        }
+    }
+}
