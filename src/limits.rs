@@ -125,8 +125,12 @@ pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 /// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
-/// Attempts to write one payment, the first included; the deadline usually ends it earlier.
-pub const ATTEMPTS_MAX_COUNT: u32 = 5;
+/// Attempts to write one payment, the first included; with their pauses they fill the deadline.
+pub const ATTEMPTS_MAX_COUNT: u32 = 16;
+/// First pause between two attempts; doubles. The very first repetition does not wait.
+pub const RETRY_PAUSE_MIN_MS: u64 = 10;
+/// Longest pause between two attempts.
+pub const RETRY_PAUSE_MAX_MS: u64 = 200;
 /// A message from PostgreSQL; the answers that are expected have a few hundred bytes.
 pub const PG_MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// A database connection's buffers as first taken; every payment's exchange fits.
@@ -167,6 +171,7 @@ const _: () = {
     assert!(CONNECTION_LIFETIME_S.max < CONNECTION_LIFETIME_MAX_S);
     assert!(CONNECTION_LIFETIME_MAX_S < 24 * 3_600);
     assert!(IDLE_PROBE_INTERVAL_MS.max < 350_000);
+    assert!(RETRY_PAUSE_MIN_MS < RETRY_PAUSE_MAX_MS);
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
     assert!(SPARE_BUFFERS_MAX_COUNT * READ_BUFFER_BYTES < BUFFERED_MAX_BYTES);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
