@@ -130,7 +130,7 @@ impl DatabaseTarget {
             port: port(&config)?,
             password: password(&config)?,
             database: name("database", config.get_dbname())?,
-            ssl_mode: parameters.ssl_mode()?,
+            ssl_mode: parameters.ssl_mode(),
             ssl_root_cert: parameters.ssl_root_cert,
             application_name: application_name(config.get_application_name())?,
             host,
@@ -236,16 +236,10 @@ impl<'a> Parameters<'a> {
 
     /// libpq: "if a root CA file exists, the behavior of sslmode=require will be the same as that
     /// of verify-ca".
-    fn ssl_mode(&self) -> Result<SslMode, String> {
-        match (
-            self.ssl_mode.unwrap_or(SslMode::Prefer),
-            &self.ssl_root_cert,
-        ) {
-            (SslMode::Require, Some(_)) => Ok(SslMode::VerifyCa),
-            (SslMode::Disable, Some(_)) => {
-                Err("the parameter sslrootcert has no meaning with sslmode=disable".to_owned())
-            }
-            (mode, _) => Ok(mode),
+    fn ssl_mode(&self) -> SslMode {
+        match (self.ssl_mode, &self.ssl_root_cert) {
+            (Some(SslMode::Require), Some(_)) => SslMode::VerifyCa,
+            (mode, _) => mode.unwrap_or(SslMode::Prefer),
         }
     }
 }
