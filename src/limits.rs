@@ -97,6 +97,9 @@ pub const IN_FLIGHT_MAX_COUNT: usize = 4_096;
 pub const RETRY_AFTER_S: u64 = 1;
 /// Amounts are stored as a bigint of minor units; this many digits always fit.
 pub const AMOUNT_MAX_DIGITS: usize = 15;
+/// Longest decoded name or value of a query parameter; the longest valid one, an amount, has 16
+/// characters. Also where an unknown name is cut before it is repeated in an answer.
+pub const PARAMETER_MAX_BYTES: usize = 32;
 /// Longest API key; two are compared in full on every request.
 pub const API_KEY_MAX_BYTES: usize = 256;
 /// Shortest API key: 128 bits written as hexadecimal take 32, in base64 22; 16 is the floor.
@@ -146,6 +149,14 @@ pub const BATCH_MAX_COUNT: usize = 32;
 
 // --- Process ----------------------------------------------------------------------------------
 
+/// The listen port; 0 lets the kernel pick a free one.
+pub const PORT: Bound = bound(8_080, 0, 65_535);
+/// Longest `REGION` and `ENVIRONMENT`; a Kubernetes label's length, so that both can be labels.
+pub const DEPLOYMENT_NAME_MAX_BYTES: usize = 63;
+/// Longest `application_name`; PostgreSQL cuts it there (NAMEDATALEN less its NUL).
+pub const APPLICATION_NAME_MAX_BYTES: usize = 63;
+/// Longest host name, as RFC 1035 section 2.3.4 has it, in its dotted form.
+pub const HOST_MAX_BYTES: usize = 253;
 /// Time between the first signal and the listener's close; a load balancer needs it to let go.
 pub const DRAIN_MS: Bound = bound(15_000, 0, 300_000);
 /// After the drain, in-flight requests have this long to finish.
