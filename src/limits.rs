@@ -120,6 +120,8 @@ pub const LIFETIME_JITTER_PERCENT: u64 = 10;
 /// An idle connection proves itself (Sync) this often; RDS Proxy ends idle ones at 30 min, and NAT
 /// gateways forget a flow after 350 s.
 pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
+/// The pool looks at the ages of idle connections this often.
+pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
 /// First pause after a failed connection attempt; doubles, jittered.
@@ -167,6 +169,10 @@ pub const SECRET_POLL_INTERVAL_MS: u64 = 1_000;
 pub const SECRET_FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Log lines waiting for the writer; beyond it lines are dropped and counted.
 pub const LOG_QUEUE_COUNT: usize = 1_024;
+/// The end of the process waits this long for the last log lines to be taken.
+pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
+/// A repeated warning is written this often, with the number of those left out.
+pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
 /// Rows removed by one statement of `prune`, so that locks and WAL stay short.
 pub const PRUNE_BATCH_COUNT: Bound = bound(1_000, 1, 100_000);
 /// Age past which `prune` removes payments.

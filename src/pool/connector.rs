@@ -93,7 +93,13 @@ impl TcpConnector {
 
 impl Job {
     fn run(self) {
-        let _ = self.reply.send(make(&self.target, &self.source, &self.region, self.mode, self.timeout));
+        let _ = self.reply.send(make(
+            &self.target,
+            &self.source,
+            &self.region,
+            self.mode,
+            self.timeout,
+        ));
     }
 }
 
@@ -109,7 +115,9 @@ fn make(
     if !matches!(&made, Err(error) if error.step == ConnectStep::Authentication) {
         return (made, target.clone());
     }
-    let again = source.read().and_then(|url| DatabaseTarget::parse(url.expose(), region));
+    let again = source
+        .read()
+        .and_then(|url| DatabaseTarget::parse(url.expose(), region));
     match again {
         Ok(again) if again != **target => (handshake::connect(&again, mode, timeout), again.into()),
         _ => (made, target.clone()),
@@ -128,9 +136,11 @@ impl Connect<TcpStream> for TcpConnector {
             reply,
         };
         let sent = self.jobs.send(job).is_ok();
-        let (credentials, mode, region) = (self.credentials.clone(), self.mode, self.region.clone());
+        let (credentials, mode, region) =
+            (self.credentials.clone(), self.mode, self.region.clone());
         Box::pin(async move {
-            let gone = || ConnectError::new(ConnectStep::Protocol, "the connector thread has ended");
+            let gone =
+                || ConnectError::new(ConnectStep::Protocol, "the connector thread has ended");
             if !sent {
                 return Err(gone());
             }

@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     fn begin(mut self, payments: usize) -> Result<Self, Broken> {
         self.connection()?.begin()?;
         if payments > 0 {
-            self.company.pool.metrics.batch_size(payments);
+            self.company.pool.metrics.pool.batch_size(payments);
         }
         Ok(self)
     }

@@ -64,7 +64,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
                 self.retire(member, Closed::Expired);
             }
         }
-        let old = self.idle.borrow().iter().any(|member| now >= member.expires);
+        let old = self
+            .idle
+            .borrow()
+            .iter()
+            .any(|member| now >= member.expires);
         if old && !self.ageing.replace(true) {
             self.wanted.notify_one();
         }

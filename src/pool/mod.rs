@@ -18,6 +18,7 @@ mod write;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,7 +34,7 @@ use self::waiters::{Answer, Seat, Waiters};
 use crate::config::PoolSettings;
 use crate::limits::CONNECTION_LIFETIME_MAX_S;
 use crate::log;
-use crate::metrics::PoolMetrics;
+use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
 use crate::pg::error::ServerError;
 use crate::pg::payments::Insert;
@@ -76,7 +77,7 @@ struct Member<S> {
 
 struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     settings: PoolSettings,
-    metrics: Rc<PoolMetrics>,
+    metrics: Arc<Metrics>,
     connector: Box<dyn Connect<S>>,
     /// The one used last is at the end.
     idle: RefCell<Vec<Box<Member<S>>>>,
@@ -100,9 +101,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     pub fn start(
         settings: PoolSettings,
         connector: Box<dyn Connect<S>>,
-        metrics: Rc<PoolMetrics>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        metrics.size(settings.size);
+        metrics.pool.size(settings.size);
         let inner = Rc::new(Inner {
             metrics,
             connector,
@@ -153,7 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
 
     /// Asks the database, unless it answered less than `fresh` ago: the duration of the last round
     /// trip, or that there was none before `deadline`.
-    pub async fn check(&self, fresh: Duration, deadline: Instant) -> Result<Duration, Disconnected> {
+    pub async fn check(
+        &self,
+        fresh: Duration,
+        deadline: Instant,
+    ) -> Result<Duration, Disconnected> {
         if let Some((at, elapsed)) = self.0.last_success.get()
             && at.elapsed() < fresh
         {
@@ -206,6 +211,18 @@ pub enum Closed {
     Shutdown,
 }
 
+impl Closed {
+    /// All of them, in order, with their names in the metrics.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Expired, "expired"),
+        (Self::Broken, "broken"),
+        (Self::IdleLost, "idle_lost"),
+        (Self::Timeout, "timeout"),
+        (Self::Server, "server"),
+        (Self::Shutdown, "shutdown"),
+    ];
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     /// An idle connection, if nobody waits for one already.
     fn idle_lease(self: &Rc<Self>) -> Option<Lease<S>> {
@@ -241,7 +258,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         };
         // Leaves the keeper's waker with the socket: it hears of the end of an idle connection.
         let keeper = self.keeper.borrow();
-        if member.connection.poll_idle(&mut Context::from_waker(&keeper)).is_ready() {
+        if member
+            .connection
+            .poll_idle(&mut Context::from_waker(&keeper))
+            .is_ready()
+        {
             return self.discard(member, Closed::IdleLost);
         }
         self.idle.borrow_mut().push(member);
@@ -265,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     fn forget(&self, why: Closed) {
         self.open.set(self.open.get() - 1);
-        self.metrics.closed(why);
+        self.metrics.pool.closed(why);
         self.wanted.notify_one();
         self.gauges();
     }
@@ -287,11 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     fn note_answer(&self, elapsed: Duration, refused: Option<&ServerError>) {
-        self.metrics.exchange(elapsed);
+        self.metrics.pool.exchange(elapsed);
         match refused {
             None => {
                 self.last_success.set(Some((Instant::now(), elapsed)));
-                self.metrics.success();
+                self.metrics.pool.success();
                 self.backoff.borrow_mut().reset();
             }
             Some(error) => log::warn("database_refused")
@@ -302,12 +323,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     fn note_broken(&self, broken: &Broken) {
-        log::warn("database_connection_lost").field("reason", &broken.to_string()).emit();
+        log::warn("database_connection_lost")
+            .field("reason", &broken.to_string())
+            .emit();
     }
 
     fn gauges(&self) {
-        self.metrics.connections(self.open.get(), self.idle.borrow().len());
-        self.metrics.waiters(self.waiters.borrow().len());
+        self.metrics
+            .pool
+            .connections(self.open.get(), self.idle.borrow().len());
+        self.metrics.pool.waiters(self.waiters.borrow().len());
     }
 }
 

@@ -41,7 +41,7 @@ impl Backoff {
 
 /// Runs until the pool closes.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
-    let mut warnings = log::Limited::new();
+    let mut warnings = log::Limited::default();
     while !pool.closing.get() {
         let target = pool.settings.size + usize::from(pool.ageing.get());
         if pool.open.get() >= target {
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         let now = Instant::now();
         let lifetime = jittered(self.settings.connection_lifetime, LIFETIME_JITTER_PERCENT);
         self.open.set(self.open.get() + 1);
-        self.metrics.opened(now - began);
+        self.metrics.pool.opened(now - began);
         self.release(Box::new(Member {
             connection,
             expires: now + lifetime,
@@ -77,13 +77,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             proven: now,
         }));
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
+            self.metrics.pool.ready.set(1);
             self.readied.notify_waiters();
         }
     }
 
     fn note_failure(&self, error: &ConnectError, warnings: &mut log::Limited) {
         self.backoff.borrow_mut().failed();
-        self.metrics.connect_failed(error.step);
+        self.metrics.pool.connect_failed(error.step);
         if let Some(line) = warnings.warn("database_connect_failed") {
             line.field("step", error.step.as_str())
                 .field("reason", &error.message)

@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             if !progress.pause(deadline).await {
                 break;
             }
-            self.0.metrics.retry();
+            self.0.metrics.pool.retry();
         }
         Err(Failure::Deadline { sent: true })
     }
@@ -112,7 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             Some(lease) => lease,
             None => {
                 let company = (!progress.alone).then_some(payment);
-                match self.0.wait(company, deadline, progress.sent, abandoned).await {
+                match self
+                    .0
+                    .wait(company, deadline, progress.sent, abandoned)
+                    .await
+                {
                     Ok(Turn::Granted(lease)) => lease,
                     Ok(Turn::Carried(answer)) => return Attempt::Answered(answer),
                     Err(attempt) => return attempt,
@@ -161,7 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     /// A connection from the queue before `deadline`, for something that takes no company.
     pub(super) async fn queued_lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
-        match self.wait(None, deadline, true, std::future::pending()).await {
+        match self
+            .wait(None, deadline, true, std::future::pending())
+            .await
+        {
             Ok(Turn::Granted(lease)) => Some(lease),
             _ => None,
         }
@@ -177,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     ) -> Result<Turn<Lease<S>>, Attempt> {
         let joined = Instant::now();
         let Some(seat) = self.waiters.borrow_mut().join(payment.cloned()) else {
-            self.metrics.rejected(Rejected::WaitersFull);
+            self.metrics.pool.rejected(Rejected::WaitersFull);
             return Err(Attempt::NoConnection(Unavailable::WaitersFull));
         };
         self.gauges();
@@ -186,7 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             seat: Some(seat),
         };
         let checkout_limit = joined + self.settings.checkout_timeout;
-        let limit = if sent { deadline } else { deadline.min(checkout_limit) };
+        let limit = if sent {
+            deadline
+        } else {
+            deadline.min(checkout_limit)
+        };
         let turn = poll_fn(|cx| {
             if let Poll::Ready(turn) = waiting.poll_turn(cx) {
                 return Poll::Ready(Some(turn));
@@ -200,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         let outcome = timeout_at(limit, turn).await;
         let attempt = match outcome {
             Ok(Some(turn)) => {
-                self.metrics.checkout(joined.elapsed());
+                self.metrics.pool.checkout(joined.elapsed());
                 return Ok(turn);
             }
             Ok(None) => Attempt::Abandoned,
@@ -212,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             Err(_) if self.open.get() == 0 => Attempt::NoConnection(Unavailable::Disconnected),
             Err(_) => Attempt::NoConnection(Unavailable::CheckoutTimeout),
         };
-        self.metrics.rejected(match attempt {
+        self.metrics.pool.rejected(match attempt {
             Attempt::Abandoned => Rejected::Abandoned,
             Attempt::Deadline { .. } => Rejected::Deadline,
             _ => Rejected::CheckoutTimeout,
