@@ -13,6 +13,8 @@ pub mod log;
 pub mod metrics;
 
 pub mod http;
+pub mod route;
+
 pub mod payment;
 pub mod pg;
 pub mod pool;

@@ -97,6 +97,9 @@ pub const IN_FLIGHT_MAX_COUNT: usize = 4_096;
 pub const RETRY_AFTER_S: u64 = 1;
 /// Amounts are stored as a bigint of minor units; this many digits always fit.
 pub const AMOUNT_MAX_DIGITS: usize = 15;
+/// Longest decoded name or value of a query parameter; the longest valid one, an amount, has 16
+/// characters. Also where an unknown name is cut before it is repeated in an answer.
+pub const PARAMETER_MAX_BYTES: usize = 32;
 /// Longest API key; two are compared in full on every request.
 pub const API_KEY_MAX_BYTES: usize = 256;
 /// Shortest API key: 128 bits written as hexadecimal take 32, in base64 22; 16 is the floor.
@@ -117,6 +120,8 @@ pub const LIFETIME_JITTER_PERCENT: u64 = 10;
 /// An idle connection proves itself (Sync) this often; RDS Proxy ends idle ones at 30 min, and NAT
 /// gateways forget a flow after 350 s.
 pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
+/// The pool looks at the ages of idle connections this often.
+pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
 /// First pause after a failed connection attempt; doubles, jittered.
@@ -125,8 +130,12 @@ pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 /// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
-/// Attempts to write one payment, the first included; the deadline usually ends it earlier.
-pub const ATTEMPTS_MAX_COUNT: u32 = 5;
+/// Attempts to write one payment, the first included; with their pauses they fill the deadline.
+pub const ATTEMPTS_MAX_COUNT: u32 = 16;
+/// First pause between two attempts; doubles. The very first repetition does not wait.
+pub const RETRY_PAUSE_MIN_MS: u64 = 10;
+/// Longest pause between two attempts.
+pub const RETRY_PAUSE_MAX_MS: u64 = 200;
 /// A message from PostgreSQL; the answers that are expected have a few hundred bytes.
 pub const PG_MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// A database connection's buffers as first taken; every payment's exchange fits.
@@ -142,6 +151,14 @@ pub const BATCH_MAX_COUNT: usize = 32;
 
 // --- Process ----------------------------------------------------------------------------------
 
+/// The listen port; 0 lets the kernel pick a free one.
+pub const PORT: Bound = bound(8_080, 0, 65_535);
+/// Longest `REGION` and `ENVIRONMENT`; a Kubernetes label's length, so that both can be labels.
+pub const DEPLOYMENT_NAME_MAX_BYTES: usize = 63;
+/// Longest `application_name`; PostgreSQL cuts it there (NAMEDATALEN less its NUL).
+pub const APPLICATION_NAME_MAX_BYTES: usize = 63;
+/// Longest host name, as RFC 1035 section 2.3.4 has it, in its dotted form.
+pub const HOST_MAX_BYTES: usize = 253;
 /// Time between the first signal and the listener's close; a load balancer needs it to let go.
 pub const DRAIN_MS: Bound = bound(15_000, 0, 300_000);
 /// After the drain, in-flight requests have this long to finish.
@@ -152,6 +169,10 @@ pub const SECRET_POLL_INTERVAL_MS: u64 = 1_000;
 pub const SECRET_FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Log lines waiting for the writer; beyond it lines are dropped and counted.
 pub const LOG_QUEUE_COUNT: usize = 1_024;
+/// The end of the process waits this long for the last log lines to be taken.
+pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
+/// A repeated warning is written this often, with the number of those left out.
+pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
 /// Rows removed by one statement of `prune`, so that locks and WAL stay short.
 pub const PRUNE_BATCH_COUNT: Bound = bound(1_000, 1, 100_000);
 /// Age past which `prune` removes payments.
@@ -167,6 +188,7 @@ const _: () = {
     assert!(CONNECTION_LIFETIME_S.max < CONNECTION_LIFETIME_MAX_S);
     assert!(CONNECTION_LIFETIME_MAX_S < 24 * 3_600);
     assert!(IDLE_PROBE_INTERVAL_MS.max < 350_000);
+    assert!(RETRY_PAUSE_MIN_MS < RETRY_PAUSE_MAX_MS);
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
     assert!(SPARE_BUFFERS_MAX_COUNT * READ_BUFFER_BYTES < BUFFERED_MAX_BYTES);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);

@@ -4,7 +4,7 @@
 /// Bytes between two ends: a socket writes into [`spare`](Self::spare), a parser takes from
 /// [`filled`](Self::filled).
 #[derive(Debug)]
-pub struct ByteQueue {
+pub(super) struct ByteQueue {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -13,11 +13,11 @@ pub struct ByteQueue {
 
 /// The queue would have grown past its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub(super) struct Full;
 
 impl ByteQueue {
     /// A queue of `initial` bytes that may grow to `max` bytes.
-    pub fn new(initial: usize, max: usize) -> Self {
+    pub(super) fn new(initial: usize, max: usize) -> Self {
         Self {
             bytes: vec![0; initial],
             start: 0,
@@ -27,22 +27,17 @@ impl ByteQueue {
     }
 
     /// What was received and not yet consumed.
-    pub fn filled(&self) -> &[u8] {
+    pub(super) fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Like [`filled`](Self::filled), for decryption in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
+    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Whether nothing waits to be consumed.
-    pub fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
     /// Room behind the filled part, at least `wanted` bytes of it; moves or grows only when it must.
-    pub fn spare(&mut self, wanted: usize) -> Result<&mut [u8], Full> {
+    pub(super) fn spare(&mut self, wanted: usize) -> Result<&mut [u8], Full> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -62,17 +57,17 @@ impl ByteQueue {
     }
 
     /// Counts `count` bytes of the spare part as filled.
-    pub fn fill(&mut self, count: usize) {
+    pub(super) fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
     /// Removes `count` bytes from the front.
-    pub fn consume(&mut self, count: usize) {
+    pub(super) fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
     }
 
     /// Appends a copy of `source`.
-    pub fn push(&mut self, source: &[u8]) -> Result<(), Full> {
+    pub(super) fn push(&mut self, source: &[u8]) -> Result<(), Full> {
         let spare = self.spare(source.len())?;
         if let Some(room) = spare.get_mut(..source.len()) {
             room.copy_from_slice(source);

@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,6 +29,23 @@ pub enum Broken {
     Transport(TransportError),
     /// The answer is not what the protocol allows here.
     Protocol,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the socket failed: {error}"),
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::Transport(TransportError::Tls(error)) => write!(f, "TLS failed: {error}"),
+            Self::Transport(TransportError::TooLarge) => {
+                f.write_str("the server sent a message past the bound")
+            }
+            Self::Transport(TransportError::Closed) => {
+                f.write_str("the server closed the TLS session")
+            }
+            Self::Protocol => f.write_str("the server's answer is not what the protocol allows"),
+        }
+    }
 }
 
 impl From<TransportError> for Broken {

@@ -124,6 +124,34 @@ pub enum ConnectStep {
     Schema,
 }
 
+impl ConnectStep {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Authentication,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Server,
+        Self::Schema,
+    ];
+
+    /// The step's name in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Authentication => "authentication",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Server => "server",
+            Self::Schema => "schema",
+        }
+    }
+}
+
 /// Why a connection was not made. Its text is for operators and holds no secret.
 #[derive(Debug)]
 pub struct ConnectError {

@@ -1,1 +1,341 @@
-//! Stub.
+//! A fixed number of connections to PostgreSQL, and the order in which payments get them.
+//!
+//! An idle connection is taken at once, the one used last first. When all are busy, payments wait in
+//! a bounded FIFO, and the next connection that frees up may carry all of them in one exchange and
+//! one commit. The pool hands out work to connections; it knows nothing of HTTP and never sees
+//! PostgreSQL's wire.
+//!
+//! Reading order: `write` (one payment, its attempts and its deadline), `exchange` (one round trip),
+//! `waiters`, `opener` (new connections), `keeper` (idle and ageing ones), `connector` (the thread
+//! that handshakes run on).
+
+mod connector;
+mod exchange;
+mod keeper;
+mod opener;
+mod waiters;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub use connector::{Connect, Connecting, TcpConnector};
+pub use write::{Failure, Unavailable, Written};
+
+use self::exchange::{Exchange, Lease};
+use self::opener::Backoff;
+use self::waiters::{Answer, Seat, Waiters};
+use crate::config::PoolSettings;
+use crate::limits::CONNECTION_LIFETIME_MAX_S;
+use crate::log;
+use crate::metrics::Metrics;
+use crate::pg::connection::{Broken, Connection};
+use crate::pg::error::ServerError;
+use crate::pg::payments::Insert;
+
+/// The pool, as handlers hold it; a clone is another handle to the same one.
+pub struct Pool<S: AsyncRead + AsyncWrite + Unpin + 'static>(Rc<Inner<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Clone for Pool<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Figures for `/health`.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// Connections it keeps when all is well.
+    pub size: usize,
+    /// Connections that are logged in.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// Payments that wait for one.
+    pub waiting: usize,
+}
+
+/// The database did not answer a health check.
+#[derive(Clone, Copy, Debug)]
+pub struct Disconnected;
+
+/// An open connection, its age and its last sign of life.
+struct Member<S> {
+    connection: Connection<S>,
+    /// To be replaced after this, once its replacement is there.
+    expires: Instant,
+    /// To be closed after this, replacement or not.
+    ends: Instant,
+    proven: Instant,
+}
+
+struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    settings: PoolSettings,
+    metrics: Arc<Metrics>,
+    connector: Box<dyn Connect<S>>,
+    /// The one used last is at the end.
+    idle: RefCell<Vec<Box<Member<S>>>>,
+    waiters: RefCell<Waiters<Box<Member<S>>>>,
+    /// Connections that exist, idle or not.
+    open: Cell<usize>,
+    /// A connection is over its age and waits for its replacement.
+    ageing: Cell<bool>,
+    ready: Cell<bool>,
+    closing: Cell<bool>,
+    backoff: RefCell<Backoff>,
+    wanted: Notify,
+    readied: Notify,
+    /// Woken when an idle connection has something to say.
+    keeper: RefCell<Waker>,
+    last_success: Cell<Option<(Instant, Duration)>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
+    /// A pool that opens its connections from now on, in tasks of the current local runtime.
+    pub fn start(
+        settings: PoolSettings,
+        connector: Box<dyn Connect<S>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        metrics.pool.size(settings.size);
+        let inner = Rc::new(Inner {
+            metrics,
+            connector,
+            idle: RefCell::new(Vec::with_capacity(settings.size + 1)),
+            waiters: RefCell::new(Waiters::new(settings.waiters_max)),
+            open: Cell::new(0),
+            ageing: Cell::new(false),
+            ready: Cell::new(false),
+            closing: Cell::new(false),
+            backoff: RefCell::default(),
+            wanted: Notify::new(),
+            readied: Notify::new(),
+            keeper: RefCell::new(Waker::noop().clone()),
+            last_success: Cell::new(None),
+            settings,
+        });
+        tokio::task::spawn_local(opener::run(inner.clone()));
+        tokio::task::spawn_local(keeper::run(inner.clone()));
+        Self(inner)
+    }
+
+    /// Whether all connections have been open at the same time once.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.get()
+    }
+
+    /// Waits until [`is_ready`](Self::is_ready).
+    pub async fn ready(&self) {
+        while !self.0.ready.get() {
+            self.0.readied.notified().await;
+        }
+    }
+
+    /// The pool's state now.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            size: self.0.settings.size,
+            open: self.0.open.get(),
+            idle: self.0.idle.borrow().len(),
+            waiting: self.0.waiters.borrow().len(),
+        }
+    }
+
+    /// Duration of the last round trip that PostgreSQL answered.
+    pub fn last_round_trip(&self) -> Option<Duration> {
+        self.0.last_success.get().map(|(_, elapsed)| elapsed)
+    }
+
+    /// Asks the database, unless it answered less than `fresh` ago: the duration of the last round
+    /// trip, or that there was none before `deadline`.
+    pub async fn check(
+        &self,
+        fresh: Duration,
+        deadline: Instant,
+    ) -> Result<Duration, Disconnected> {
+        if let Some((at, elapsed)) = self.0.last_success.get()
+            && at.elapsed() < fresh
+        {
+            return Ok(elapsed);
+        }
+        let lease = match self.0.idle_lease() {
+            Some(lease) => lease,
+            None => self.0.queued_lease(deadline).await.ok_or(Disconnected)?,
+        };
+        let exchange = Exchange::prove(lease).map_err(|_| Disconnected)?;
+        let asked = Instant::now();
+        exchange.run(deadline).await.ok_or(Disconnected)?;
+        match self.0.last_success.get() {
+            Some((at, elapsed)) if at >= asked => Ok(elapsed),
+            _ => Err(Disconnected),
+        }
+    }
+
+    /// Tries to connect at once, without the rest of a pause: the credentials have changed.
+    pub fn credentials_changed(&self) {
+        self.0.backoff.borrow_mut().reset();
+        self.0.wanted.notify_one();
+    }
+
+    /// Closes what is idle, and the rest as it becomes idle; opens nothing any more.
+    pub fn close(&self) {
+        self.0.closing.set(true);
+        self.0.wanted.notify_one();
+        let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
+        for member in idle {
+            self.0.retire(member, Closed::Shutdown);
+        }
+    }
+}
+
+/// Why a connection was closed; a label of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It was replaced for its age.
+    Expired,
+    /// An exchange failed on it.
+    Broken,
+    /// It was lost while idle.
+    IdleLost,
+    /// An exchange took too long.
+    Timeout,
+    /// The server said that it ends.
+    Server,
+    /// The service ends.
+    Shutdown,
+}
+
+impl Closed {
+    /// All of them, in order, with their names in the metrics.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Expired, "expired"),
+        (Self::Broken, "broken"),
+        (Self::IdleLost, "idle_lost"),
+        (Self::Timeout, "timeout"),
+        (Self::Server, "server"),
+        (Self::Shutdown, "shutdown"),
+    ];
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+    /// An idle connection, if nobody waits for one already.
+    fn idle_lease(self: &Rc<Self>) -> Option<Lease<S>> {
+        let member = self.idle.borrow_mut().pop()?;
+        self.gauges();
+        Some(Lease::new(self.clone(), member))
+    }
+
+    fn take_waiter(&self) -> Option<(Seat, Insert)> {
+        self.waiters.borrow_mut().take()
+    }
+
+    fn deliver(&self, seat: Seat, answer: Answer) {
+        self.waiters.borrow_mut().deliver(seat, answer);
+    }
+
+    /// Takes a connection in: a new one, or one whose exchange is over.
+    fn release(&self, mut member: Box<Member<S>>) {
+        let now = Instant::now();
+        if self.closing.get() {
+            return self.retire(member, Closed::Shutdown);
+        }
+        if now >= member.ends || (now >= member.expires && self.open.get() > self.settings.size) {
+            self.ageing.set(false);
+            return self.retire(member, Closed::Expired);
+        }
+        if now >= member.expires && !self.ageing.replace(true) {
+            self.wanted.notify_one();
+        }
+        member.proven = now;
+        let Some(mut member) = self.waiters.borrow_mut().grant(member) else {
+            return self.gauges();
+        };
+        // Leaves the keeper's waker with the socket: it hears of the end of an idle connection.
+        let keeper = self.keeper.borrow();
+        if member
+            .connection
+            .poll_idle(&mut Context::from_waker(&keeper))
+            .is_ready()
+        {
+            return self.discard(member, Closed::IdleLost);
+        }
+        self.idle.borrow_mut().push(member);
+        self.gauges();
+    }
+
+    /// Closes a connection that is of no use, and asks for another.
+    fn discard(&self, member: Box<Member<S>>, why: Closed) {
+        drop(member);
+        if why == Closed::Server {
+            self.backoff.borrow_mut().failed();
+        }
+        self.forget(why);
+    }
+
+    /// Closes a healthy connection with a goodbye.
+    fn retire(&self, member: Box<Member<S>>, why: Closed) {
+        member.connection.terminate();
+        self.forget(why);
+    }
+
+    fn forget(&self, why: Closed) {
+        self.open.set(self.open.get() - 1);
+        self.metrics.pool.closed(why);
+        self.wanted.notify_one();
+        self.gauges();
+    }
+
+    /// Has every idle connection prove itself before its next use.
+    fn suspect_idle(self: &Rc<Self>) {
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        for member in idle {
+            self.prove(member);
+        }
+    }
+
+    fn prove(self: &Rc<Self>, member: Box<Member<S>>) {
+        // What fails to begin closes the connection on drop.
+        if let Ok(exchange) = Exchange::prove(Lease::new(self.clone(), member)) {
+            tokio::task::spawn_local(exchange.run_to_limit());
+        }
+        self.gauges();
+    }
+
+    fn note_answer(&self, elapsed: Duration, refused: Option<&ServerError>) {
+        self.metrics.pool.exchange(elapsed);
+        match refused {
+            None => {
+                self.last_success.set(Some((Instant::now(), elapsed)));
+                self.metrics.pool.success();
+                self.backoff.borrow_mut().reset();
+            }
+            Some(error) => log::warn("database_refused")
+                .field("sqlstate", error.state.as_str())
+                .field("message", error.message.as_str())
+                .emit(),
+        }
+    }
+
+    fn note_broken(&self, broken: &Broken) {
+        log::warn("database_connection_lost")
+            .field("reason", &broken.to_string())
+            .emit();
+    }
+
+    fn gauges(&self) {
+        self.metrics
+            .pool
+            .connections(self.open.get(), self.idle.borrow().len());
+        self.metrics.pool.waiters(self.waiters.borrow().len());
+    }
+}
+
+fn hard_end(opened: Instant) -> Instant {
+    opened + Duration::from_secs(CONNECTION_LIFETIME_MAX_S)
+}

@@ -1,0 +1,256 @@
+//! The one table of settings: how each is read, shown by `check-config`, and documented.
+
+use crate::limits::{self, Bound};
+
+/// One variable, as the documentation shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The variable's name; its unit stands last in it.
+    pub variable: &'static str,
+    /// What values it takes.
+    pub accepts: Accepts,
+    /// What is in force without it, where `accepts` does not say so.
+    pub default: &'static str,
+    /// What it does, as a sentence.
+    pub meaning: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Accepts {
+    /// A text of the named form.
+    Text(&'static str),
+    /// A whole number in a range.
+    Number(Bound),
+    /// One of these words; the first is the default.
+    Word(&'static [&'static str]),
+}
+
+/// A setting that is a whole number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number {
+    pub(super) variable: &'static str,
+    pub(super) bound: Bound,
+    meaning: &'static str,
+}
+
+/// A setting that is one of a few words, the first being the default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    pub(super) variable: &'static str,
+    pub(super) words: &'static [&'static str],
+    meaning: &'static str,
+}
+
+impl Number {
+    const fn setting(self) -> Setting {
+        Setting {
+            variable: self.variable,
+            accepts: Accepts::Number(self.bound),
+            default: "",
+            meaning: self.meaning,
+        }
+    }
+}
+
+impl Word {
+    const fn setting(self) -> Setting {
+        Setting {
+            variable: self.variable,
+            accepts: Accepts::Word(self.words),
+            default: "",
+            meaning: self.meaning,
+        }
+    }
+}
+
+pub(super) const REGION: Setting = Setting {
+    variable: "REGION",
+    accepts: Accepts::Text("letters, digits, `-`, `_`, `.`; at most 63"),
+    default: "`unknown`, with a warning",
+    meaning: "AWS region of this deployment, such as `eu-south-2`; written with every payment. A \
+              database host that names another AWS region is refused.",
+};
+pub(super) const ENVIRONMENT: Setting = Setting {
+    variable: "ENVIRONMENT",
+    accepts: Accepts::Text("letters, digits, `-`, `_`, `.`; at most 63"),
+    default: "`dev`, with a warning",
+    meaning: "Name of the stage, such as `production`; shown by `/health` and `/info`.",
+};
+pub(super) const DATABASE_URL: Setting = Setting {
+    variable: "DATABASE_URL",
+    accepts: Accepts::Text("PostgreSQL URL"),
+    default: "required",
+    meaning: "The application's role, which inserts into and selects from `payments`, and where: \
+              `postgresql://user:password@host:5432/database?sslmode=verify-full`.",
+};
+pub(super) const DATABASE_URL_FILE: Setting = Setting {
+    variable: "DATABASE_URL_FILE",
+    accepts: Accepts::Text("path that begins with `/` or `.`"),
+    default: "",
+    meaning: "File that holds `DATABASE_URL` in its stead; read anew when it changes.",
+};
+pub(super) const API_SECRET_KEY: Setting = Setting {
+    variable: "API_SECRET_KEY",
+    accepts: Accepts::Text(
+        "1 to 2 keys of 16 to 256 visible ASCII characters, between them a comma or a line end",
+    ),
+    default: "required",
+    meaning: "Keys that `X-API-Key` may hold: two while one is rotated.",
+};
+pub(super) const API_SECRET_KEY_FILE: Setting = Setting {
+    variable: "API_SECRET_KEY_FILE",
+    accepts: Accepts::Text("path that begins with `/` or `.`"),
+    default: "",
+    meaning: "File that holds `API_SECRET_KEY` in its stead; read anew when it changes.",
+};
+pub(super) const MIGRATE_DATABASE_URL: Setting = Setting {
+    variable: "MIGRATE_DATABASE_URL",
+    accepts: Accepts::Text("PostgreSQL URL"),
+    default: "`DATABASE_URL`",
+    meaning: "The owner of the schema, for `migrate` and `prune` only; `serve` does not read it.",
+};
+pub(super) const MIGRATE_DATABASE_URL_FILE: Setting = Setting {
+    variable: "MIGRATE_DATABASE_URL_FILE",
+    accepts: Accepts::Text("path that begins with `/` or `.`"),
+    default: "",
+    meaning: "File that holds `MIGRATE_DATABASE_URL` in its stead.",
+};
+pub(super) const LISTEN_ADDRESS: Setting = Setting {
+    variable: "LISTEN_ADDRESS",
+    accepts: Accepts::Text("IPv4 or IPv6 address"),
+    default: "`0.0.0.0`",
+    meaning: "Address to listen on; `::` takes IPv6 as well.",
+};
+pub(super) const PORT: Number = Number {
+    variable: "PORT",
+    bound: limits::PORT,
+    meaning: "Port to listen on; 0 picks a free one, which the `listening` line of the log names.",
+};
+pub(super) const DEFAULT_CURRENCY: Setting = Setting {
+    variable: "DEFAULT_CURRENCY",
+    accepts: Accepts::Text("ISO 4217 code"),
+    default: "`EUR` in `eu-south-2`, `MXN` in `us-east-1`, else `EUR`",
+    meaning: "Currency of a payment that names none.",
+};
+pub(super) const POOL_SIZE: Number = Number {
+    variable: "POOL_SIZE",
+    bound: limits::POOL_SIZE,
+    meaning: "Connections to PostgreSQL, all opened before readiness.",
+};
+pub(super) const WAITERS_MAX: Number = Number {
+    variable: "WAITERS_MAX",
+    bound: limits::WAITERS_MAX,
+    meaning: "Payments that may wait for a connection; the next one gets 503 at once.",
+};
+pub(super) const PAYMENT_DEADLINE_MS: Number = Number {
+    variable: "PAYMENT_DEADLINE_MS",
+    bound: limits::PAYMENT_DEADLINE_MS,
+    meaning: "Milliseconds from the end of a payment's simulated processing to its answer; past it, \
+              504.",
+};
+pub(super) const CHECKOUT_TIMEOUT_MS: Number = Number {
+    variable: "CHECKOUT_TIMEOUT_MS",
+    bound: limits::CHECKOUT_TIMEOUT_MS,
+    meaning: "Milliseconds of the deadline that may be spent waiting for a connection; past it, \
+              503. At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
+};
+pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
+    variable: "EXCHANGE_TIMEOUT_MS",
+    bound: limits::EXCHANGE_TIMEOUT_MS,
+    meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
+              another connection. At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
+};
+pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
+    variable: "CONNECT_TIMEOUT_MS",
+    bound: limits::CONNECT_TIMEOUT_MS,
+    meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together.",
+};
+pub(super) const CONNECTION_LIFETIME_S: Number = Number {
+    variable: "CONNECTION_LIFETIME_S",
+    bound: limits::CONNECTION_LIFETIME_S,
+    meaning: "Seconds after which a connection is replaced, once its replacement has logged in.",
+};
+pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
+    variable: "IDLE_PROBE_INTERVAL_MS",
+    bound: limits::IDLE_PROBE_INTERVAL_MS,
+    meaning: "Milliseconds after which an idle connection is asked whether it still lives.",
+};
+pub(super) const STATEMENT_MODE: Word = Word {
+    variable: "STATEMENT_MODE",
+    words: &["unnamed", "named"],
+    meaning: "`unnamed` is safe behind RDS Proxy and pgbouncer; `named` prepares statements once \
+              for each connection, for a direct one.",
+};
+pub(super) const MAX_CONNECTIONS: Number = Number {
+    variable: "MAX_CONNECTIONS",
+    bound: limits::MAX_CONNECTIONS,
+    meaning: "Open connections of callers; beyond it the oldest idle one is closed, else the \
+              newcomer gets 503.",
+};
+pub(super) const DRAIN_MS: Number = Number {
+    variable: "DRAIN_MS",
+    bound: limits::DRAIN_MS,
+    meaning: "Milliseconds between the first signal and the listener's close, in which the load \
+              balancer lets go.",
+};
+pub(super) const LOG_REQUESTS: Word = Word {
+    variable: "LOG_REQUESTS",
+    words: &["false", "true"],
+    meaning: "Whether every request writes a line to the log.",
+};
+
+/// Every setting, in the order in which it is shown.
+pub const SETTINGS: [Setting; 23] = [
+    REGION,
+    ENVIRONMENT,
+    DATABASE_URL,
+    DATABASE_URL_FILE,
+    MIGRATE_DATABASE_URL,
+    MIGRATE_DATABASE_URL_FILE,
+    API_SECRET_KEY,
+    API_SECRET_KEY_FILE,
+    LISTEN_ADDRESS,
+    PORT.setting(),
+    DEFAULT_CURRENCY,
+    PAYMENT_DEADLINE_MS.setting(),
+    CHECKOUT_TIMEOUT_MS.setting(),
+    EXCHANGE_TIMEOUT_MS.setting(),
+    WAITERS_MAX.setting(),
+    POOL_SIZE.setting(),
+    CONNECT_TIMEOUT_MS.setting(),
+    CONNECTION_LIFETIME_S.setting(),
+    IDLE_PROBE_INTERVAL_MS.setting(),
+    STATEMENT_MODE.setting(),
+    MAX_CONNECTIONS.setting(),
+    DRAIN_MS.setting(),
+    LOG_REQUESTS.setting(),
+];
+
+/// The table as Markdown, for `docs/APPLICATION.md`.
+pub fn markdown_table() -> String {
+    let mut table = "| Variable | Accepts | Default | Meaning |\n|---|---|---|---|\n".to_owned();
+    for setting in &SETTINGS {
+        let (accepts, default) = match setting.accepts {
+            Accepts::Text(form) => (form.to_owned(), setting.default.to_owned()),
+            Accepts::Number(bound) => (
+                format!("{} to {}", bound.min, bound.max),
+                format!("`{}`", bound.default),
+            ),
+            Accepts::Word(words) => (
+                format!("`{}`", words.join("`, `")),
+                words
+                    .first()
+                    .map_or_else(String::new, |word| format!("`{word}`")),
+            ),
+        };
+        let cells = [
+            &format!("`{}`", setting.variable),
+            &accepts,
+            &default,
+            setting.meaning,
+        ];
+        table.push_str(&format!("| {} |\n", cells.join(" | ")).replace("|  |", "| |"));
+    }
+    table
+}

@@ -1,0 +1,60 @@
+//! Error bodies: `application/problem+json` (RFC 9457).
+
+use serde::Serialize;
+
+use super::response::Status;
+
+/// The media type.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// One error, as its caller gets to see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem<'a> {
+    /// What kind of problem: a URN that ends in a stable code.
+    #[serde(rename = "type", serialize_with = "urn")]
+    pub code: &'a str,
+    /// The status' reason phrase.
+    pub title: &'static str,
+    /// The status, once more.
+    pub status: u16,
+    /// What is wrong with this request, and what would be right.
+    pub detail: &'a str,
+    /// The header or query parameter that is at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<&'a str>,
+    /// The payment that was attempted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<&'a str>,
+    /// What is known of its write: `not_sent` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+    /// The same as the `X-Request-Id` header's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
+}
+
+impl<'a> Problem<'a> {
+    /// A problem without particulars.
+    pub fn new(status: Status, code: &'a str, detail: &'a str) -> Self {
+        Self {
+            code,
+            title: status.reason(),
+            status: status.code(),
+            detail,
+            field: None,
+            transaction_id: None,
+            outcome: None,
+            request_id: None,
+        }
+    }
+
+    /// Appends the JSON text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Writing strings and numbers into memory does not fail.
+        let _ = serde_json::to_writer(out, self);
+    }
+}
+
+fn urn<S: serde::Serializer>(code: &&str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("urn:payment-latency-api:problem:{code}"))
+}

@@ -1,0 +1,394 @@
+//! Reads a complete request head.
+
+use super::refusal::Refusal;
+use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES};
+
+/// The methods that the service tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// Any other token.
+    Other,
+}
+
+/// The versions that the service speaks. A minor version above 1 is treated as 1 (RFC 9110
+/// section 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// Where the body ends (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is none.
+    None,
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// A header field that the service reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// Its value, without the white space around it.
+    One(&'a [u8]),
+    /// It is there more than once.
+    Repeated,
+}
+
+impl<'a> Field<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Absent => Self::One(value),
+            _ => Self::Repeated,
+        };
+    }
+
+    /// The value, if there is exactly one.
+    pub fn one(self) -> Option<&'a [u8]> {
+        match self {
+            Self::One(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// A request as its head says it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// How to treat it.
+    pub method: Method,
+    /// The version of the answer.
+    pub version: Version,
+    /// The path, as sent.
+    pub path: &'a str,
+    /// What stands behind the first question mark.
+    pub query: Option<&'a str>,
+    /// Whether the caller wants the connection to stay open.
+    pub keep_alive: bool,
+    /// Whether the caller waits for `100 Continue` before it sends the body.
+    pub expect_continue: bool,
+    /// Where the body ends.
+    pub body: BodyLength,
+    /// `X-API-Key`
+    pub api_key: Field<'a>,
+    /// `Idempotency-Key`
+    pub idempotency_key: Field<'a>,
+    /// `X-Request-Timeout-Ms`
+    pub timeout_ms: Field<'a>,
+    /// `X-Request-Id`
+    pub request_id: Field<'a>,
+    /// `traceparent`
+    pub traceparent: Field<'a>,
+    /// `Accept`, the first one.
+    pub accept: Option<&'a [u8]>,
+}
+
+/// Reads `head`, which [`HeadScan`](super::HeadScan) found to be complete.
+///
+/// # Errors
+/// What makes the framing of the request ambiguous, or its meaning unknown.
+pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
+    let start = head
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'))
+        .count();
+    let head = head.get(start..).unwrap_or_default();
+    let mut lines = head.split(|&b| b == b'\n');
+    let line = lines
+        .next()
+        .and_then(|line| line.strip_suffix(b"\r"))
+        .unwrap_or_default();
+    let version = check_line(line)?;
+    for line in lines {
+        check_header_line(line)?;
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_COUNT];
+    // httparse knows the two digits of its own versions only: the line was checked above, and it
+    // gets to see the header lines.
+    let block = head.get(line.len() + 2..).unwrap_or_default();
+    let parsed = match httparse::parse_headers(block, &mut headers) {
+        Ok(httparse::Status::Complete((_, parsed))) => parsed,
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyHeaders),
+        _ => return Err(Refusal::HeaderLine),
+    };
+    let (method, path, query) = read_line(line)?;
+    let mut fields = Fields::default();
+    for header in parsed {
+        fields.add(header)?;
+    }
+    fields.into_request(method, version, path, query)
+}
+
+/// The version of a request line that has its three parts.
+fn check_line(line: &[u8]) -> Result<Version, Refusal> {
+    let mut parts = line.split(|&b| b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refusal::RequestLine);
+    };
+    if method.is_empty() || !method.iter().all(|&b| is_token(b)) || target.is_empty() {
+        return Err(Refusal::RequestLine);
+    }
+    if target.len() > TARGET_MAX_BYTES {
+        return Err(Refusal::TargetTooLong);
+    }
+    match version {
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Version::Http11),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(Refusal::VersionUnsupported)
+        }
+        _ => Err(Refusal::RequestLine),
+    }
+}
+
+/// Tells apart what httparse refuses, or lets through, in one go.
+fn check_header_line(line: &[u8]) -> Result<(), Refusal> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(Refusal::ObsoleteFold);
+    }
+    let Some(colon) = line.iter().position(|&b| b == b':') else {
+        return if line.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::HeaderLine)
+        };
+    };
+    let name = line.get(..colon).unwrap_or_default();
+    match name.last() {
+        None => Err(Refusal::HeaderLine),
+        // RFC 9112 section 5.1: a server must refuse this.
+        Some(b' ' | b'\t') => Err(Refusal::SpaceBeforeColon),
+        _ if name.iter().all(|&b| is_token(b)) => Ok(()),
+        _ => Err(Refusal::HeaderLine),
+    }
+}
+
+fn read_line(line: &[u8]) -> Result<(Method, &str, Option<&str>), Refusal> {
+    let mut parts = line.split(|&b| b == b' ');
+    let token = parts.next().unwrap_or_default();
+    let target = parts.next().unwrap_or_default();
+    let target = std::str::from_utf8(target).map_err(|_| Refusal::Target)?;
+    let method = match token {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        _ => Method::Other,
+    };
+    if !target.bytes().all(|b| {
+        b.is_ascii_graphic()
+            && !matches!(
+                b,
+                b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+            )
+    }) {
+        return Err(Refusal::Target);
+    }
+    // The four forms of RFC 9112 section 3.2.
+    let path = match token {
+        b"OPTIONS" if target == "*" => target,
+        b"CONNECT" if is_authority(target.as_bytes()) => target,
+        b"CONNECT" => return Err(Refusal::Target),
+        _ if target.starts_with('/') => target,
+        _ => absolute_path(target).ok_or(Refusal::Target)?,
+    };
+    Ok(match path.split_once('?') {
+        Some((path, query)) => (method, path, Some(query)),
+        None => (method, path, None),
+    })
+}
+
+/// The path of an absolute-form target. Its authority stands in for Host (RFC 9112 section 3.2.2);
+/// the service has one virtual host, so neither decides anything.
+fn absolute_path(target: &str) -> Option<&str> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let head = target.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme)
+            .then(|| target.get(scheme.len()..))?
+    })?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    if authority.is_empty() || !is_authority(authority.as_bytes()) {
+        return None;
+    }
+    match path.as_bytes().first() {
+        Some(b'/') => Some(path),
+        // RFC 9110 section 4.2.3: an empty path is "/", which this service answers with 404 anyway.
+        None => Some("/"),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    host: bool,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expect_continue: bool,
+    api_key: Field<'a>,
+    idempotency_key: Field<'a>,
+    timeout_ms: Field<'a>,
+    request_id: Field<'a>,
+    traceparent: Field<'a>,
+    accept: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    fn add(&mut self, header: &httparse::Header<'a>) -> Result<(), Refusal> {
+        let name = header.name.as_bytes();
+        let value = header.value.trim_ascii();
+        let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+        // The first byte and the length decide at once for most headers that callers send.
+        match (name.first().map(u8::to_ascii_lowercase), name.len()) {
+            (Some(b'h'), 4) if is(b"host") => return self.add_host(value),
+            (Some(b'c'), 14) if is(b"content-length") => return self.add_length(value),
+            (Some(b't'), 17) if is(b"transfer-encoding") => return self.add_coding(value),
+            (Some(b'c'), 10) if is(b"connection") => self.add_connection(value),
+            (Some(b'e'), 6) if is(b"expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal::ExpectationUnknown);
+                }
+                self.expect_continue = true;
+            }
+            (Some(b'x'), 9) if is(b"x-api-key") => self.api_key.add(value),
+            (Some(b'i'), 15) if is(b"idempotency-key") => self.idempotency_key.add(value),
+            (Some(b'x'), 20) if is(b"x-request-timeout-ms") => self.timeout_ms.add(value),
+            (Some(b'x'), 12) if is(b"x-request-id") => self.request_id.add(value),
+            (Some(b't'), 11) if is(b"traceparent") => self.traceparent.add(value),
+            (Some(b'a'), 6) if is(b"accept") => self.accept = self.accept.or(Some(value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.host, true) {
+            return Err(Refusal::HostRepeated);
+        }
+        // An empty Host is what a URI without an authority has (RFC 9110 section 7.2).
+        match value.is_empty() || is_authority(value) {
+            true => Ok(()),
+            false => Err(Refusal::HostMalformed),
+        }
+    }
+
+    /// One number and nothing else. A list of equal numbers may be taken (RFC 9110 section 8.6), but
+    /// no honest sender makes one.
+    fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(Refusal::LengthRepeated);
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::LengthMalformed);
+        }
+        let number = value.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        });
+        self.length = Some(number.ok_or(Refusal::BodyTooLarge)?);
+        Ok(())
+    }
+
+    /// RFC 9112 section 6.1: chunked, once, and last. No other coding is implemented.
+    fn add_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for coding in value.split(|&b| b == b',') {
+            let coding = coding.trim_ascii();
+            if self.chunked {
+                return Err(Refusal::CodingRepeated);
+            }
+            if !coding.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::CodingUnknown);
+            }
+            self.chunked = true;
+        }
+        Ok(())
+    }
+
+    fn add_connection(&mut self, value: &[u8]) {
+        for option in value.split(|&b| b == b',') {
+            let option = option.trim_ascii();
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn into_request(
+        self,
+        method: Method,
+        version: Version,
+        path: &'a str,
+        query: Option<&'a str>,
+    ) -> Result<Request<'a>, Refusal> {
+        let old = version == Version::Http10;
+        if !self.host && !old {
+            return Err(Refusal::HostMissing);
+        }
+        let body = match (self.length, self.chunked) {
+            (Some(_), true) => return Err(Refusal::LengthAndCoding),
+            (None, true) if old => return Err(Refusal::CodingInOldVersion),
+            (None, true) => BodyLength::Chunked,
+            (Some(length), false) if length > BODY_MAX_BYTES => return Err(Refusal::BodyTooLarge),
+            (None | Some(0), false) => BodyLength::None,
+            (Some(length), false) => BodyLength::Length(length),
+        };
+        Ok(Request {
+            method,
+            version,
+            path,
+            query,
+            keep_alive: !self.close && (!old || self.keep_alive),
+            // RFC 9110 section 10.1.1: ignored in HTTP/1.0, and pointless without a body.
+            expect_continue: self.expect_continue && !old && body != BodyLength::None,
+            body,
+            api_key: self.api_key,
+            idempotency_key: self.idempotency_key,
+            timeout_ms: self.timeout_ms,
+            request_id: self.request_id,
+            traceparent: self.traceparent,
+            accept: self.accept,
+        })
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `host[:port]` of RFC 3986 section 3.2, without user information.
+fn is_authority(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|&b| b == b':') {
+        Some(colon) if !value.ends_with(b"]") => value.split_at(colon),
+        _ => (value, &[][..]),
+    };
+    let port_is_number = port.iter().skip(1).all(u8::is_ascii_digit) && port.len() <= 6;
+    let host_is_sane = match host {
+        [b'[', address @ .., b']'] => {
+            !address.is_empty()
+                && address
+                    .iter()
+                    .all(|&b| b.is_ascii_hexdigit() || b":.".contains(&b))
+        }
+        _ => {
+            !host.is_empty()
+                && host
+                    .iter()
+                    .all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b))
+        }
+    };
+    port_is_number && host_is_sane
+}

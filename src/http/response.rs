@@ -1,0 +1,201 @@
+//! Writes answers.
+
+use super::date::HttpDate;
+use super::request::{Method, Version};
+
+macro_rules! statuses {
+    ($($name:ident $code:literal $reason:literal,)+) => {
+        /// The statuses that the service sends (RFC 9110 section 15).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)] // named by their reason phrases
+        pub enum Status { $($name,)+ }
+
+        impl Status {
+            /// All of them, in ascending order.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The three digits.
+            pub fn code(self) -> u16 {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The reason phrase.
+            pub fn reason(self) -> &'static str {
+                match self { $(Self::$name => $reason,)+ }
+            }
+
+            /// The end of the status line.
+            fn line(self) -> &'static str {
+                match self { $(Self::$name => concat!($code, " ", $reason, "\r\n"),)+ }
+            }
+        }
+    };
+}
+
+statuses! {
+    Ok 200 "OK",
+    BadRequest 400 "Bad Request",
+    Unauthorized 401 "Unauthorized",
+    Forbidden 403 "Forbidden",
+    NotFound 404 "Not Found",
+    MethodNotAllowed 405 "Method Not Allowed",
+    RequestTimeout 408 "Request Timeout",
+    ContentTooLarge 413 "Content Too Large",
+    UriTooLong 414 "URI Too Long",
+    ExpectationFailed 417 "Expectation Failed",
+    UnprocessableContent 422 "Unprocessable Content",
+    HeadersTooLarge 431 "Request Header Fields Too Large",
+    InternalServerError 500 "Internal Server Error",
+    NotImplemented 501 "Not Implemented",
+    ServiceUnavailable 503 "Service Unavailable",
+    GatewayTimeout 504 "Gateway Timeout",
+    VersionNotSupported 505 "HTTP Version Not Supported",
+}
+
+/// The interim answer to `Expect: 100-continue`.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Digits that Content-Length is given before it is known.
+const LENGTH_DIGITS: usize = 7;
+
+/// What an answer needs to know of its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The version to say that the connection stays open in.
+    pub version: Version,
+    /// Whether the connection is used again.
+    pub keep_alive: bool,
+    /// HEAD gets the header fields of GET, without the content (RFC 9110 section 9.3.2).
+    pub method: Method,
+    /// Now.
+    pub date: HttpDate,
+}
+
+/// An answer that is being written: status line, header fields, then [`body`](Self::body).
+///
+/// Appends to a buffer and allocates nothing beyond it.
+#[must_use]
+pub struct Response<'a> {
+    out: &'a mut Vec<u8>,
+    head_only: bool,
+}
+
+impl<'a> Response<'a> {
+    /// Writes the status line, `Date` and what there is to say of the connection.
+    pub fn begin(out: &'a mut Vec<u8>, context: &Context, status: Status) -> Self {
+        // RFC 9110 section 2.5: the server's own version, whatever the request's is.
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.line().as_bytes());
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(&context.date);
+        out.extend_from_slice(match (context.keep_alive, context.version) {
+            (false, _) => b"\r\nConnection: close\r\n".as_slice(),
+            (true, Version::Http10) => b"\r\nConnection: keep-alive\r\n",
+            (true, Version::Http11) => b"\r\n",
+        });
+        Self {
+            out,
+            head_only: context.method == Method::Head,
+        }
+    }
+
+    /// Adds a header field. Its value must not hold a line end: values that callers sent are checked
+    /// by `trace` before they come here.
+    pub fn header(self, name: &str, value: &[u8]) -> Self {
+        debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+        self.header_with(name, |out| out.extend_from_slice(value))
+    }
+
+    /// Adds a header field whose value `write` appends.
+    pub fn header_with(self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        write(self.out);
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Ends the answer with the content that `write` appends.
+    pub fn body(self, content_type: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        let Self { out, head_only } = self.header("Content-Type", content_type.as_bytes());
+        out.extend_from_slice(b"Content-Length: ");
+        let number = out.len();
+        out.extend_from_slice(&[b'0'; LENGTH_DIGITS]);
+        out.extend_from_slice(b"\r\n\r\n");
+        let body = out.len();
+        write(out);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(out.len() - body).as_bytes();
+        if head_only {
+            out.truncate(body);
+        }
+        // The number is written once it is known, and what follows moves up behind it.
+        let surplus = LENGTH_DIGITS.saturating_sub(digits.len());
+        if let Some(place) = out.get_mut(number..number + digits.len()) {
+            place.copy_from_slice(digits);
+        }
+        out.copy_within(number + LENGTH_DIGITS.., number + LENGTH_DIGITS - surplus);
+        out.truncate(out.len() - surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn written(context: &Context, body: &str) -> String {
+        let mut out = b"before".to_vec();
+        Response::begin(&mut out, context, Status::NotFound)
+            .header("Allow", b"GET")
+            .body("text/plain", |out| out.extend_from_slice(body.as_bytes()));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_the_length_of_its_body_and_says_what_becomes_of_the_connection() {
+        let date = super::super::date::format(0);
+        for (version, keep_alive, method, connection) in [
+            (Version::Http11, true, Method::Get, ""),
+            (Version::Http11, false, Method::Get, "Connection: close\r\n"),
+            (
+                Version::Http10,
+                true,
+                Method::Get,
+                "Connection: keep-alive\r\n",
+            ),
+            (
+                Version::Http10,
+                false,
+                Method::Head,
+                "Connection: close\r\n",
+            ),
+        ] {
+            let context = Context {
+                version,
+                keep_alive,
+                method,
+                date,
+            };
+            for body in ["", "x", "123456789", &"y".repeat(123_456)] {
+                let content = if method == Method::Head { "" } else { body };
+                let expected = format!(
+                    "beforeHTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n{connection}\
+                     Allow: GET\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{content}",
+                    body.len(),
+                );
+                assert_eq!(written(&context, body), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_status_line_has_its_code_and_reason() {
+        for status in Status::ALL {
+            assert_eq!(
+                status.line(),
+                format!("{} {}\r\n", status.code(), status.reason())
+            );
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Identifiers that callers send along: checked, and replaced when they are malformed.
+
+use arrayvec::{ArrayString, ArrayVec};
+
+use crate::limits::REQUEST_ID_MAX_BYTES;
+
+/// A request's name in logs and answers.
+pub type RequestId = ArrayString<REQUEST_ID_MAX_BYTES>;
+
+/// `version-traceid-parentid-flags` of W3C Trace Context, version 00.
+pub type TraceParent = ArrayString<TRACEPARENT_BYTES>;
+
+const TRACEPARENT_BYTES: usize = 55;
+
+/// The caller's request id, if it is one: letters, digits and `._~+/=:@-`, which are safe in a
+/// header, in JSON and in a shell.
+pub fn request_id(value: &[u8]) -> Option<RequestId> {
+    let safe = |b: &u8| b.is_ascii_alphanumeric() || b"._~+/=:@-".contains(b);
+    if value.is_empty() || !value.iter().all(safe) {
+        return None;
+    }
+    RequestId::from(std::str::from_utf8(value).ok()?).ok()
+}
+
+/// A request id of 128 random bits.
+pub fn new_request_id(random: [u8; 16]) -> RequestId {
+    let mut id = RequestId::new();
+    push_hex(&mut id, &random);
+    id
+}
+
+/// The caller's trace context, if it is one
+/// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
+    let text = std::str::from_utf8(value).ok()?;
+    let known = text.get(..TRACEPARENT_BYTES)?;
+    let parts: ArrayVec<&str, 4> = known.split('-').take(4).collect();
+    let [version, trace, parent, flags] = parts.into_inner().ok()?;
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
+    let well_formed = hex(version, 2)
+        && version != "ff"
+        && (hex(trace, 32) && nonzero(trace))
+        && (hex(parent, 16) && nonzero(parent))
+        && hex(flags, 2);
+    // A later version may have more behind another dash.
+    let ends = match text.get(TRACEPARENT_BYTES..) {
+        Some("") => true,
+        Some(rest) => version != "00" && rest.starts_with('-'),
+        None => false,
+    };
+    if !well_formed || !ends {
+        return None;
+    }
+    TraceParent::from(known).ok()
+}
+
+/// A trace context of random ids, not sampled: nobody asked for a trace.
+pub fn new_traceparent(trace: [u8; 16], parent: [u8; 8]) -> TraceParent {
+    let mut text = TraceParent::new();
+    let _ = text.try_push_str("00-");
+    push_hex(&mut text, &trace);
+    let _ = text.try_push_str("-");
+    push_hex(&mut text, &parent);
+    let _ = text.try_push_str("-00");
+    text
+}
+
+fn push_hex<const N: usize>(text: &mut ArrayString<N>, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
+            let _ = text.try_push(digit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn request_ids_that_could_break_a_header_or_a_log_are_replaced() {
+        let longest = "a".repeat(REQUEST_ID_MAX_BYTES);
+        for good in [
+            "a",
+            "0f8fad5b-d9cb-469f-a165-70867728950e",
+            "Root=1-67891233:x@y/z+~._",
+            &longest,
+        ] {
+            assert_eq!(request_id(good.as_bytes()).unwrap().as_str(), good);
+        }
+        let too_long = "a".repeat(REQUEST_ID_MAX_BYTES + 1);
+        for bad in ["", "a b", "a\"b", "a\tb", "a,b", "ä", &too_long] {
+            assert_eq!(request_id(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(new_request_id([0xa5; 16]).as_str(), "a5".repeat(16));
+    }
+
+    #[test]
+    fn trace_contexts_follow_the_recommendation() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(good.as_bytes()).unwrap().as_str(), good);
+        let later = format!("cc{}-what-the-future-brings", &good[2..]);
+        assert_eq!(
+            traceparent(later.as_bytes()).unwrap().as_str(),
+            &later[..55]
+        );
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01x",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\u{e9}",
+        ] {
+            assert_eq!(traceparent(bad.as_bytes()), None, "{bad:?}");
+        }
+        let made = new_traceparent([1; 16], [2; 8]);
+        assert_eq!(traceparent(made.as_bytes()), Some(made));
+    }
+}

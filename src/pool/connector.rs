@@ -1,0 +1,158 @@
+//! Where new connections come from: a thread that does handshakes, one at a time.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::config::{DatabaseTarget, SecretSource, StatementMode};
+use crate::pg::connection::Connection;
+use crate::pg::error::{ConnectError, ConnectStep};
+use crate::pg::handshake::{self, Established};
+
+/// A connection that is being made.
+pub type Connecting<S> = Pin<Box<dyn Future<Output = Result<Connection<S>, ConnectError>>>>;
+
+/// Makes connections for a pool.
+pub trait Connect<S> {
+    /// Makes one connection, logged in and idle.
+    fn connect(&self) -> Connecting<S>;
+}
+
+/// Where the database is and how to log in; replaced when the secret changes.
+#[derive(Clone)]
+pub struct Credentials {
+    target: Rc<RefCell<Arc<DatabaseTarget>>>,
+    source: Arc<SecretSource>,
+    region: Arc<str>,
+}
+
+impl Credentials {
+    /// Credentials as read at start, and where they come from.
+    pub fn new(target: DatabaseTarget, source: SecretSource, region: &str) -> Self {
+        Self {
+            target: Rc::new(RefCell::new(Arc::new(target))),
+            source: Arc::new(source),
+            region: region.into(),
+        }
+    }
+
+    /// Puts other credentials in force, for connections made from now on.
+    pub fn replace(&self, target: Arc<DatabaseTarget>) {
+        *self.target.borrow_mut() = target;
+    }
+}
+
+struct Job {
+    target: Arc<DatabaseTarget>,
+    source: Arc<SecretSource>,
+    region: Arc<str>,
+    mode: StatementMode,
+    timeout: Duration,
+    reply: oneshot::Sender<Made>,
+}
+
+/// A connection, and the credentials that it was made with.
+type Made = (Result<Established, ConnectError>, Arc<DatabaseTarget>);
+
+/// Connects over TCP, in a thread of its own: a handshake costs about a millisecond of CPU, which
+/// payments on the runtime's thread must not wait for.
+pub struct TcpConnector {
+    jobs: mpsc::Sender<Job>,
+    credentials: Credentials,
+    mode: StatementMode,
+    timeout: Duration,
+    region: Rc<str>,
+}
+
+impl TcpConnector {
+    /// Starts the thread. It ends when this is dropped.
+    pub fn start(
+        credentials: Credentials,
+        mode: StatementMode,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new()
+            .name("connector".into())
+            .spawn(move || queue.iter().for_each(Job::run))?;
+        Ok(Self {
+            jobs,
+            region: Rc::from(&*credentials.region),
+            credentials,
+            mode,
+            timeout,
+        })
+    }
+}
+
+impl Job {
+    fn run(self) {
+        let _ = self.reply.send(make(
+            &self.target,
+            &self.source,
+            &self.region,
+            self.mode,
+            self.timeout,
+        ));
+    }
+}
+
+/// Connects with `target`; when it is refused, and its source says something new, with that.
+fn make(
+    target: &Arc<DatabaseTarget>,
+    source: &SecretSource,
+    region: &str,
+    mode: StatementMode,
+    timeout: Duration,
+) -> Made {
+    let made = handshake::connect(target, mode, timeout);
+    if !matches!(&made, Err(error) if error.step == ConnectStep::Authentication) {
+        return (made, target.clone());
+    }
+    let again = source
+        .read()
+        .and_then(|url| DatabaseTarget::parse(url.expose(), region));
+    match again {
+        Ok(again) if again != **target => (handshake::connect(&again, mode, timeout), again.into()),
+        _ => (made, target.clone()),
+    }
+}
+
+impl Connect<TcpStream> for TcpConnector {
+    fn connect(&self) -> Connecting<TcpStream> {
+        let (reply, made) = oneshot::channel();
+        let job = Job {
+            target: self.credentials.target.borrow().clone(),
+            source: self.credentials.source.clone(),
+            region: self.credentials.region.clone(),
+            mode: self.mode,
+            timeout: self.timeout,
+            reply,
+        };
+        let sent = self.jobs.send(job).is_ok();
+        let (credentials, mode, region) =
+            (self.credentials.clone(), self.mode, self.region.clone());
+        Box::pin(async move {
+            let gone =
+                || ConnectError::new(ConnectStep::Protocol, "the connector thread has ended");
+            if !sent {
+                return Err(gone());
+            }
+            let asked_with = credentials.target.borrow().clone();
+            let (made, used) = made.await.map_err(|_| gone())?;
+            if !Arc::ptr_eq(&used, &asked_with) {
+                credentials.replace(used);
+            }
+            let made = made?;
+            let stream = TcpStream::from_std(made.socket)
+                .map_err(|error| ConnectError::new(ConnectStep::Connect, error.to_string()))?;
+            Ok(Connection::new(stream, made.transport, mode, region))
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! One exchange on one connection, for one payment or for several at once.
+
+use arrayvec::ArrayVec;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::waiters::{Answer, Seat, Verdict};
+use super::{Closed, Inner, Member};
+use crate::limits::BATCH_MAX_COUNT;
+use crate::pg::connection::{Broken, Connection};
+use crate::pg::payments::{Insert, Row};
+
+/// A connection that is in use. Dropped before its exchange ended, it is closed: what it would
+/// read next is somebody else's answer.
+pub(super) struct Lease<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    pool: Rc<Inner<S>>,
+    member: Option<Box<Member<S>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Lease<S> {
+    pub(super) fn new(pool: Rc<Inner<S>>, member: Box<Member<S>>) -> Self {
+        Self {
+            pool,
+            member: Some(member),
+        }
+    }
+
+    fn give_back(mut self) {
+        if let Some(member) = self.member.take() {
+            self.pool.release(member);
+        }
+    }
+
+    fn close(mut self, why: Closed) {
+        if let Some(member) = self.member.take() {
+            self.pool.discard(member, why);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Lease<S> {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            self.pool.discard(member, Closed::Broken);
+        }
+    }
+}
+
+/// Payments of other waiters in an exchange. Dropped before the answer is there, it tells them that
+/// their outcome is unknown.
+struct Company<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    pool: Rc<Inner<S>>,
+    /// Each with its place among the exchange's inserts.
+    seats: ArrayVec<(Seat, usize), BATCH_MAX_COUNT>,
+    started: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
+    fn deliver(&mut self, verdict: impl Fn(usize) -> Verdict) {
+        let elapsed = self.started.elapsed();
+        for (seat, place) in self.seats.drain(..) {
+            let verdict = verdict(place);
+            self.pool.deliver(seat, Answer { verdict, elapsed });
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Company<S> {
+    fn drop(&mut self) {
+        self.deliver(|_| Verdict::Lost);
+    }
+}
+
+/// An exchange on its way. Everything it needs is in here, so it may be finished by another task
+/// than the one that began it.
+pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    lease: Lease<S>,
+    company: Company<S>,
+    /// The place of the beginner's own insert.
+    own: usize,
+    /// When the exchange has failed.
+    limit: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
+    /// Begins a write of `payment`; if `in_company`, also of those that wait and take company.
+    ///
+    /// The inserts go out ordered by key and id, the same order in every exchange: two transactions
+    /// that meet in several keys then wait for each other in one direction only.
+    pub(super) fn write(
+        lease: Lease<S>,
+        payment: &Insert,
+        in_company: bool,
+    ) -> Result<Self, Broken> {
+        let mut exchange = Self::new(lease);
+        let mut others: ArrayVec<(Seat, Insert), { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
+        while in_company && !others.is_full() {
+            let Some(next) = exchange.company.pool.take_waiter() else {
+                break;
+            };
+            others.push(next);
+        }
+        let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
+        batch.push((None, payment));
+        batch.extend(others.iter().map(|(seat, other)| (Some(*seat), other)));
+        batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
+        for (place, (seat, _)) in batch.iter().enumerate() {
+            match seat {
+                Some(seat) => exchange.company.seats.push((*seat, place)),
+                None => exchange.own = place,
+            }
+        }
+        for (_, insert) in &batch {
+            exchange.connection()?.queue_insert(insert)?;
+        }
+        exchange.begin(batch.len())
+    }
+
+    /// Begins a look at the row that `payment` ran into.
+    pub(super) fn lookup(lease: Lease<S>, payment: &Insert) -> Result<Self, Broken> {
+        let mut exchange = Self::new(lease);
+        exchange.connection()?.queue_lookup(payment)?;
+        exchange.begin(0)
+    }
+
+    /// Begins a round trip that changes nothing and shows that the session is alive.
+    pub(super) fn prove(lease: Lease<S>) -> Result<Self, Broken> {
+        Self::new(lease).begin(0)
+    }
+
+    fn new(lease: Lease<S>) -> Self {
+        let started = Instant::now();
+        Self {
+            own: 0,
+            limit: started + lease.pool.settings.exchange_timeout,
+            company: Company {
+                pool: lease.pool.clone(),
+                seats: ArrayVec::new(),
+                started,
+            },
+            lease,
+        }
+    }
+
+    fn begin(mut self, payments: usize) -> Result<Self, Broken> {
+        self.connection()?.begin()?;
+        if payments > 0 {
+            self.company.pool.metrics.pool.batch_size(payments);
+        }
+        Ok(self)
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection<S>, Broken> {
+        match &mut self.lease.member {
+            Some(member) => Ok(&mut member.connection),
+            None => Err(Broken::Closed),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.connection()?.poll_exchange(cx)
+    }
+
+    /// Runs the exchange to its end, but not past `deadline`: then it goes on without its beginner,
+    /// and the connection is kept. `None` means that the deadline came first.
+    ///
+    /// Dropped at its await, the exchange closes the connection and tells its company.
+    pub(super) async fn run(mut self, deadline: Instant) -> Option<Finished> {
+        let limit = self.limit.min(deadline);
+        match timeout_at(limit, poll_fn(|cx| self.poll(cx))).await {
+            Ok(result) => Some(self.end(result)),
+            Err(_) if self.limit <= deadline => Some(self.time_out()),
+            Err(_) => {
+                tokio::task::spawn_local(self.run_to_limit());
+                None
+            }
+        }
+    }
+
+    /// Runs the exchange to its end or its own limit.
+    pub(super) async fn run_to_limit(mut self) -> Finished {
+        match timeout_at(self.limit, poll_fn(|cx| self.poll(cx))).await {
+            Ok(result) => self.end(result),
+            Err(_) => self.time_out(),
+        }
+    }
+
+    fn end(mut self, result: Result<(), Broken>) -> Finished {
+        let elapsed = self.company.started.elapsed();
+        let pool = self.company.pool.clone();
+        let Some(member) = self.lease.member.as_deref() else {
+            return Finished::lost(elapsed);
+        };
+        if let Err(broken) = result {
+            pool.note_broken(&broken);
+            self.lease.close(Closed::Broken);
+            return Finished::lost(elapsed);
+        }
+        let shared = !self.company.seats.is_empty();
+        let connection = &member.connection;
+        let refused = connection.refusal();
+        let verdict = |place| match (refused, connection.created_at(place)) {
+            (Some(error), _) => Verdict::Refused { error, shared },
+            (None, Some(created_at)) => Verdict::Created(created_at),
+            (None, None) => Verdict::Conflict,
+        };
+        let finished = Finished {
+            answer: Answer {
+                verdict: verdict(self.own),
+                elapsed,
+            },
+            row: connection.row(),
+        };
+        self.company.deliver(verdict);
+        pool.note_answer(elapsed, refused.as_ref());
+        match refused {
+            Some(error) if error.state.ends_connection() => self.lease.close(Closed::Server),
+            _ => self.lease.give_back(),
+        }
+        finished
+    }
+
+    fn time_out(self) -> Finished {
+        let elapsed = self.company.started.elapsed();
+        let pool = self.company.pool.clone();
+        self.lease.close(Closed::Timeout);
+        pool.suspect_idle();
+        Finished::lost(elapsed)
+    }
+}
+
+/// What the beginner of an exchange gets to see.
+pub(super) struct Finished {
+    pub(super) answer: Answer,
+    /// The row that a lookup found.
+    pub(super) row: Option<Row>,
+}
+
+impl Finished {
+    fn lost(elapsed: Duration) -> Self {
+        Self {
+            answer: Answer {
+                verdict: Verdict::Lost,
+                elapsed,
+            },
+            row: None,
+        }
+    }
+}
+
+fn order(payment: &Insert) -> (Option<&str>, &[u8; 16]) {
+    let key = payment.idempotency_key.as_ref();
+    (key.map(|key| key.as_str()), &payment.transaction_id)
+}

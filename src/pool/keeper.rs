@@ -1,0 +1,82 @@
+//! Looks after idle connections: hears when one is lost, keeps them alive, lets the old ones go.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Closed, Inner, Member};
+use crate::limits::KEEPER_INTERVAL_MS;
+
+/// Runs until the pool closes.
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
+    poll_fn(|cx| {
+        *pool.keeper.borrow_mut() = cx.waker().clone();
+        Poll::Ready(())
+    })
+    .await;
+    let mut ticks = interval(Duration::from_millis(KEEPER_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !pool.closing.get() {
+        let ticked = poll_fn(|cx| {
+            pool.drop_lost(cx);
+            ticks.poll_tick(cx)
+        });
+        ticked.await;
+        pool.keep();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+    fn drop_lost(&self, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while let Some(lost) = self.poll_idle_at(index, cx) {
+            match lost {
+                Some(member) => self.discard(member, Closed::IdleLost),
+                None => index += 1,
+            }
+        }
+    }
+
+    /// Looks at the idle connection number `index`, if there is one, and takes it out if it is lost.
+    fn poll_idle_at(&self, index: usize, cx: &mut Context<'_>) -> Option<Option<Box<Member<S>>>> {
+        let mut idle = self.idle.borrow_mut();
+        let lost = idle.get_mut(index)?.connection.poll_idle(cx).is_ready();
+        Some(lost.then(|| idle.remove(index)))
+    }
+
+    /// One round over the idle connections.
+    fn keep(self: &Rc<Self>) {
+        let now = Instant::now();
+        let quiet = self.settings.idle_probe_interval;
+        while let Some(member) = self.remove_idle(|member| now >= member.proven + quiet) {
+            self.prove(member);
+        }
+        while let Some(member) = self.remove_idle(|member| now >= member.ends) {
+            self.retire(member, Closed::Expired);
+        }
+        if self.open.get() > self.settings.size {
+            let first = self.idle.borrow().iter().map(|member| member.expires).min();
+            if let Some(member) = self.remove_idle(|member| Some(member.expires) == first) {
+                self.ageing.set(false);
+                self.retire(member, Closed::Expired);
+            }
+        }
+        let old = self
+            .idle
+            .borrow()
+            .iter()
+            .any(|member| now >= member.expires);
+        if old && !self.ageing.replace(true) {
+            self.wanted.notify_one();
+        }
+    }
+
+    fn remove_idle(&self, wanted: impl Fn(&Member<S>) -> bool) -> Option<Box<Member<S>>> {
+        let mut idle = self.idle.borrow_mut();
+        let index = idle.iter().position(|member| wanted(member))?;
+        Some(idle.remove(index))
+    }
+}

@@ -1,0 +1,104 @@
+//! Opens connections until there are as many as there should be: one at a time, with a jittered
+//! pause after a failure.
+
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Inner, Member, hard_end};
+use crate::limits::{LIFETIME_JITTER_PERCENT, RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS};
+use crate::log;
+use crate::pg::connection::Connection;
+use crate::pg::error::ConnectError;
+
+/// The pause before the next attempt to connect. It grows with failures, and with servers that take
+/// a connection and then do not take payments; an answered exchange ends it.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Counts a failure. Failures during a pause are one failure: connections break together.
+    pub(super) fn failed(&mut self) {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| now < until) {
+            return;
+        }
+        let least = Duration::from_millis(RECONNECT_BACKOFF_MIN_MS);
+        let most = Duration::from_millis(RECONNECT_BACKOFF_MAX_MS);
+        self.pause = (self.pause * 2).clamp(least, most);
+        self.until = Some(now + jittered(self.pause, 50));
+    }
+
+    /// Forgets all failures.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Runs until the pool closes.
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
+    let mut warnings = log::Limited::default();
+    while !pool.closing.get() {
+        let target = pool.settings.size + usize::from(pool.ageing.get());
+        if pool.open.get() >= target {
+            pool.wanted.notified().await;
+            continue;
+        }
+        let until = pool.backoff.borrow().until;
+        if let Some(until) = until.filter(|until| Instant::now() < *until) {
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = pool.wanted.notified() => {}
+            }
+            continue;
+        }
+        let began = Instant::now();
+        match pool.connector.connect().await {
+            Ok(connection) => pool.take_in(connection, began),
+            Err(error) => pool.note_failure(&error, &mut warnings),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+    fn take_in(&self, connection: Connection<S>, began: Instant) {
+        let now = Instant::now();
+        let lifetime = jittered(self.settings.connection_lifetime, LIFETIME_JITTER_PERCENT);
+        self.open.set(self.open.get() + 1);
+        self.metrics.pool.opened(now - began);
+        self.release(Box::new(Member {
+            connection,
+            expires: now + lifetime,
+            ends: hard_end(now),
+            proven: now,
+        }));
+        if self.open.get() >= self.settings.size && !self.ready.replace(true) {
+            self.metrics.pool.ready.set(1);
+            self.readied.notify_waiters();
+        }
+    }
+
+    fn note_failure(&self, error: &ConnectError, warnings: &mut log::Limited) {
+        self.backoff.borrow_mut().failed();
+        self.metrics.pool.connect_failed(error.step);
+        if let Some(line) = warnings.warn("database_connect_failed") {
+            line.field("step", error.step.as_str())
+                .field("reason", &error.message)
+                .emit();
+        }
+    }
+}
+
+/// `duration` less a random part of up to `percent` of it.
+fn jittered(duration: Duration, percent: u64) -> Duration {
+    let mut random = [0_u8; 2];
+    // Without randomness the jitter is nought, which harms nobody.
+    let _ = getrandom::fill(&mut random);
+    let share = u32::from(u16::from_le_bytes(random));
+    let most = duration * u32::try_from(percent).unwrap_or(0) / 100;
+    duration - most * share / (1 << 16)
+}

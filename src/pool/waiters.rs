@@ -1,0 +1,219 @@
+//! The bounded FIFO of payments that wait for a connection, and of those that travel in somebody
+//! else's exchange.
+//!
+//! A waiter holds a [`Seat`]. Seats are made when they are first needed and used again; from then on
+//! joining, leaving and being served allocates nothing.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::pg::error::ServerError;
+use crate::pg::payments::Insert;
+
+/// The number of a seat.
+pub(super) type Seat = usize;
+
+/// What an exchange brought for one payment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    /// From the write's first byte to ReadyForQuery.
+    pub(super) elapsed: Duration,
+}
+
+impl Answer {
+    /// The answer of an exchange that could not even begin.
+    pub(super) const LOST: Self = Self {
+        verdict: Verdict::Lost,
+        elapsed: Duration::ZERO,
+    };
+}
+
+/// How an exchange ended for one payment.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
+    /// Committed, with `created_at` in microseconds since PostgreSQL's epoch.
+    Created(i64),
+    /// Nothing was written: a row with this id or this key is there.
+    Conflict,
+    /// Nothing was written: PostgreSQL refused. `shared` tells that another payment of the same
+    /// exchange may have been the reason.
+    Refused { error: ServerError, shared: bool },
+    /// The answer never came; the outcome is unknown.
+    Lost,
+}
+
+/// What a waiter finds when it looks.
+pub(super) enum Turn<M> {
+    /// A connection of its own.
+    Granted(M),
+    /// Another waiter's exchange carried its payment.
+    Carried(Answer),
+}
+
+enum State<M> {
+    Free,
+    /// Without a payment it takes no company: a lookup, or a retry of its own.
+    Queued(Option<Insert>),
+    Granted(M),
+    /// In another waiter's exchange, since then without an owner if that one gave up.
+    Taken {
+        left: bool,
+    },
+    Done(Answer),
+}
+
+struct Slot<M> {
+    state: State<M>,
+    waker: Option<Waker>,
+}
+
+/// All seats, and the order of those who still wait.
+pub(super) struct Waiters<M> {
+    slots: Vec<Slot<M>>,
+    free: Vec<Seat>,
+    queue: VecDeque<Seat>,
+    max: usize,
+}
+
+impl<M> Waiters<M> {
+    /// Room for `max` waiters. Those that travel in other waiters' exchanges come on top; there are
+    /// never more of them than a batch holds for each connection.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            queue: VecDeque::new(),
+            max,
+        }
+    }
+
+    /// How many wait for a connection.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Queues one more behind the others; `None` when the queue is full.
+    pub(super) fn join(&mut self, payment: Option<Insert>) -> Option<Seat> {
+        if self.queue.len() >= self.max {
+            return None;
+        }
+        let seat = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                state: State::Free,
+                waker: None,
+            });
+            self.slots.len() - 1
+        });
+        self.slots.get_mut(seat)?.state = State::Queued(payment);
+        self.queue.push_back(seat);
+        Some(seat)
+    }
+
+    /// Gives `member` to the first in the queue, or back when nobody waits.
+    pub(super) fn grant(&mut self, member: M) -> Option<M> {
+        let Some(slot) = self.queue.pop_front().and_then(|s| self.slots.get_mut(s)) else {
+            return Some(member);
+        };
+        slot.state = State::Granted(member);
+        wake(slot);
+        None
+    }
+
+    /// The next in the queue, if it takes company, from now on carried by the caller's exchange.
+    pub(super) fn take(&mut self) -> Option<(Seat, Insert)> {
+        let seat = *self.queue.front()?;
+        let slot = self.slots.get_mut(seat)?;
+        let State::Queued(payment @ Some(_)) = &mut slot.state else {
+            return None;
+        };
+        let payment = payment.take()?;
+        slot.state = State::Taken { left: false };
+        self.queue.pop_front();
+        Some((seat, payment))
+    }
+
+    /// Tells a carried payment's waiter how it ended.
+    pub(super) fn deliver(&mut self, seat: Seat, answer: Answer) {
+        let Some(slot) = self.slots.get_mut(seat) else {
+            return;
+        };
+        match slot.state {
+            State::Taken { left: true } => self.vacate(seat),
+            State::Taken { left: false } => {
+                slot.state = State::Done(answer);
+                wake(slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether another waiter's exchange carries the payment of `seat`.
+    pub(super) fn is_carried(&self, seat: Seat) -> bool {
+        let state = self.slots.get(seat).map(|slot| &slot.state);
+        matches!(state, Some(State::Taken { .. } | State::Done(_)))
+    }
+
+    /// Ready when it is this waiter's turn; the seat is free from then on.
+    pub(super) fn poll_turn(&mut self, seat: Seat, cx: &mut Context<'_>) -> Poll<Turn<M>> {
+        let Some(slot) = self.slots.get_mut(seat) else {
+            return Poll::Pending;
+        };
+        let turn = match std::mem::replace(&mut slot.state, State::Free) {
+            State::Granted(member) => Turn::Granted(member),
+            State::Done(answer) => Turn::Carried(answer),
+            waiting => {
+                slot.state = waiting;
+                match &mut slot.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+        };
+        self.vacate(seat);
+        Poll::Ready(turn)
+    }
+
+    /// Gives a seat up before its turn came; a connection that was granted comes back.
+    pub(super) fn leave(&mut self, seat: Seat) -> Option<M> {
+        let slot = self.slots.get_mut(seat)?;
+        match std::mem::replace(&mut slot.state, State::Free) {
+            State::Queued(_) => {
+                if let Some(place) = self.queue.iter().position(|&s| s == seat) {
+                    self.queue.remove(place);
+                }
+                self.vacate(seat);
+                None
+            }
+            State::Granted(member) => {
+                self.vacate(seat);
+                Some(member)
+            }
+            State::Taken { .. } => {
+                slot.state = State::Taken { left: true };
+                None
+            }
+            State::Done(_) => {
+                self.vacate(seat);
+                None
+            }
+            State::Free => None,
+        }
+    }
+
+    fn vacate(&mut self, seat: Seat) {
+        if let Some(slot) = self.slots.get_mut(seat) {
+            slot.state = State::Free;
+            slot.waker = None;
+            self.free.push(seat);
+        }
+    }
+}
+
+fn wake<M>(slot: &mut Slot<M>) {
+    if let Some(waker) = slot.waker.take() {
+        waker.wake();
+    }
+}

@@ -1,0 +1,359 @@
+//! One payment: its attempts, its deadline, and what its caller may be told.
+//!
+//! The payment's id is made before anything is sent, so an attempt whose answer was lost can be
+//! repeated: the second one runs into the row of the first and finds that it had arrived.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::exchange::{Exchange, Finished, Lease};
+use super::waiters::{Answer, Seat, Turn, Verdict};
+use super::{Inner, Pool};
+use crate::limits::{ATTEMPTS_MAX_COUNT, RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MIN_MS};
+use crate::metrics::Rejected;
+use crate::pg::error::ServerError;
+use crate::pg::payments::{Insert, Row};
+
+/// A payment that stands in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Microseconds since PostgreSQL's epoch.
+    pub created_at: i64,
+    /// The payment that had the key before, when this one repeats it.
+    pub replayed: Option<Row>,
+    /// Time in exchanges with PostgreSQL, all attempts together.
+    pub database_time: Duration,
+}
+
+/// Why a payment has no answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure {
+    /// Nothing was sent, hence nothing was written.
+    Unavailable(Unavailable),
+    /// The deadline passed. If `sent`, the outcome is unknown.
+    Deadline {
+        /// Whether a statement left for PostgreSQL.
+        sent: bool,
+    },
+    /// PostgreSQL refused for good; nothing was written.
+    Refused(ServerError),
+    /// The idempotency key belongs to a payment with other parameters.
+    KeyReused,
+    /// The caller hung up while the payment waited; nothing was written.
+    Abandoned,
+}
+
+/// Why no connection was to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// As many payments wait already as may.
+    WaitersFull,
+    /// All connections stayed busy for the whole checkout time.
+    CheckoutTimeout,
+    /// There is no connection to the database.
+    Disconnected,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Answered(Answer),
+    NoConnection(Unavailable),
+    Deadline { sent: bool },
+    Abandoned,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
+    /// Writes `payment`; when this returns `Ok`, it is durable.
+    ///
+    /// `abandoned` is ready when the caller has hung up; it is asked only as long as nothing was
+    /// sent. Dropped while it waits, this leaves the queue; dropped during an exchange, it closes
+    /// the connection, and the outcome is unknown.
+    pub async fn write(
+        &self,
+        payment: &Insert,
+        deadline: Instant,
+        abandoned: impl Future<Output = ()>,
+    ) -> Result<Written, Failure> {
+        let mut abandoned = pin!(abandoned);
+        let mut progress = Progress::default();
+        for _ in 0..ATTEMPTS_MAX_COUNT {
+            let attempt = self
+                .attempt(payment, deadline, &progress, abandoned.as_mut())
+                .await;
+            if let Some(end) = progress.take(attempt) {
+                return end;
+            }
+            if progress.conflicted
+                && let Some(end) = self.resolve(payment, deadline, &mut progress).await
+            {
+                return end;
+            }
+            if !progress.pause(deadline).await {
+                break;
+            }
+            self.0.metrics.pool.retry();
+        }
+        Err(Failure::Deadline { sent: true })
+    }
+
+    async fn attempt(
+        &self,
+        payment: &Insert,
+        deadline: Instant,
+        progress: &Progress,
+        abandoned: impl Future<Output = ()> + Unpin,
+    ) -> Attempt {
+        let lease = match self.0.idle_lease() {
+            Some(lease) => lease,
+            None => {
+                let company = (!progress.alone).then_some(payment);
+                match self
+                    .0
+                    .wait(company, deadline, progress.sent, abandoned)
+                    .await
+                {
+                    Ok(Turn::Granted(lease)) => lease,
+                    Ok(Turn::Carried(answer)) => return Attempt::Answered(answer),
+                    Err(attempt) => return attempt,
+                }
+            }
+        };
+        let Ok(exchange) = Exchange::write(lease, payment, !progress.alone) else {
+            return Attempt::Answered(Answer::LOST);
+        };
+        match exchange.run(deadline).await {
+            Some(Finished { answer, .. }) => Attempt::Answered(answer),
+            None => Attempt::Deadline { sent: true },
+        }
+    }
+
+    /// Finds the row that an insert ran into. `None` means that the row has gone again, or that the
+    /// look failed and may be repeated.
+    async fn resolve(
+        &self,
+        payment: &Insert,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Option<Result<Written, Failure>> {
+        let lease = match self.0.idle_lease() {
+            Some(lease) => Some(lease),
+            None => self.0.queued_lease(deadline).await,
+        };
+        let exchange = Exchange::lookup(lease?, payment).ok()?;
+        let Some(finished) = exchange.run(deadline).await else {
+            return Some(Err(Failure::Deadline { sent: true }));
+        };
+        progress.database_time += finished.answer.elapsed;
+        let row = finished.row?;
+        let own = row.transaction_id == payment.transaction_id;
+        if !own && row.request_hash != payment.request_hash {
+            return Some(Err(Failure::KeyReused));
+        }
+        Some(Ok(Written {
+            created_at: row.created_at,
+            replayed: (!own).then_some(row),
+            database_time: progress.database_time,
+        }))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+    /// A connection from the queue before `deadline`, for something that takes no company.
+    pub(super) async fn queued_lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
+        match self
+            .wait(None, deadline, true, std::future::pending())
+            .await
+        {
+            Ok(Turn::Granted(lease)) => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Waits for a turn: up to the checkout limit, or once something was `sent` up to the deadline.
+    async fn wait(
+        self: &Rc<Self>,
+        payment: Option<&Insert>,
+        deadline: Instant,
+        sent: bool,
+        mut abandoned: impl Future<Output = ()> + Unpin,
+    ) -> Result<Turn<Lease<S>>, Attempt> {
+        let joined = Instant::now();
+        let Some(seat) = self.waiters.borrow_mut().join(payment.cloned()) else {
+            self.metrics.pool.rejected(Rejected::WaitersFull);
+            return Err(Attempt::NoConnection(Unavailable::WaitersFull));
+        };
+        self.gauges();
+        let mut waiting = Waiting {
+            pool: self.clone(),
+            seat: Some(seat),
+        };
+        let checkout_limit = joined + self.settings.checkout_timeout;
+        let limit = if sent {
+            deadline
+        } else {
+            deadline.min(checkout_limit)
+        };
+        let turn = poll_fn(|cx| {
+            if let Poll::Ready(turn) = waiting.poll_turn(cx) {
+                return Poll::Ready(Some(turn));
+            }
+            let revocable = !sent && !waiting.is_carried();
+            if revocable && Pin::new(&mut abandoned).poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        });
+        let outcome = timeout_at(limit, turn).await;
+        let attempt = match outcome {
+            Ok(Some(turn)) => {
+                self.metrics.pool.checkout(joined.elapsed());
+                return Ok(turn);
+            }
+            Ok(None) => Attempt::Abandoned,
+            Err(_) if waiting.is_carried() => {
+                let rest = timeout_at(deadline, poll_fn(|cx| waiting.poll_turn(cx))).await;
+                return rest.map_err(|_| Attempt::Deadline { sent: true });
+            }
+            Err(_) if limit == deadline => Attempt::Deadline { sent },
+            Err(_) if self.open.get() == 0 => Attempt::NoConnection(Unavailable::Disconnected),
+            Err(_) => Attempt::NoConnection(Unavailable::CheckoutTimeout),
+        };
+        self.metrics.pool.rejected(match attempt {
+            Attempt::Abandoned => Rejected::Abandoned,
+            Attempt::Deadline { .. } => Rejected::Deadline,
+            _ => Rejected::CheckoutTimeout,
+        });
+        Err(attempt)
+    }
+}
+
+/// A place in the queue, given up on drop.
+struct Waiting<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    pool: Rc<Inner<S>>,
+    seat: Option<Seat>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Waiting<S> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn<Lease<S>>> {
+        let Some(seat) = self.seat else {
+            return Poll::Pending;
+        };
+        let turn = ready!(self.pool.waiters.borrow_mut().poll_turn(seat, cx));
+        self.seat = None;
+        Poll::Ready(match turn {
+            Turn::Granted(member) => Turn::Granted(Lease::new(self.pool.clone(), member)),
+            Turn::Carried(answer) => Turn::Carried(answer),
+        })
+    }
+
+    fn is_carried(&self) -> bool {
+        self.seat
+            .is_some_and(|seat| self.pool.waiters.borrow().is_carried(seat))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Waiting<S> {
+    fn drop(&mut self) {
+        let Some(seat) = self.seat.take() else {
+            return;
+        };
+        let granted = self.pool.waiters.borrow_mut().leave(seat);
+        match granted {
+            Some(member) => self.pool.release(member),
+            None => self.pool.gauges(),
+        }
+    }
+}
+
+/// What the attempts of one payment came to so far.
+#[derive(Default)]
+struct Progress {
+    /// A statement left for PostgreSQL: no failure may say any more that nothing was written.
+    sent: bool,
+    /// An attempt's answer was lost.
+    unknown: bool,
+    /// The next attempt takes no company, so that what PostgreSQL refuses is its own.
+    alone: bool,
+    /// The last attempt ran into a row.
+    conflicted: bool,
+    pause: Duration,
+    database_time: Duration,
+}
+
+impl Progress {
+    /// Takes an attempt in; `Some` when the payment has come to its end.
+    fn take(&mut self, attempt: Attempt) -> Option<Result<Written, Failure>> {
+        match attempt {
+            Attempt::Answered(answer) => self.answered(answer),
+            Attempt::Abandoned => Some(Err(Failure::Abandoned)),
+            Attempt::Deadline { sent } => {
+                let sent = sent || self.sent;
+                Some(Err(Failure::Deadline { sent }))
+            }
+            Attempt::NoConnection(_) if self.sent => {
+                self.grow_pause();
+                None
+            }
+            Attempt::NoConnection(why) => Some(Err(Failure::Unavailable(why))),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) -> Option<Result<Written, Failure>> {
+        self.sent = true;
+        self.database_time += answer.elapsed;
+        self.conflicted = matches!(answer.verdict, Verdict::Conflict);
+        match answer.verdict {
+            Verdict::Created(created_at) => Some(Ok(Written {
+                created_at,
+                replayed: None,
+                database_time: self.database_time,
+            })),
+            Verdict::Conflict => None,
+            Verdict::Refused { error, shared } => {
+                let transient = error.state.is_transient();
+                if !shared && !transient {
+                    return Some(Err(match self.unknown {
+                        true => Failure::Deadline { sent: true },
+                        false => Failure::Refused(error),
+                    }));
+                }
+                self.alone = true;
+                if transient {
+                    self.grow_pause();
+                }
+                None
+            }
+            // The first repetition is at once: another connection may be well.
+            Verdict::Lost => {
+                if self.unknown {
+                    self.grow_pause();
+                }
+                self.unknown = true;
+                None
+            }
+        }
+    }
+
+    fn grow_pause(&mut self) {
+        let least = Duration::from_millis(RETRY_PAUSE_MIN_MS);
+        let most = Duration::from_millis(RETRY_PAUSE_MAX_MS);
+        self.pause = (self.pause * 2).clamp(least, most);
+    }
+
+    /// Waits before the next attempt; false when it would come after `deadline`.
+    async fn pause(&self, deadline: Instant) -> bool {
+        let next = Instant::now() + self.pause;
+        if next >= deadline {
+            return false;
+        }
+        if !self.pause.is_zero() {
+            sleep_until(next).await;
+        }
+        true
+    }
+}
