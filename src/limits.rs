@@ -145,6 +145,8 @@ pub const PG_BUFFER_BYTES: usize = 4 * 1024;
 pub const TLS_RECORD_MAX_BYTES: usize = 16_384 + 2_048 + 5;
 /// Ciphertext buffered before the peer is refused: handshake messages span records.
 pub const TLS_INCOMING_MAX_BYTES: usize = 4 * TLS_RECORD_MAX_BYTES;
+/// The file of `sslrootcert`; AWS's bundle of all regions has about 170 KiB.
+pub const ROOT_CERT_FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// `/health` asks the database again when its last success is older than this.
 pub const HEALTH_FRESH_MS: u64 = 1_000;
 /// `/health` waits this long for the database; kubelet and load balancers give up after a second.

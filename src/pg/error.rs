@@ -3,6 +3,7 @@
 use arrayvec::ArrayString;
 use std::fmt;
 
+use crate::pg::tls;
 use crate::pg::transport::TransportError;
 
 /// Longest part of a server's message that is kept: enough to recognise it in a log.
@@ -209,13 +210,13 @@ impl ConnectError {
 impl From<TransportError> for ConnectError {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::Tls(e) => Self::new(ConnectStep::Tls, e.to_string()),
+            TransportError::Tls(e) => Self::new(ConnectStep::Tls, tls::explain(&e)),
             TransportError::TooLarge => Self::new(
                 ConnectStep::Protocol,
                 "the server sent a message past the bound",
             ),
             TransportError::Closed => {
-                Self::new(ConnectStep::Tls, "the server closed the TLS session")
+                Self::new(ConnectStep::Server, "the server closed the TLS session")
             }
         }
     }

@@ -11,10 +11,12 @@ use postgres_protocol::authentication::sasl::{
 };
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{DatabaseTarget, SslMode, StatementMode};
@@ -42,20 +44,24 @@ pub fn connect(
 ) -> Result<Established> {
     let deadline = Instant::now() + timeout;
     let attempt = |tls| Session::open(target, deadline, tls)?.start(target, mode);
-    match target.ssl_mode {
-        SslMode::Disable => attempt(false),
-        // libpq's order for `prefer`: TLS first, and in the clear only when TLS, or the server's
-        // host-based rules for it, refuse.
-        SslMode::Prefer => attempt(true).or_else(|error| {
-            let refused = error.state.is_some_and(|state| &state.0 == b"28000");
-            if error.step == ConnectStep::Tls || refused {
-                attempt(false)
-            } else {
-                Err(error)
-            }
-        }),
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => attempt(true),
+    if target.ssl_mode == SslMode::Disable {
+        return attempt(None);
     }
+    // Before any attempt: an unreadable sslrootcert must not make `prefer` go on without TLS.
+    let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
+        .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
+    match attempt(Some(config)) {
+        Err(error) if target.ssl_mode == SslMode::Prefer && may_do_without_tls(&error) => {
+            attempt(None)
+        }
+        result => result,
+    }
+}
+
+/// libpq's order for `prefer`: TLS first, and in the clear only when TLS, or the server's
+/// host-based rules for it, refuse.
+fn may_do_without_tls(error: &ConnectError) -> bool {
+    error.step == ConnectStep::Tls || error.state.is_some_and(|state| &state.0 == b"28000")
 }
 
 struct Session {
@@ -67,8 +73,12 @@ struct Session {
 }
 
 impl Session {
-    /// Connects, and puts TLS on the connection if `with_tls`.
-    fn open(target: &DatabaseTarget, deadline: Instant, with_tls: bool) -> Result<Self> {
+    /// Connects, and puts TLS on the connection if there is a configuration for it.
+    fn open(
+        target: &DatabaseTarget,
+        deadline: Instant,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self> {
         let socket = connect_any(&target.host, target.port, deadline)?;
         configure(&socket).map_err(|e| io_error(ConnectStep::Connect, &e))?;
         let mut session = Self {
@@ -78,8 +88,10 @@ impl Session {
             out: BytesMut::new(),
             received: BytesMut::new(),
         };
-        if with_tls && session.server_takes_tls(target.ssl_mode)? {
-            session.secure(target)?;
+        if let Some(config) = tls
+            && session.server_takes_tls(target.ssl_mode)?
+        {
+            session.secure(config, &target.host)?;
         }
         Ok(session)
     }
@@ -108,10 +120,8 @@ impl Session {
         }
     }
 
-    fn secure(&mut self, target: &DatabaseTarget) -> Result<()> {
-        let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
-            .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| {
+    fn secure(&mut self, config: Arc<ClientConfig>, host: &str) -> Result<()> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             ConnectError::new(
                 ConnectStep::Tls,
                 "the host is not a name that TLS can check",

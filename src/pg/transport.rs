@@ -166,7 +166,7 @@ impl Transport {
             return Ok(());
         };
         loop {
-            let UnbufferedStatus { discard, state } =
+            let UnbufferedStatus { mut discard, state } =
                 tls.process_tls_records(self.incoming.filled_mut());
             let mut blocked = false;
             match state.map_err(TransportError::Tls)? {
@@ -174,6 +174,7 @@ impl Transport {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(TransportError::Tls)?;
                         self.messages.push(record.payload)?;
+                        discard += record.discard;
                     }
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
@@ -195,6 +196,9 @@ impl Transport {
                     self.handshaking = false;
                     blocked = true;
                 }
+                // A server that refuses says why and closes, often in one segment: what it said comes
+                // first, and the next read finds the end.
+                ConnectionState::PeerClosed if !self.messages.filled().is_empty() => blocked = true,
                 _ => return Err(TransportError::Closed),
             }
             self.incoming.consume(discard);

@@ -1,19 +1,180 @@
-//! Stub replaced at merge.
+//! TLS towards PostgreSQL: what each `sslmode` checks, whom it trusts, and what channel binding
+//! hashes. It knows certificates; of sockets, messages and payments it must never know.
+//!
+//! The modes' meanings are libpq's: <https://www.postgresql.org/docs/17/libpq-ssl.html>.
+
+mod anchors;
+mod der;
+mod end_point;
+mod verifier;
+
+pub use end_point::server_end_point;
+
+use rustls::CertificateError;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::version::{TLS12, TLS13};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use crate::config::SslMode;
-use std::{path::Path, sync::Arc};
-#[derive(Debug)]
-pub struct TlsConfigError;
-impl std::fmt::Display for TlsConfigError {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
+use verifier::{Checks, Verifier};
+
+/// Registered for PostgreSQL; version 17's libpq sends it on every TLS connection, and its server
+/// closes one that was started without SSLRequest and does not. Older servers ignore it.
+const ALPN: &[u8] = b"postgresql";
+
+/// Makes the client side of TLS for `mode`, with TLS 1.2 and 1.3.
+///
+/// | Mode | Without `root_cert` | With `root_cert` |
+/// |---|---|---|
+/// | `prefer`, `require` | encrypts, trusts anybody | as `verify-ca` |
+/// | `verify-ca` | a chain to the compiled-in anchors, dates | a chain to the file's certificates, dates |
+/// | `verify-full` | and the host's name | and the host's name |
+///
+/// The file is read anew each time, so that a changed one needs no restart. In two things this is
+/// stricter than libpq: a `root_cert` that cannot be read is an error in every mode, and a host
+/// name is compared with subject alternative names only, never with the common name (RFC 9525).
+/// `disable` needs no TLS; asked for all the same, it is treated as `prefer`.
+///
+/// # Errors
+/// The file of `root_cert` cannot be read, or holds something else than certificates.
+pub fn client_config(
+    mode: SslMode,
+    root_cert: Option<&Path>,
+) -> Result<Arc<ClientConfig>, TlsConfigError> {
+    let trusted = match root_cert {
+        Some(path) => anchors::from_file(path)?,
+        None => anchors::compiled_in(),
+    };
+    let checks = match mode {
+        SslMode::Disable | SslMode::Prefer | SslMode::Require if root_cert.is_none() => {
+            Checks::Nothing
+        }
+        SslMode::Disable | SslMode::Prefer | SslMode::Require | SslMode::VerifyCa => Checks::Chain,
+        SslMode::VerifyFull => Checks::ChainAndName,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in &trusted {
+        roots
+            .add(certificate.clone())
+            .map_err(|e| TlsConfigError::malformed(root_cert, &e))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(
+        checks,
+        trusted,
+        roots,
+        provider.signature_verification_algorithms,
+    );
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|e| TlsConfigError::malformed(root_cert, &e))?;
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // PostgreSQL issues no tickets and keeps no sessions, and each connection has its own
+    // configuration: there is never anything to resume.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// What an operator should read about a failed TLS session: which check the certificate did not
+/// pass, and what to do.
+pub fn explain(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        return error.to_string();
+    };
+    match reason {
+        CertificateError::UnknownIssuer => "the server's certificate is not signed by a trusted \
+             authority; name the right one with sslrootcert"
+            .to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the server's certificate has expired ({reason})")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the server's certificate is not valid yet; is the clock right? ({reason})")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "the server's certificate has no subject alternative name, so that no host can match \
+             it; make it with one, or use sslmode=verify-ca"
+                .to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the server's certificate is for another host ({reason})")
+        }
+        CertificateError::BadSignature => {
+            "the server's certificate, or its proof of having the key, has a wrong signature"
+                .to_owned()
+        }
+        other => format!("the server's certificate is refused: {other}"),
     }
 }
-pub fn client_config(
-    _: SslMode,
-    _: Option<&Path>,
-) -> Result<Arc<rustls::ClientConfig>, TlsConfigError> {
-    Err(TlsConfigError)
+
+/// Why there is no TLS configuration. The text is for operators.
+#[derive(Debug)]
+pub enum TlsConfigError {
+    /// The file of `sslrootcert` cannot be read.
+    Unreadable {
+        /// Its name.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file of `sslrootcert` has no certificate in it.
+    NoCertificate {
+        /// Its name.
+        path: PathBuf,
+    },
+    /// Something in the file of `sslrootcert` is not a certificate.
+    Malformed {
+        /// Its name.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
 }
-pub fn server_end_point(_: &rustls::pki_types::CertificateDer<'_>) -> Option<Vec<u8>> {
-    None
+
+impl TlsConfigError {
+    fn malformed(path: Option<&Path>, reason: &dyn fmt::Display) -> Self {
+        Self::Malformed {
+            path: path.unwrap_or(Path::new("(compiled in)")).to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }
+
+impl fmt::Display for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => {
+                write!(f, "sslrootcert {} cannot be read: {error}", path.display())
+            }
+            Self::NoCertificate { path } => write!(
+                f,
+                "sslrootcert {} has no certificate in it; PEM is expected",
+                path.display()
+            ),
+            Self::Malformed { path, reason } => write!(
+                f,
+                "sslrootcert {} holds something that is not a certificate: {reason}",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TlsConfigError {}
+
+/// Certificates that are trusted, in DER.
+type Trusted = Vec<CertificateDer<'static>>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,593 @@
+//! Private PostgreSQL servers for tests: real ones, started in milliseconds, gone with the test.
+//!
+//! Use it from a suite in `tests/` with
+//!
+//! ```ignore
+//! #[path = "support/postgres.rs"]
+//! mod postgres;
+//! use postgres::{Cluster, OWNER, Tls};
+//!
+//! let cluster = Cluster::start(Tls::for_localhost());
+//! cluster.url(OWNER, "verify-full");         // with sslrootcert and the password
+//! cluster.psql("SELECT count(*) FROM payments");   // as superuser, over the private Unix socket
+//! cluster.stop();                            // an orderly end, as a fail-over makes it
+//! cluster.crash();                           // an abrupt one; sessions get no goodbye
+//! cluster.start_again();                     // same port, same data
+//! ```
+//!
+//! What every server has: database [`DATABASE`], owned by the role [`OWNER`] (login, may create
+//! roles, not a superuser: as on a managed database); SCRAM-SHA-256 for every TCP connection, over
+//! TLS or not, and no password on the Unix socket. Every role's password is [`PASSWORD`].
+//! `fsync` is off: a crash of processes loses nothing that way, only a crash of the machine would.
+//!
+//! The programs come from the folder that `PG_BINDIR` names, else from the newest one of
+//! `/usr/lib/postgresql/*/bin`. Under root the server runs as the system's user `postgres`.
+//!
+//! A server ends when its `Cluster` is dropped, and also when the test's process dies in any way: a
+//! supervising shell holds the other end of a pipe and stops the server when the pipe closes. So a
+//! `Cluster` may live in a `static`, which is never dropped.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each suite uses its own part of this, and a failure here is the test's failure"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// The database that every server has.
+pub const DATABASE: &str = "payments";
+/// The role that owns [`DATABASE`].
+pub const OWNER: &str = "payments_owner";
+/// Password of every role that this helper or a test makes.
+pub const PASSWORD: &str = "correct-horse-battery";
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const PORT_ATTEMPTS: u32 = 5;
+
+/// Whether a server takes TLS, and with what.
+#[derive(Clone)]
+pub enum Tls {
+    /// `ssl = off`.
+    Off,
+    /// `ssl = on`, with this certificate and key.
+    On(Identity),
+}
+
+impl Tls {
+    /// A certificate for `localhost`, 127.0.0.1 and ::1 by a new authority.
+    pub fn for_localhost() -> Self {
+        let names = ["localhost", "127.0.0.1", "::1"];
+        Self::On(Authority::new("Test Authority").issue(&names, Validity::Current))
+    }
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// From 2020 to 2049.
+    Current,
+    /// The year 2020.
+    Expired,
+}
+
+/// A certificate with its key and the root that it leads to, as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// What the server presents.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    /// What a client has to trust.
+    pub root: String,
+}
+
+impl Identity {
+    /// A server's certificate that is its own root, as `openssl req -x509` makes them.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = leaf_params(names, Validity::Current);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self {
+            root: certificate.clone(),
+            certificate,
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A certificate authority made for the test.
+pub struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new one, with a new key.
+    pub fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            rcgen::KeyUsagePurpose::KeyCertSign,
+            rcgen::KeyUsagePurpose::CrlSign,
+        ];
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// Its own certificate, as PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A server's certificate for `names` (host names or addresses).
+    pub fn issue(&self, names: &[&str], validity: Validity) -> Identity {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = leaf_params(names, validity)
+            .signed_by(&key, &self.issuer)
+            .unwrap();
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            root: self.pem.clone(),
+        }
+    }
+}
+
+fn leaf_params(names: &[&str], validity: Validity) -> rcgen::CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = rcgen::CertificateParams::new(names.clone()).unwrap();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, names.first().unwrap().as_str());
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = match validity {
+        Validity::Current => rcgen::date_time_ymd(2049, 1, 1),
+        Validity::Expired => rcgen::date_time_ymd(2021, 1, 1),
+    };
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+/// How a server differs from the usual one.
+#[derive(Clone)]
+pub struct Options {
+    /// Whether it takes TLS.
+    pub tls: Tls,
+    /// Lines for `postgresql.conf`; a later one wins over an earlier one.
+    pub settings: Vec<String>,
+    /// Replaces the TCP lines of `pg_hba.conf`.
+    pub host_rules: Vec<String>,
+}
+
+impl Options {
+    /// The usual server.
+    pub fn new(tls: Tls) -> Self {
+        Self {
+            tls,
+            settings: Vec::new(),
+            host_rules: vec![
+                "host all all 127.0.0.1/32 scram-sha-256".to_owned(),
+                "host all all ::1/128 scram-sha-256".to_owned(),
+            ],
+        }
+    }
+
+    /// Adds a line for `postgresql.conf`, such as `ssl_max_protocol_version = 'TLSv1.2'`.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push(line.to_owned());
+        self
+    }
+
+    /// Replaces the TCP lines of `pg_hba.conf`.
+    #[must_use]
+    pub fn host_rules(mut self, lines: &[&str]) -> Self {
+        self.host_rules = lines.iter().map(ToString::to_string).collect();
+        self
+    }
+}
+
+/// One private server.
+pub struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    server: Mutex<Option<Server>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// The supervising shell; its closed stdin ends the server.
+struct Server {
+    shell: Child,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts its server; returns when it takes connections.
+    pub fn start(tls: Tls) -> Self {
+        Self::start_with(&Options::new(tls))
+    }
+
+    /// The same with other settings.
+    pub fn start_with(options: &Options) -> Self {
+        let folder = make_folder();
+        initdb(&folder);
+        for attempt in 1.. {
+            let cluster = Self {
+                folder: folder.clone(),
+                port: free_port(),
+                server: Mutex::new(None),
+                log: Arc::default(),
+            };
+            cluster.configure(options);
+            match cluster.launch() {
+                Ok(()) => {
+                    cluster.psql_in(
+                        "postgres",
+                        &format!("CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{PASSWORD}'"),
+                    );
+                    cluster.psql_in(
+                        "postgres",
+                        &format!("CREATE DATABASE {DATABASE} OWNER {OWNER}"),
+                    );
+                    return cluster;
+                }
+                // Between choosing the port and taking it somebody else may have come.
+                Err(log) if log.contains("could not bind") && attempt < PORT_ATTEMPTS => {
+                    std::mem::forget(cluster);
+                }
+                Err(log) => panic!("PostgreSQL did not start:\n{log}"),
+            }
+        }
+        unreachable!("the loop ends by its attempts")
+    }
+
+    /// The TCP port on 127.0.0.1 and ::1; the same for the whole life of the cluster.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A URL of `user` at host `localhost`, with [`PASSWORD`]. For `verify-ca` and `verify-full`
+    /// it names the server's root as `sslrootcert`.
+    pub fn url(&self, user: &str, sslmode: &str) -> String {
+        let mut url = self.url_at("localhost", user, sslmode);
+        if sslmode.starts_with("verify") {
+            url += &format!("&sslrootcert={}", self.root_cert().display());
+        }
+        url
+    }
+
+    /// A URL with another spelling of the host, and no `sslrootcert`.
+    pub fn url_at(&self, host: &str, user: &str, sslmode: &str) -> String {
+        let port = self.port;
+        format!("postgres://{user}:{PASSWORD}@{host}:{port}/{DATABASE}?sslmode={sslmode}")
+    }
+
+    /// The root certificate that the server's own leads to; absent without TLS.
+    pub fn root_cert(&self) -> PathBuf {
+        self.folder.join("root.crt")
+    }
+
+    /// A folder of this cluster that a test may write to.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs statements as superuser in [`DATABASE`] and returns what they print: rows as lines,
+    /// columns separated by `|`. An error is the test's failure.
+    pub fn psql(&self, sql: &str) -> String {
+        self.psql_in(DATABASE, sql)
+    }
+
+    /// The same in another database.
+    pub fn psql_in(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(programs().join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .args([
+                "-U",
+                "postgres",
+                "-d",
+                database,
+                "-p",
+                &self.port.to_string(),
+            ])
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-c", sql])
+            .output()
+            .expect("psql runs");
+        assert!(
+            output.status.success(),
+            "psql: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// An orderly end, as in a planned fail-over: sessions are told (SQLSTATE 57P01) and closed.
+    /// Returns when the server is gone.
+    pub fn stop(&self) {
+        self.end("INT");
+    }
+
+    /// An abrupt end: the server's processes leave without a checkpoint, as in a crash.
+    pub fn crash(&self) {
+        self.end("QUIT");
+    }
+
+    /// Starts the server again after [`stop`](Self::stop) or [`crash`](Self::crash).
+    pub fn start_again(&self) {
+        if let Err(log) = self.launch() {
+            panic!("PostgreSQL did not start again:\n{log}");
+        }
+    }
+
+    /// Stops all processes of the server where they are (SIGSTOP), as a host that hangs does;
+    /// [`thaw`](Self::thaw) lets them go on. Connections stay open and get no answer.
+    pub fn freeze(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn configure(&self, options: &Options) {
+        let folder = &self.folder;
+        let data = folder.join("data");
+        let mut settings = vec![
+            "listen_addresses = '127.0.0.1, ::1'".to_owned(),
+            format!("port = {}", self.port),
+            format!("unix_socket_directories = '{}'", folder.display()),
+            "password_encryption = 'scram-sha-256'".to_owned(),
+            "fsync = off".to_owned(),
+            "shared_buffers = '16MB'".to_owned(),
+            "lc_messages = 'C'".to_owned(),
+        ];
+        if let Tls::On(identity) = &options.tls {
+            write(&folder.join("root.crt"), &identity.root, 0o644);
+            write(&data.join("server.crt"), &identity.certificate, 0o644);
+            write(&data.join("server.key"), &identity.key, 0o600);
+            settings.push("ssl = on".to_owned());
+        }
+        settings.extend(options.settings.iter().cloned());
+        let mut rules = vec!["local all all trust".to_owned()];
+        rules.extend(options.host_rules.iter().cloned());
+        write(
+            &data.join("postgresql.auto.conf"),
+            &(settings.join("\n") + "\n"),
+            0o600,
+        );
+        write(&data.join("pg_hba.conf"), &(rules.join("\n") + "\n"), 0o600);
+    }
+
+    /// Starts the server under its shell. The error is the server's log.
+    fn launch(&self) -> Result<(), String> {
+        const SUPERVISE: &str = r#"
+            "$1" -D "$2" & server=$!
+            read -r signal; [ -n "$signal" ] || signal=QUIT
+            kill -s "$signal" "$server"
+            wait "$server"
+        "#;
+        let mut server = self.server.lock().unwrap();
+        assert!(server.is_none(), "the server runs already");
+        let mut shell = as_server_user(Command::new("/bin/sh"))
+            .args(["-c", SUPERVISE, "sh"])
+            .arg(programs().join("postgres"))
+            .arg(self.folder.join("data"))
+            .current_dir(&self.folder)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("/bin/sh runs");
+        let ready = self.collect_log(&mut shell);
+        *server = Some(Server { shell });
+        drop(server);
+        match ready.recv_timeout(START_TIMEOUT) {
+            Ok(()) => Ok(()),
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {
+                self.crash();
+                Err(self.log())
+            }
+        }
+    }
+
+    /// Reads the server's log in a thread, for [`log`](Self::log); the receiver gets a word when
+    /// the server takes connections, and is disconnected when it ends before that.
+    fn collect_log(&self, shell: &mut Child) -> mpsc::Receiver<()> {
+        let lines = BufReader::new(shell.stderr.take().unwrap()).lines();
+        let log = Arc::clone(&self.log);
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut starting = true;
+            for line in lines.map_while(Result::ok) {
+                let ready = line.contains("database system is ready to accept connections");
+                // Clients that come too early are refused with FATAL too; that is no failed start.
+                let failed = line.contains("could not bind IPv4")
+                    || line.contains("FATAL: ") && !line.contains("the database system is");
+                log.lock().unwrap().push(line);
+                if starting && failed {
+                    break;
+                }
+                if ready {
+                    starting = false;
+                    let _ = sender.send(());
+                }
+            }
+        });
+        receiver
+    }
+
+    fn end(&self, signal: &str) {
+        if let Some(mut server) = self.server.lock().unwrap().take() {
+            // An error means that the shell is gone, and the server with it.
+            let _ = writeln!(server.shell.stdin.take().unwrap(), "{signal}");
+            let _ = server.shell.wait();
+        }
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let guard = self.server.lock().unwrap();
+        let shell = guard.as_ref().expect("the server runs").shell.id();
+        let mut processes = children(shell);
+        for postmaster in processes.clone() {
+            processes.extend(children(postmaster));
+        }
+        for process in processes {
+            let status = Command::new("/bin/kill")
+                .args(["-s", signal, &process.to_string()])
+                .stderr(Stdio::null())
+                .status();
+            // A backend may have left since it was listed.
+            let _ = status.expect("kill runs");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.end("QUIT");
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Processes whose parent is `parent`.
+fn children(parent: u32) -> Vec<u32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let list = fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
+
+/// The folder of PostgreSQL's programs.
+pub fn programs() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("PG_BINDIR") {
+            return PathBuf::from(folder);
+        }
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+        let newest = versions
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            .max();
+        let Some(newest) = newest else {
+            panic!(
+                "these tests need PostgreSQL's server programs (initdb, postgres, psql): install \
+                 the package postgresql, or name their folder in PG_BINDIR"
+            );
+        };
+        PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
+    })
+}
+
+fn initdb(folder: &Path) {
+    let output = as_server_user(Command::new(programs().join("initdb")))
+        .args([
+            "--no-sync",
+            "--locale=C",
+            "--encoding=UTF8",
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+        ])
+        .arg("-D")
+        .arg(folder.join("data"))
+        .current_dir(folder)
+        .output()
+        .expect("initdb runs");
+    assert!(
+        output.status.success(),
+        "initdb: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// PostgreSQL refuses to run as root; then it runs as the system's user `postgres`.
+fn server_user() -> Option<(u32, u32)> {
+    static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *USER.get_or_init(|| {
+        if own_uid() != 0 {
+            return None;
+        }
+        let passwd = fs::read_to_string("/etc/passwd").unwrap();
+        let user = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+            (name == "postgres").then_some((uid, gid))
+        });
+        Some(user.expect("under root these tests need the system's user postgres"))
+    })
+}
+
+fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn as_server_user(mut command: Command) -> Command {
+    if let Some((uid, gid)) = server_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+fn make_folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("payments-test-{}-{number}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    // A test that was killed may have left a folder under the same process number.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    give_to_server(&folder, 0o755);
+    folder
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).unwrap();
+    give_to_server(path, mode);
+}
+
+fn give_to_server(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    if let Some((uid, gid)) = server_user() {
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
