@@ -210,6 +210,7 @@ impl Caller {
 }
 
 /// What a handler made of a request.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Next {
     /// The answer is written.
     Answered(Status),
@@ -218,6 +219,7 @@ pub enum Next {
 }
 
 /// A request that waits for the database.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Later {
     /// A payment.
     Payment(payment::Accepted),
@@ -226,6 +228,7 @@ pub enum Later {
 }
 
 /// What the database said.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Answer {
     /// To a payment.
     Payment(payment::Outcome),

@@ -287,7 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     /// Closes a healthy connection with a goodbye.
     fn retire(&self, member: Box<Member<S>>, why: Closed) {
-        member.connection.terminate();
+        let Member { connection, .. } = *member;
+        connection.terminate();
         self.forget(why);
     }
 

@@ -302,6 +302,7 @@ impl State {
     }
 }
 
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
 const _: () = {
     let mut index = 0;
     while index < LIMITS_MS.len() {
