@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     unsafe_code,
+    clippy::print_stdout,
     unreachable_pub,
     reason = "a failure here is the test's failure; an allocator is unsafe to write"
 )]

@@ -286,9 +286,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     /// Closes a healthy connection with a goodbye.
+    #[allow(clippy::boxed_local)] // it lives in a box everywhere
     fn retire(&self, member: Box<Member<S>>, why: Closed) {
-        let Member { connection, .. } = *member;
-        connection.terminate();
+        member.connection.terminate();
         self.forget(why);
     }
 
