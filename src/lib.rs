@@ -11,9 +11,14 @@ pub mod clock;
 pub mod config;
 pub mod log;
 pub mod metrics;
+pub mod random;
+
+pub mod server;
 
 pub mod http;
 pub mod route;
+
+pub mod handlers;
 
 pub mod payment;
 pub mod pg;

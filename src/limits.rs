@@ -54,10 +54,9 @@ pub const WRITE_TIMEOUT_MS: u64 = 10_000;
 pub const LINGER_MS: u64 = 1_000;
 /// Bytes thrown away while lingering.
 pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
-/// A connection's read buffer as first taken; most requests fit.
-pub const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// A connection's write buffer as first taken; every payment's answer fits.
-pub const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+/// A connection's buffer as first taken, one for each direction; most requests and every payment's
+/// answer fit.
+pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 16 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
@@ -68,6 +67,8 @@ pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
 pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
 /// Connections accepted in one go before payments get their turn again.
 pub const ACCEPT_BATCH_COUNT: usize = 64;
+/// Pause after a failed accept when no idle connection could be closed for it.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Open connections. Beyond it the oldest idle one is closed, else the newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
@@ -148,6 +149,8 @@ pub const TLS_INCOMING_MAX_BYTES: usize = 4 * TLS_RECORD_MAX_BYTES;
 pub const ROOT_CERT_FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// `/health` asks the database again when its last success is older than this.
 pub const HEALTH_FRESH_MS: u64 = 1_000;
+/// `/health` waits this long for the database; kubelet and load balancers give up after a second.
+pub const HEALTH_TIMEOUT_MS: u64 = 500;
 /// Payments written in one round trip when every connection was busy.
 pub const BATCH_MAX_COUNT: usize = 32;
 
@@ -185,13 +188,13 @@ const _: () = {
     assert!(2 * EXCHANGE_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(PROCESSING_MAX_MS < HEAD_TIMEOUT_MS);
     assert!(PAYMENT_DEADLINE_MS.max + PROCESSING_MAX_MS < KEEP_ALIVE_MS);
-    assert!(READ_BUFFER_BYTES <= HEAD_MAX_BYTES);
+    assert!(BUFFER_BYTES <= HEAD_MAX_BYTES);
     assert!(HEAD_MAX_BYTES < BUFFERED_MAX_BYTES);
     assert!(CONNECTION_LIFETIME_S.max < CONNECTION_LIFETIME_MAX_S);
     assert!(CONNECTION_LIFETIME_MAX_S < 24 * 3_600);
     assert!(IDLE_PROBE_INTERVAL_MS.max < 350_000);
     assert!(RETRY_PAUSE_MIN_MS < RETRY_PAUSE_MAX_MS);
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
-    assert!(SPARE_BUFFERS_MAX_COUNT * READ_BUFFER_BYTES < BUFFERED_MAX_BYTES);
+    assert!(SPARE_BUFFERS_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
 };

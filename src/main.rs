@@ -1,6 +1,104 @@
 //! The command line: one small verb each.
 
+mod cli;
+
+use payment_latency_api::config::{self, Config, Mistakes, ProcessEnvironment};
+use payment_latency_api::metrics::Build;
+use payment_latency_api::{log, server};
+use std::io::Write;
+use std::process::ExitCode;
+use tokio::runtime::{Builder, LocalOptions};
+
+use cli::Command;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+/// sysexits(3): the command line was used wrongly.
+const EX_USAGE: u8 = 64;
+/// sysexits(3): something is misconfigured.
+const EX_CONFIG: u8 = 78;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const REVISION: &str = match option_env!("GIT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+const BUILD_TIMESTAMP: &str = match option_env!("BUILD_TIMESTAMP") {
+    Some(timestamp) => timestamp,
+    None => "unknown",
+};
+
+fn main() -> ExitCode {
+    match cli::parse(lexopt::Parser::from_env()) {
+        Err(usage) => {
+            complain(&format!("{usage}\nTry `payment-latency-api --help`."));
+            ExitCode::from(EX_USAGE)
+        }
+        Ok(Command::Help) => say(cli::HELP),
+        Ok(Command::Version) => say(&format!("payment-latency-api {VERSION} ({REVISION})")),
+        Ok(Command::CheckConfig) => match config::check(&ProcessEnvironment) {
+            Ok(text) => say(text.trim_end()),
+            Err(mistakes) => misconfigured(&mistakes),
+        },
+        Ok(Command::Serve) => match Config::from_environment(&ProcessEnvironment) {
+            Ok(config) => serve(config),
+            Err(mistakes) => misconfigured(&mistakes),
+        },
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    if let Err(error) = log::start() {
+        return failed("serve", &error);
+    }
+    for warning in &config.warnings {
+        log::warn("configuration").field("message", warning).emit();
+    }
+    let build = Build {
+        version: VERSION,
+        revision: REVISION,
+        timestamp: BUILD_TIMESTAMP,
+        region: config.region.clone(),
+        environment: config.environment.clone(),
+    };
+    // Everything runs on this one thread: what the tasks share needs no lock.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(server::run(config, build));
+        runtime.shutdown_background();
+        result
+    });
+    let code = match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed("serve", &error),
+    };
+    log::flush();
+    code
+}
+
+fn failed(verb: &str, error: &dyn std::error::Error) -> ExitCode {
+    log::error("failed")
+        .field("verb", verb)
+        .field("reason", &error.to_string())
+        .emit();
+    ExitCode::FAILURE
+}
+
+fn misconfigured(mistakes: &Mistakes) -> ExitCode {
+    complain(&mistakes.to_string());
+    ExitCode::from(EX_CONFIG)
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}

@@ -256,6 +256,7 @@ const TABLE: [Row; 34] = {
     ]
 };
 
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
 const _: () = {
     let mut index = 0;
     while index < TABLE.len() {

@@ -40,6 +40,11 @@ impl Gauge {
             .store(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
     }
 
+    /// Changes it.
+    pub fn add(&self, change: i64) {
+        self.0.fetch_add(change, Relaxed);
+    }
+
     /// The number.
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)

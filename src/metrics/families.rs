@@ -1,7 +1,7 @@
 //! Every metric with its name, its help and its samples: the one list that both formats walk over.
 
 use super::cells::{Counter, Durations, Gauge, Histogram};
-use super::{ConnectionEnd, Metrics, Rejected, process};
+use super::{ConnectionEnd, Metrics, Rejected};
 use crate::http::{Method, Refusal, Status};
 use crate::log;
 use crate::pg::error::ConnectStep;
@@ -49,9 +49,11 @@ pub(super) fn visit(metrics: &Metrics, visitor: &mut dyn Visitor) {
     connections(metrics, visitor);
     payments(metrics, visitor);
     pool(metrics, visitor);
+    pool_connections(metrics, visitor);
     database(metrics, visitor);
     secrets(metrics, visitor);
-    process_and_build(metrics, visitor);
+    process(visitor);
+    build(metrics, visitor);
 }
 
 #[allow(clippy::indexing_slicing)] // by enums, over arrays of their size
@@ -240,6 +242,10 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
         "reason",
         &rejected,
     );
+}
+
+fn pool_connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
+    let pool = &metrics.pool;
     count(
         visitor,
         "pool_connections_opened",
@@ -335,8 +341,8 @@ fn secrets(metrics: &Metrics, visitor: &mut dyn Visitor) {
     );
 }
 
-fn process_and_build(metrics: &Metrics, visitor: &mut dyn Visitor) {
-    let process = process::read();
+fn process(visitor: &mut dyn Visitor) {
+    let process = super::process::read();
     for (name, help, kind, value) in [
         (
             "process_cpu_seconds",
@@ -393,6 +399,9 @@ fn process_and_build(metrics: &Metrics, visitor: &mut dyn Visitor) {
             );
         });
     }
+}
+
+fn build(metrics: &Metrics, visitor: &mut dyn Visitor) {
     visitor.family(
         "build_info",
         "What runs here; always 1.",

@@ -153,6 +153,22 @@ impl ConnectStep {
     }
 }
 
+impl ConnectStep {
+    /// What is known about the database when connections fail here.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Resolve => "the database's host name has no address",
+            Self::Connect => "the database does not take connections",
+            Self::Tls => "the database's TLS or certificate was refused",
+            Self::Authentication => "the database refused the login",
+            Self::Timeout => "the database does not answer in time",
+            Self::Protocol => "the database does not speak the protocol",
+            Self::Server => "the database cannot serve now",
+            Self::Schema => "the database's schema is not the one this version needs",
+        }
+    }
+}
+
 /// Why a connection was not made. Its text is for operators and holds no secret.
 #[derive(Debug)]
 pub struct ConnectError {

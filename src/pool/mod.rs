@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use connector::{Connect, Connecting, TcpConnector};
+pub use connector::{Connect, Connecting, Credentials, TcpConnector};
 pub use write::{Failure, Unavailable, Written};
 
 use self::exchange::{Exchange, Lease};
@@ -36,7 +36,7 @@ use crate::limits::CONNECTION_LIFETIME_MAX_S;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
-use crate::pg::error::ServerError;
+use crate::pg::error::{ConnectStep, ServerError};
 use crate::pg::payments::Insert;
 
 /// The pool, as handlers hold it; a clone is another handle to the same one.
@@ -94,6 +94,7 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     /// Woken when an idle connection has something to say.
     keeper: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
+    last_failure: Cell<Option<ConnectStep>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
@@ -118,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             readied: Notify::new(),
             keeper: RefCell::new(Waker::noop().clone()),
             last_success: Cell::new(None),
+            last_failure: Cell::new(None),
             settings,
         });
         tokio::task::spawn_local(opener::run(inner.clone()));
@@ -135,6 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
         while !self.0.ready.get() {
             self.0.readied.notified().await;
         }
+    }
+
+    /// Where the last attempt to connect failed, if the last one did.
+    pub fn last_failure(&self) -> Option<ConnectStep> {
+        self.0.last_failure.get()
     }
 
     /// The pool's state now.
@@ -279,6 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     /// Closes a healthy connection with a goodbye.
+    #[allow(clippy::boxed_local)] // it lives in a box everywhere
     fn retire(&self, member: Box<Member<S>>, why: Closed) {
         member.connection.terminate();
         self.forget(why);

@@ -69,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         let now = Instant::now();
         let lifetime = jittered(self.settings.connection_lifetime, LIFETIME_JITTER_PERCENT);
         self.open.set(self.open.get() + 1);
+        self.last_failure.set(None);
         self.metrics.pool.opened(now - began);
         self.release(Box::new(Member {
             connection,
@@ -84,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     fn note_failure(&self, error: &ConnectError, warnings: &mut log::Limited) {
         self.backoff.borrow_mut().failed();
+        self.last_failure.set(Some(error.step));
         self.metrics.pool.connect_failed(error.step);
         if let Some(line) = warnings.warn("database_connect_failed") {
             line.field("step", error.step.as_str())

@@ -11,6 +11,7 @@ fn parse(url: &str) -> Result<DatabaseTarget, String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn valid_urls_give_their_target() {
     for (url, shown) in [
         (
@@ -114,6 +115,7 @@ fn assert_refused(table: &[(&str, &[&str])]) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn what_names_no_single_place_is_refused() {
     assert_refused(&[
         (
@@ -332,6 +334,7 @@ fn only_a_proven_server_gives_no_warning() {
 /// Every single-character deletion, replacement and insertion around a planted password, and
 /// the places where people put one by mistake.
 #[test]
+#[allow(clippy::too_many_lines)] // a table
 fn no_malformed_url_shows_its_password() {
     let mut urls: Vec<String> = [
         "PW",

@@ -1,0 +1,69 @@
+//! What the command line says.
+
+use lexopt::prelude::{Long, Short, Value};
+use std::fmt;
+
+/// One of the verbs.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Serve,
+    CheckConfig,
+    Version,
+    Help,
+}
+
+/// The command line makes no sense.
+#[derive(Debug)]
+pub(crate) struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+pub(crate) const HELP: &str = "\
+payment-latency-api: simulates payments, one durable PostgreSQL write for each
+
+Usage: payment-latency-api [VERB]
+
+Verbs:
+  serve          answers requests until SIGTERM or SIGINT (default)
+  migrate        creates or updates the schema, the application's role and its login
+  prune          removes old payments: prune [--older-than 90d] [--batch 1000]
+  probe URL      checks a URL; with --rate, measures its latency (probe --help)
+  check-config   prints the configuration that would be in force, secrets masked
+
+Options:
+  --version      prints the version
+  --help         prints this text
+
+Everything else is set by environment variables: see docs/APPLICATION.md.
+Exit codes: 0 done, 1 failed, 64 wrong command line, 78 wrong configuration.";
+
+/// Reads the command line.
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let command = match parser.next()? {
+        None => Command::Serve,
+        Some(Long("version") | Short('V')) => Command::Version,
+        Some(Long("help") | Short('h')) => Command::Help,
+        Some(Value(verb)) => match verb.to_str() {
+            Some("serve") => Command::Serve,
+            Some("check-config") => Command::CheckConfig,
+            Some("help") => Command::Help,
+            _ => return Err(UsageError(format!("unknown verb {verb:?}"))),
+        },
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match parser.next()? {
+        None => Ok(command),
+        Some(Long("help") | Short('h')) => Ok(Command::Help),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}

@@ -1,0 +1,77 @@
+//! `GET /health`: the state of the service and its database.
+
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::{App, Caller, JSON, json, milliseconds, retry_after};
+use crate::clock;
+use crate::http::Status;
+use crate::limits::{HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS};
+
+/// Whether the database answered.
+pub struct State {
+    connected: bool,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    status: &'static str,
+    region: &'a str,
+    environment: &'a str,
+    database: &'static str,
+    latency_ms: Option<f64>,
+    uptime_seconds: u64,
+    timestamp: &'a str,
+    pool: Pool,
+}
+
+#[derive(Serialize)]
+struct Pool {
+    size: usize,
+    open: usize,
+    idle: usize,
+    waiting: usize,
+}
+
+/// Asks the database, unless it answered a payment a moment ago.
+pub(super) async fn check(app: &App) -> State {
+    let fresh = Duration::from_millis(HEALTH_FRESH_MS);
+    let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
+    State {
+        connected: app.pool.check(fresh, deadline).await.is_ok(),
+    }
+}
+
+impl State {
+    pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+        let figures = app.pool.figures();
+        let (status, word, database) = match self.connected {
+            true => (Status::Ok, "healthy", "connected"),
+            false => (Status::ServiceUnavailable, "degraded", "disconnected"),
+        };
+        let body = Body {
+            status: word,
+            region: &app.region,
+            environment: &app.environment,
+            database,
+            latency_ms: app.pool.last_round_trip().map(milliseconds),
+            uptime_seconds: app.metrics.uptime().as_secs(),
+            timestamp: &clock::now_rfc3339(),
+            pool: Pool {
+                size: figures.size,
+                open: figures.open,
+                idle: figures.idle,
+                waiting: figures.waiting,
+            },
+        };
+        let response = caller.respond(app, status, out);
+        let response = if self.connected {
+            response
+        } else {
+            retry_after(response)
+        };
+        response.body(JSON, json(&body));
+        status
+    }
+}

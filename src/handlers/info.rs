@@ -1,0 +1,37 @@
+//! `GET /info`: what runs here.
+
+use serde::Serialize;
+
+use super::{App, Caller, JSON, json};
+use crate::clock;
+use crate::http::Status;
+
+#[derive(Serialize)]
+struct Info<'a> {
+    name: &'static str,
+    version: &'static str,
+    region: &'a str,
+    environment: &'a str,
+    timestamp: &'a str,
+    git_revision: &'static str,
+    build_timestamp: &'static str,
+    rust_version: &'static str,
+    target: &'static str,
+}
+
+pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+    let build = app.metrics.build();
+    let info = Info {
+        name: env!("CARGO_PKG_NAME"),
+        version: build.version,
+        region: &app.region,
+        environment: &app.environment,
+        timestamp: &clock::now_rfc3339(),
+        git_revision: build.revision,
+        build_timestamp: build.timestamp,
+        rust_version: env!("CARGO_PKG_RUST_VERSION"),
+        target: std::env::consts::ARCH,
+    };
+    caller.respond(app, Status::Ok, out).body(JSON, json(&info));
+    Status::Ok
+}

@@ -1,0 +1,11 @@
+//! `GET /livez`: the event loop turns. It never asks the database: a restart would not help it.
+
+use super::{App, Caller, JSON};
+use crate::http::Status;
+
+pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+    caller
+        .respond(app, Status::Ok, out)
+        .body(JSON, |out| out.extend_from_slice(br#"{"status":"alive"}"#));
+    Status::Ok
+}

@@ -1,0 +1,324 @@
+//! What each endpoint answers: one file each. Handlers see requests, never bytes of sockets.
+
+mod health;
+mod info;
+mod live;
+mod metrics;
+mod payment;
+mod ready;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::config::{ApiKeys, Config};
+use crate::http::date::{self, HttpDate};
+use crate::http::problem::{self, Problem};
+use crate::http::response::Context;
+use crate::http::trace::{self, RequestId, TraceParent};
+use crate::http::{Field, Method, Refusal, Request, Response, Status, Version};
+use crate::limits::RETRY_AFTER_S;
+use crate::log;
+use crate::metrics::{Metrics, OpenMetrics};
+use crate::payment::Currency;
+use crate::pool::Pool;
+use crate::random::Random;
+use crate::route::Route;
+
+/// What handlers work with.
+pub struct App {
+    region: Rc<str>,
+    environment: String,
+    default_currency: Currency,
+    payment_deadline: Duration,
+    log_requests: bool,
+    pool: Pool<TcpStream>,
+    metrics: Arc<Metrics>,
+    openmetrics: OpenMetrics,
+    api_keys: RefCell<ApiKeys>,
+    draining: Cell<bool>,
+    random: RefCell<Random>,
+    /// The second that the date was formatted for.
+    date: Cell<(u64, HttpDate)>,
+}
+
+impl App {
+    /// What handlers need of a configuration.
+    pub fn new(config: &Config, pool: Pool<TcpStream>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            region: config.region.as_str().into(),
+            environment: config.environment.clone(),
+            default_currency: config.default_currency,
+            payment_deadline: config.payment.deadline,
+            log_requests: config.log_requests,
+            pool,
+            openmetrics: OpenMetrics::new(metrics.clone()),
+            metrics,
+            api_keys: RefCell::new(config.api_keys.clone()),
+            draining: Cell::new(false),
+            random: RefCell::default(),
+            date: Cell::new((0, date::format(0))),
+        }
+    }
+
+    /// The metrics of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool<TcpStream> {
+        &self.pool
+    }
+
+    /// Puts other API keys in force.
+    pub fn replace_api_keys(&self, keys: ApiKeys) {
+        *self.api_keys.borrow_mut() = keys;
+    }
+
+    /// Whether a signal has come.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// From now on answers say that the connection ends, and `/readyz` that none should come.
+    pub fn begin_drain(&self) {
+        self.draining.set(true);
+        self.metrics.http.draining.set(1);
+    }
+
+    /// Counts an answered request, and logs it if that was asked for.
+    pub fn note(&self, caller: &Caller, status: Status) {
+        let elapsed = caller.received.elapsed();
+        self.metrics
+            .http
+            .request(caller.route, caller.method, status, elapsed);
+        if self.log_requests {
+            log::info("request")
+                .field("request_id", caller.request_id.as_str())
+                .field("traceparent", &caller.traceparent.as_deref())
+                .field("endpoint", caller.route.as_str())
+                .field("status", &status.code())
+                .field("duration_ms", &milliseconds(elapsed))
+                .emit();
+        }
+    }
+
+    fn http_date(&self) -> HttpDate {
+        let now = u64::try_from(clock::unix_micros()).unwrap_or(0) / 1_000_000;
+        let (second, date) = self.date.get();
+        if now == second {
+            return date;
+        }
+        let date = date::format(now);
+        self.date.set((now, date));
+        date
+    }
+}
+
+/// Who asks, and how to answer.
+#[derive(Debug)]
+pub struct Caller {
+    route: Route,
+    method: Method,
+    version: Version,
+    /// Whether the connection is used again.
+    pub keep_alive: bool,
+    request_id: RequestId,
+    traceparent: Option<TraceParent>,
+    received: Instant,
+}
+
+impl Caller {
+    /// The caller of `request`, whose last byte came in at `received`.
+    pub fn new(app: &App, request: &Request<'_>, received: Instant) -> Self {
+        let random = &app.random;
+        let id = request.request_id.one().and_then(trace::request_id);
+        let traceparent = match request.traceparent {
+            Field::Absent => None,
+            Field::One(value) => trace::traceparent(value),
+            Field::Repeated => None,
+        };
+        let replaced = request.traceparent != Field::Absent && traceparent.is_none();
+        Self {
+            route: Route::of(request.path),
+            method: request.method,
+            version: request.version,
+            keep_alive: request.keep_alive && !app.is_draining(),
+            request_id: id.unwrap_or_else(|| trace::new_request_id(random.borrow_mut().bytes())),
+            traceparent: match replaced {
+                false => traceparent,
+                true => {
+                    let mut random = random.borrow_mut();
+                    Some(trace::new_traceparent(random.bytes(), random.bytes()))
+                }
+            },
+            received,
+        }
+    }
+
+    /// Begins an answer with the header fields that all of them have.
+    fn respond<'a>(&self, app: &App, status: Status, out: &'a mut Vec<u8>) -> Response<'a> {
+        let context = Context {
+            version: self.version,
+            keep_alive: self.keep_alive,
+            method: self.method,
+            date: app.http_date(),
+        };
+        let response = Response::begin(out, &context, status)
+            .header("X-Request-Id", self.request_id.as_bytes());
+        let response = match &self.traceparent {
+            Some(traceparent) => response.header("traceparent", traceparent.as_bytes()),
+            None => response,
+        };
+        match self.route {
+            Route::Metrics | Route::Info | Route::Unmatched => response,
+            _ => response.header("Cache-Control", b"no-store"),
+        }
+    }
+
+    /// Answers with a problem; `status` decides which header fields go with it.
+    fn problem(
+        &self,
+        app: &App,
+        status: Status,
+        problem: &Problem<'_>,
+        out: &mut Vec<u8>,
+    ) -> Status {
+        let response = self.respond(app, status, out);
+        let response = match status {
+            Status::Unauthorized => {
+                response.header("WWW-Authenticate", b"ApiKey realm=\"payment-latency-api\"")
+            }
+            Status::MethodNotAllowed => {
+                response.header("Allow", self.route.allowed_methods().as_bytes())
+            }
+            Status::ServiceUnavailable => retry_after(response),
+            _ => response,
+        };
+        let problem = Problem {
+            request_id: Some(&self.request_id),
+            ..problem.clone()
+        };
+        response.body(problem::CONTENT_TYPE, |out| problem.write(out));
+        status
+    }
+}
+
+/// What a handler made of a request.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
+pub enum Next {
+    /// The answer is written.
+    Answered(Status),
+    /// The answer takes the database.
+    Later(Later),
+}
+
+/// A request that waits for the database.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
+pub enum Later {
+    /// A payment.
+    Payment(payment::Accepted),
+    /// A health check.
+    Health,
+}
+
+/// What the database said.
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
+pub enum Answer {
+    /// To a payment.
+    Payment(payment::Outcome),
+    /// To a health check.
+    Health(health::State),
+}
+
+/// Has the route's handler look at `request`.
+pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u8>) -> Next {
+    let allowed = match (caller.route, request.method) {
+        (_, Method::Get) | (Route::Unmatched, _) => true,
+        (Route::Payment, _) => false,
+        (_, method) => method == Method::Head,
+    };
+    if !allowed {
+        let detail = "this endpoint does not have this method";
+        let problem = Problem::new(Status::MethodNotAllowed, "method_not_allowed", detail);
+        return Next::Answered(caller.problem(app, Status::MethodNotAllowed, &problem, out));
+    }
+    Next::Answered(match caller.route {
+        Route::Payment => match payment::accept(app, request) {
+            Ok(accepted) => return Next::Later(Later::Payment(accepted)),
+            Err(rejection) => rejection.write(app, caller, out),
+        },
+        Route::Health => return Next::Later(Later::Health),
+        Route::Livez => live::answer(app, caller, out),
+        Route::Readyz => ready::answer(app, caller, out),
+        Route::Metrics => metrics::answer(app, request, caller, out),
+        Route::Info => info::answer(app, caller, out),
+        Route::Unmatched => {
+            let problem = Problem::new(Status::NotFound, "not_found", "there is no such endpoint");
+            caller.problem(app, Status::NotFound, &problem, out)
+        }
+    })
+}
+
+/// Answers something that is no request, and says that the connection ends.
+pub fn refuse(app: &App, refusal: Refusal, out: &mut Vec<u8>) {
+    let context = Context {
+        version: Version::Http11,
+        keep_alive: false,
+        method: Method::Other,
+        date: app.http_date(),
+    };
+    let status = refusal.status();
+    let response = Response::begin(out, &context, status);
+    let response = match status {
+        Status::ServiceUnavailable => retry_after(response),
+        _ => response,
+    };
+    let problem = Problem::new(status, refusal.code(), refusal.detail());
+    response.body(problem::CONTENT_TYPE, |out| problem.write(out));
+}
+
+impl Later {
+    /// Asks the database. `None` means that the caller has hung up, and nothing was written.
+    pub async fn run(self, app: &App, hang_up: impl Future<Output = ()>) -> Option<Answer> {
+        match self {
+            Self::Payment(accepted) => accepted.run(app, hang_up).await.map(Answer::Payment),
+            Self::Health => Some(Answer::Health(health::check(app).await)),
+        }
+    }
+}
+
+impl Answer {
+    /// Writes the answer.
+    pub fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+        match self {
+            Self::Payment(outcome) => outcome.write(app, caller, out),
+            Self::Health(state) => state.write(app, caller, out),
+        }
+    }
+}
+
+fn retry_after(response: Response<'_>) -> Response<'_> {
+    let mut digits = itoa::Buffer::new();
+    response.header("Retry-After", digits.format(RETRY_AFTER_S).as_bytes())
+}
+
+/// A duration in milliseconds, to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1_000.0
+}
+
+const JSON: &str = "application/json";
+
+fn json(value: &impl serde::Serialize) -> impl FnOnce(&mut Vec<u8>) + '_ {
+    move |out| {
+        // Writing into memory does not fail.
+        let _ = serde_json::to_writer(out, value);
+    }
+}

@@ -1,0 +1,391 @@
+//! `GET /api/payment/simulate`: one simulated payment, committed before the answer.
+
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use uuid::{Builder, Uuid};
+
+use super::{App, Caller, JSON, json, milliseconds};
+use crate::clock::{self, POSTGRES_EPOCH_MICROS};
+use crate::http::problem::Problem;
+use crate::http::{Field, Request, Status};
+use crate::limits::IN_FLIGHT_MAX_COUNT;
+use crate::log;
+use crate::metrics::Gauge;
+use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
+use crate::pg::payments::Insert;
+use crate::pool::{Failure, Unavailable, Written};
+
+/// A payment that its caller may make.
+pub struct Accepted {
+    parameters: Parameters,
+    idempotency_key: Option<IdempotencyKey>,
+    /// The caller's own limit.
+    timeout: Option<Duration>,
+}
+
+/// A payment that is not made, and why.
+pub(super) struct Rejection {
+    status: Status,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    field: Option<Cow<'static, str>>,
+}
+
+/// A payment that was attempted.
+pub struct Outcome {
+    payment: Insert,
+    result: Result<Written, Failure>,
+    elapsed: Duration,
+}
+
+/// Checks who asks and for what, in this order, and does nothing yet.
+pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Accepted, Rejection> {
+    authenticate(app, request.api_key)?;
+    let query = request.query.map(str::as_bytes);
+    let parameters = Parameters::from_query(query, app.default_currency)
+        .map_err(|error| Rejection::invalid(error.field, error.detail))?;
+    let idempotency_key = single(request.idempotency_key, "Idempotency-Key")?
+        .map(IdempotencyKey::parse)
+        .transpose()
+        .map_err(|error| Rejection::invalid("Idempotency-Key", error.to_string()))?;
+    let timeout = single(request.timeout_ms, "X-Request-Timeout-Ms")?
+        .map(milliseconds_of)
+        .transpose()?;
+    if app.metrics.payments.in_flight.get() >= IN_FLIGHT_MAX_COUNT as i64 {
+        return Err(Rejection {
+            status: Status::ServiceUnavailable,
+            code: "too_many_in_flight",
+            detail: "as many payments are under way as may be; nothing was written".into(),
+            field: None,
+        });
+    }
+    Ok(Accepted {
+        parameters,
+        idempotency_key,
+        timeout,
+    })
+}
+
+fn authenticate(app: &App, presented: Field<'_>) -> Result<(), Rejection> {
+    let (status, code, detail) = match presented {
+        Field::Absent => (
+            Status::Unauthorized,
+            "api_key_missing",
+            "X-API-Key is missing",
+        ),
+        Field::One(key) if app.api_keys.borrow().verify(key) => return Ok(()),
+        Field::One(_) => (
+            Status::Forbidden,
+            "api_key_wrong",
+            "X-API-Key is not a valid key",
+        ),
+        Field::Repeated => (
+            Status::Forbidden,
+            "api_key_wrong",
+            "X-API-Key is there more than once",
+        ),
+    };
+    Err(Rejection {
+        status,
+        code,
+        detail: detail.into(),
+        field: Some("X-API-Key".into()),
+    })
+}
+
+fn single<'a>(field: Field<'a>, name: &'static str) -> Result<Option<&'a [u8]>, Rejection> {
+    match field {
+        Field::Absent => Ok(None),
+        Field::One(value) => Ok(Some(value)),
+        Field::Repeated => Err(Rejection::invalid(name, "must not be there more than once")),
+    }
+}
+
+fn milliseconds_of(value: &[u8]) -> Result<Duration, Rejection> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(number) if digits && number > 0 => Ok(Duration::from_millis(number.into())),
+        _ => Err(Rejection::invalid(
+            "X-Request-Timeout-Ms",
+            "must be a whole number of milliseconds from 1 to 4294967295",
+        )),
+    }
+}
+
+impl Rejection {
+    fn invalid(field: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status: Status::BadRequest,
+            code: "invalid_request",
+            detail: detail.into(),
+            field: Some(field.into()),
+        }
+    }
+
+    pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+        let problem = Problem {
+            field: self.field.as_deref(),
+            ..Problem::new(self.status, self.code, &self.detail)
+        };
+        caller.problem(app, self.status, &problem, out)
+    }
+}
+
+impl Accepted {
+    /// Simulates the acquirer, then writes. `None` means that the caller has hung up, and nothing
+    /// was written.
+    ///
+    /// Dropped at an await, it leaves what it waits for; once the write was sent, its outcome is
+    /// unknown to everybody but the database.
+    pub(super) async fn run(self, app: &App, hang_up: impl Future<Output = ()>) -> Option<Outcome> {
+        let _in_flight = InFlight::enter(&app.metrics.payments.in_flight);
+        let mut hang_up = pin!(hang_up);
+        let Parameters { processing_ms, .. } = self.parameters;
+        if processing_ms > 0 {
+            let mut acquirer = pin!(sleep(Duration::from_millis(processing_ms.into())));
+            let processed = poll_fn(|cx| match acquirer.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => hang_up.as_mut().poll(cx).map(|()| false),
+            });
+            if !processed.await {
+                return None;
+            }
+        }
+        let began = Instant::now();
+        let limit = self
+            .timeout
+            .map_or(app.payment_deadline, |own| own.min(app.payment_deadline));
+        let payment = self.into_insert(app);
+        let result = app.pool.write(&payment, began + limit, hang_up).await;
+        if matches!(result, Err(Failure::Abandoned)) {
+            return None;
+        }
+        let elapsed = began.elapsed();
+        app.metrics.payments.durations.observe(elapsed);
+        Some(Outcome {
+            payment,
+            result,
+            elapsed,
+        })
+    }
+
+    fn into_insert(self, app: &App) -> Insert {
+        let random = app.random.borrow_mut().bytes();
+        let millis = u64::try_from(clock::unix_micros() / 1_000).unwrap_or(0);
+        let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        Insert {
+            transaction_id: id.into_bytes(),
+            idempotency_key: self.idempotency_key,
+            request_hash: self.parameters.request_hash(),
+            amount: self.parameters.amount,
+            currency: self.parameters.currency,
+            outcome: self.parameters.outcome,
+            processing_ms: self.parameters.processing_ms,
+        }
+    }
+}
+
+/// One of the payments under way.
+struct InFlight<'a>(&'a Gauge);
+
+impl<'a> InFlight<'a> {
+    fn enter(gauge: &'a Gauge) -> Self {
+        gauge.add(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
+}
+
+/// The body of a 200.
+#[derive(Serialize)]
+struct Body<'a> {
+    transaction_id: &'a str,
+    status: &'static str,
+    #[serde(serialize_with = "decimal")]
+    amount: Amount,
+    #[serde(serialize_with = "code")]
+    currency: Currency,
+    region: &'a str,
+    processing_time_ms: u16,
+    database_time_ms: f64,
+    timestamp: &'a str,
+}
+
+/// As a string: a JSON number becomes a binary fraction in most readers.
+fn decimal<S: Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
+}
+
+fn code<S: Serializer>(currency: &Currency, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(currency.code())
+}
+
+impl Outcome {
+    pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+        match &self.result {
+            Ok(written) => self.write_success(app, caller, written, out),
+            Err(failure) => self.write_failure(app, caller, failure, out),
+        }
+    }
+
+    fn write_success(
+        &self,
+        app: &App,
+        caller: &Caller,
+        written: &Written,
+        out: &mut Vec<u8>,
+    ) -> Status {
+        let payments = &app.metrics.payments;
+        let payment = &self.payment;
+        let (id, amount, currency, outcome, processing_ms) = match &written.replayed {
+            Some(row) => {
+                payments.replayed.increment();
+                (
+                    row.transaction_id,
+                    row.amount,
+                    row.currency,
+                    row.outcome,
+                    row.processing_ms,
+                )
+            }
+            None => {
+                match payment.outcome {
+                    payment::Outcome::Approved => payments.approved.increment(),
+                    payment::Outcome::Declined => payments.declined.increment(),
+                }
+                let Insert {
+                    amount,
+                    currency,
+                    outcome,
+                    processing_ms,
+                    ..
+                } = *payment;
+                (
+                    payment.transaction_id,
+                    amount,
+                    currency,
+                    outcome,
+                    processing_ms,
+                )
+            }
+        };
+        let mut text = Uuid::encode_buffer();
+        let body = Body {
+            transaction_id: Uuid::from_bytes(id).hyphenated().encode_lower(&mut text),
+            status: outcome.as_str(),
+            amount,
+            currency,
+            region: &app.region,
+            processing_time_ms: processing_ms,
+            database_time_ms: milliseconds(written.database_time),
+            timestamp: &clock::rfc3339(written.created_at + POSTGRES_EPOCH_MICROS),
+        };
+        let mut timing = arrayvec::ArrayString::<64>::new();
+        // Durations of a payment fit by far; a cut value would only be a cut value.
+        let _ = write!(
+            timing,
+            "db;dur={:.3}, total;dur={:.3}",
+            body.database_time_ms,
+            milliseconds(self.elapsed)
+        );
+        let response = caller
+            .respond(app, Status::Ok, out)
+            .header("Server-Timing", timing.as_bytes());
+        let response = match written.replayed {
+            Some(_) => response.header("Idempotency-Replayed", b"true"),
+            None => response,
+        };
+        response.body(JSON, json(&body));
+        Status::Ok
+    }
+
+    fn write_failure(
+        &self,
+        app: &App,
+        caller: &Caller,
+        failure: &Failure,
+        out: &mut Vec<u8>,
+    ) -> Status {
+        let (status, code, detail) = describe(failure);
+        let mut text = Uuid::encode_buffer();
+        let id = Uuid::from_bytes(self.payment.transaction_id);
+        let id: &str = id.hyphenated().encode_lower(&mut text);
+        let outcome = match failure {
+            Failure::Deadline { sent: true } => Some("unknown"),
+            Failure::Deadline { sent: false } => Some("not_sent"),
+            _ => None,
+        };
+        let attempted = matches!(failure, Failure::Deadline { .. } | Failure::Refused(_));
+        let problem = Problem {
+            transaction_id: attempted.then_some(id),
+            outcome,
+            field: matches!(failure, Failure::KeyReused).then_some("Idempotency-Key"),
+            ..Problem::new(status, code, detail)
+        };
+        if status != Status::UnprocessableContent {
+            let line = log::error("payment_failed")
+                .field("request_id", caller.request_id.as_str())
+                .field("traceparent", &caller.traceparent.as_deref())
+                .field("transaction_id", id)
+                .field("status", &status.code())
+                .field("code", code);
+            match failure {
+                Failure::Refused(error) => line.field("reason", &error.to_string()).emit(),
+                _ => line.emit(),
+            }
+        }
+        caller.problem(app, status, &problem, out)
+    }
+}
+
+fn describe(failure: &Failure) -> (Status, &'static str, &'static str) {
+    match failure {
+        Failure::Unavailable(Unavailable::WaitersFull) => (
+            Status::ServiceUnavailable,
+            "pool_exhausted",
+            "too many payments wait for a database connection; nothing was written",
+        ),
+        Failure::Unavailable(Unavailable::CheckoutTimeout) => (
+            Status::ServiceUnavailable,
+            "pool_exhausted",
+            "no database connection became free in time; nothing was written",
+        ),
+        Failure::Unavailable(Unavailable::Disconnected) => (
+            Status::ServiceUnavailable,
+            "database_unavailable",
+            "there is no connection to the database; nothing was written",
+        ),
+        Failure::Deadline { sent: false } | Failure::Abandoned => (
+            Status::GatewayTimeout,
+            "deadline_exceeded",
+            "the deadline passed before the payment was sent to the database",
+        ),
+        Failure::Deadline { sent: true } => (
+            Status::GatewayTimeout,
+            "deadline_exceeded",
+            "the deadline passed and the outcome is unknown; repeat with the same Idempotency-Key",
+        ),
+        Failure::KeyReused => (
+            Status::UnprocessableContent,
+            "idempotency_key_reused",
+            "the key belongs to a payment with other parameters",
+        ),
+        Failure::Refused(_) => (
+            Status::InternalServerError,
+            "database_refused",
+            "the database refused the payment; nothing was written",
+        ),
+    }
+}

@@ -1,0 +1,28 @@
+//! `GET /readyz`: whether a load balancer should send requests here.
+//!
+//! Ready once the pool has been complete, and then until the drain. A database that goes away later
+//! is the matter of `/health`: a fail-over must not take every instance out at once.
+
+use super::{App, Caller, JSON};
+use crate::http::Status;
+use crate::http::problem::Problem;
+
+pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
+    let unavailable = Status::ServiceUnavailable;
+    if app.is_draining() {
+        let problem = Problem::new(unavailable, "draining", "the service is about to end");
+        return caller.problem(app, unavailable, &problem, out);
+    }
+    if !app.pool.is_ready() {
+        let detail = match app.pool.last_failure() {
+            None => "connections to the database are being opened",
+            Some(step) => step.sentence(),
+        };
+        let problem = Problem::new(unavailable, "starting", detail);
+        return caller.problem(app, unavailable, &problem, out);
+    }
+    caller
+        .respond(app, Status::Ok, out)
+        .body(JSON, |out| out.extend_from_slice(br#"{"status":"ready"}"#));
+    Status::Ok
+}

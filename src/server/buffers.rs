@@ -1,0 +1,102 @@
+//! Memory for connections, out of one process-wide budget.
+
+use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::limits::{BUFFER_BYTES, BUFFERED_MAX_BYTES, SPARE_BUFFERS_MAX_COUNT};
+use crate::metrics::Metrics;
+
+/// Buffers in use count against the budget; a few unused ones are kept for the next connection.
+pub(super) struct Buffers {
+    spare: RefCell<Vec<Vec<u8>>>,
+    used_bytes: Cell<usize>,
+    metrics: Arc<Metrics>,
+}
+
+/// A buffer that goes back when it is dropped.
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    counted_bytes: usize,
+    home: Rc<Buffers>,
+}
+
+impl Buffers {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            spare: RefCell::new(Vec::with_capacity(SPARE_BUFFERS_MAX_COUNT)),
+            used_bytes: Cell::new(0),
+            metrics,
+        }
+    }
+
+    /// An empty buffer, or `None` when the budget is used up.
+    pub(super) fn take(self: &Rc<Self>) -> Option<Buffer> {
+        if self.used_bytes.get() + BUFFER_BYTES > BUFFERED_MAX_BYTES {
+            return None;
+        }
+        let spare = self.spare.borrow_mut().pop();
+        let bytes = spare.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+        let mut buffer = Buffer {
+            bytes,
+            counted_bytes: 0,
+            home: self.clone(),
+        };
+        buffer.recount();
+        Some(buffer)
+    }
+
+    fn count(&self, before: usize, now: usize) {
+        self.used_bytes.set(self.used_bytes.get() - before + now);
+        self.metrics.http.buffered_bytes.set(self.used_bytes.get());
+    }
+}
+
+impl Buffer {
+    /// Makes room for at least one more byte; false when the budget does not allow it.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.bytes.len() < self.bytes.capacity() {
+            return true;
+        }
+        let more = self.bytes.capacity().max(BUFFER_BYTES);
+        if self.home.used_bytes.get() + more > BUFFERED_MAX_BYTES {
+            return false;
+        }
+        self.bytes.reserve_exact(more);
+        self.recount();
+        true
+    }
+
+    /// Counts what writing into the buffer made it grow by.
+    pub(super) fn recount(&mut self) {
+        let now = self.bytes.capacity();
+        self.home.count(self.counted_bytes, now);
+        self.counted_bytes = now;
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.count(self.counted_bytes, 0);
+        let mut spare = self.home.spare.borrow_mut();
+        if self.bytes.capacity() == BUFFER_BYTES && spare.len() < SPARE_BUFFERS_MAX_COUNT {
+            self.bytes.clear();
+            spare.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}

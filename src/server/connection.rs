@@ -1,0 +1,359 @@
+//! One connection of a caller: reads requests, has them handled, writes answers in order.
+
+use socket2::SockRef;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::net::TcpStream;
+
+use super::Server;
+use super::buffers::Buffer;
+use super::registry::{Ending, Phase, Place};
+use crate::handlers::{self, Caller, Next};
+use crate::http::response::CONTINUE;
+use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
+use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES};
+use crate::metrics::ConnectionEnd;
+
+/// Why no further request is read.
+enum Stop {
+    /// The connection has ended.
+    End(ConnectionEnd),
+    /// The request cannot be taken; it is answered, and the connection closed.
+    Refuse(Refusal),
+    /// The last answer is written, or about to be.
+    Close(ConnectionEnd),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::End(ConnectionEnd::Error)
+    }
+}
+
+pub(super) struct Connection {
+    stream: TcpStream,
+    server: Rc<Server>,
+    place: Place,
+    /// What was received and not yet handled; an idle connection has no buffer.
+    input: Option<Buffer>,
+    /// Answers not yet written.
+    output: Option<Buffer>,
+    scan: HeadScan,
+    /// The body of the request at the beginning of the input is gone already.
+    body_is_read: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, server: Rc<Server>, place: Place) -> Self {
+        Self {
+            stream,
+            server,
+            place,
+            input: None,
+            output: None,
+            scan: HeadScan::new(),
+            body_is_read: false,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            match self.serve_one().await {
+                Ok(()) => {}
+                Err(Stop::End(end)) => break end,
+                Err(Stop::Close(end)) => break self.close(end).await,
+                Err(Stop::Refuse(refusal)) => {
+                    self.refuse(refusal);
+                    break self.close(ConnectionEnd::Refused).await;
+                }
+            }
+        };
+        self.server.app.metrics().http.closed(end);
+    }
+
+    /// Reads one request and answers it. The answer may stay in the buffer when more requests have
+    /// arrived already; it is written before anything is waited for.
+    async fn serve_one(&mut self) -> Result<(), Stop> {
+        let app = self.server.app.clone();
+        let head = self.read_head().await?;
+        self.place.set(Phase::Busy);
+        let (mut caller, next) = loop {
+            // Taken before the request has an effect, so that there is room to answer it.
+            let output = room(&mut self.output, &self.server)?;
+            let bytes = self.input.as_deref().and_then(|input| input.get(..head));
+            let request = request::parse(bytes.unwrap_or_default())?;
+            if request.body != BodyLength::None && !self.body_is_read {
+                let (body, expects) = (request.body, request.expect_continue);
+                self.read_body(head, body, expects).await?;
+                self.body_is_read = true;
+                continue;
+            }
+            let caller = Caller::new(&app, &request, Instant::now());
+            let next = handlers::handle(&app, &request, &caller, output);
+            break (caller, next);
+        };
+        self.body_is_read = false;
+        self.consume(head);
+        let status = match next {
+            Next::Answered(status) => status,
+            Next::Later(later) => {
+                self.flush().await?;
+                let hang_up = HangUp {
+                    stream: &self.stream,
+                    input: &mut self.input,
+                };
+                let Some(answer) = later.run(&app, hang_up).await else {
+                    return Err(Stop::End(ConnectionEnd::Peer));
+                };
+                // A drain that began in the meantime closes this connection, too.
+                caller.keep_alive &= !app.is_draining();
+                answer.write(&app, &caller, room(&mut self.output, &self.server)?)
+            }
+        };
+        app.note(&caller, status);
+        self.after_answer().await?;
+        match (caller.keep_alive, app.is_draining()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Stop::Close(ConnectionEnd::Drain)),
+            (false, false) => Err(Stop::Close(ConnectionEnd::Requested)),
+        }
+    }
+
+    async fn after_answer(&mut self) -> Result<(), Stop> {
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        output.recount();
+        match output.len() >= PIPELINE_FLUSH_BYTES {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Forgets a request that has been read.
+    fn consume(&mut self, length: usize) {
+        if let Some(input) = &mut self.input {
+            let length = length.min(input.len());
+            input.drain(..length);
+        }
+    }
+
+    /// Waits for a complete request head at the beginning of the input and returns its length.
+    async fn read_head(&mut self) -> Result<usize, Stop> {
+        self.scan = HeadScan::new();
+        loop {
+            if let Some(input) = &self.input {
+                if let Some(length) = self.scan.scan(input)? {
+                    return Ok(length);
+                }
+                if input.is_empty() {
+                    self.input = None;
+                }
+            }
+            self.flush().await?;
+            let phase = match self.scan.has_begun() {
+                true => Phase::Head,
+                false => Phase::Idle,
+            };
+            self.place.set_unless(phase);
+            match self.read_more().await {
+                Err(Stop::End(ConnectionEnd::KeepAlive)) if phase == Phase::Head => {
+                    return Err(Refusal::HeadTimeout.into());
+                }
+                result => result?,
+            }
+        }
+    }
+
+    /// Reads the body behind the head of `head` bytes and throws it away.
+    async fn read_body(
+        &mut self,
+        head: usize,
+        length: BodyLength,
+        expects_continue: bool,
+    ) -> Result<(), Stop> {
+        let mut body = BodyReader::new(length);
+        // RFC 9110 section 10.1.1: no interim answer once some of the body has arrived.
+        let mut announce = expects_continue;
+        self.place.set(Phase::Body);
+        loop {
+            let Some(input) = &mut self.input else {
+                return Err(Stop::End(ConnectionEnd::Error));
+            };
+            let progress = body.feed(input.get(head..).unwrap_or_default())?;
+            input.drain(head..head + progress.consumed);
+            if progress.complete {
+                self.place.set(Phase::Busy);
+                return Ok(());
+            }
+            if std::mem::take(&mut announce) && progress.consumed == 0 {
+                room(&mut self.output, &self.server)?.extend_from_slice(CONTINUE);
+            }
+            self.flush().await?;
+            self.place.set_unless(Phase::Body);
+            match self.read_more().await {
+                Err(Stop::End(ConnectionEnd::KeepAlive)) => {
+                    return Err(Refusal::BodyTimeout.into());
+                }
+                result => result?,
+            }
+        }
+    }
+
+    /// Waits for bytes and appends them to the input.
+    async fn read_more(&mut self) -> Result<(), Stop> {
+        loop {
+            let (place, stream) = (&self.place, &self.stream);
+            poll_fn(|cx| match place.poll_ending(cx) {
+                Poll::Ready(ending) => Poll::Ready(Err(Stop::from(ending))),
+                Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
+            })
+            .await?;
+            let input = buffer(&mut self.input, &self.server)?;
+            if !input.make_room() {
+                return Err(Refusal::BuffersExhausted.into());
+            }
+            match self.stream.try_read_buf(&mut **input) {
+                Ok(0) => return Err(Stop::End(ConnectionEnd::Peer)),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes all answers that are ready.
+    async fn flush(&mut self) -> Result<(), Stop> {
+        let Some(output) = &self.output else {
+            return Ok(());
+        };
+        let mut written = 0;
+        while let Some(rest) = output.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let (place, stream) = (&self.place, &self.stream);
+                    place.set_unless(Phase::Write);
+                    poll_fn(|cx| match place.poll_ending(cx) {
+                        Poll::Ready(_) => Poll::Ready(Err(Stop::End(ConnectionEnd::WriteTimeout))),
+                        Poll::Pending => stream.poll_write_ready(cx).map_err(Stop::from),
+                    })
+                    .await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.output = None;
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let app = &self.server.app;
+        app.metrics().http.refusal(refusal);
+        // Without memory for an answer the close has to do.
+        if let Ok(output) = room(&mut self.output, &self.server) {
+            handlers::refuse(app, refusal, output);
+        }
+    }
+
+    /// Writes what is left, says that nothing more will come, and waits a little for the caller to
+    /// close: unread bytes would turn the close into a reset, which may destroy the answer on its
+    /// way (RFC 9112 section 9.6).
+    async fn close(&mut self, end: ConnectionEnd) -> ConnectionEnd {
+        if let Err(Stop::End(failed)) = self.flush().await {
+            return failed;
+        }
+        if SockRef::from(&self.stream)
+            .shutdown(Shutdown::Write)
+            .is_err()
+        {
+            return end;
+        }
+        self.place.set(Phase::Linger);
+        self.input = None;
+        let mut left = LINGER_MAX_BYTES;
+        let mut scrap = [0; 512];
+        loop {
+            let (place, stream) = (&self.place, &self.stream);
+            let readable = poll_fn(|cx| match place.poll_ending(cx) {
+                Poll::Ready(_) => Poll::Ready(false),
+                Poll::Pending => stream.poll_read_ready(cx).map(|ready| ready.is_ok()),
+            });
+            if !readable.await {
+                return end;
+            }
+            match self.stream.try_read(&mut scrap) {
+                Ok(count) if count > 0 && left > count as u64 => left -= count as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return end,
+            }
+        }
+    }
+}
+
+impl From<Ending> for Stop {
+    fn from(ending: Ending) -> Self {
+        Self::End(match ending {
+            Ending::TimedOut => ConnectionEnd::KeepAlive,
+            Ending::Evicted => ConnectionEnd::Evicted,
+            Ending::Drained => ConnectionEnd::Drain,
+        })
+    }
+}
+
+fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Buffer, Stop> {
+    if slot.is_none() {
+        *slot = server.buffers.take();
+    }
+    slot.as_mut().ok_or(Stop::Refuse(Refusal::BuffersExhausted))
+}
+
+/// Where answers are appended.
+fn room<'a>(output: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Vec<u8>, Stop> {
+    buffer(output, server).map(|buffer| &mut **buffer)
+}
+
+/// Ready when the caller has hung up. Until then it takes in what the caller sends ahead, as far as
+/// there is room.
+struct HangUp<'a> {
+    stream: &'a TcpStream,
+    input: &'a mut Option<Buffer>,
+}
+
+impl Future for HangUp<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let stream = self.stream;
+            let input = self
+                .input
+                .as_mut()
+                .filter(|input| input.len() < input.capacity());
+            let Some(input) = input else {
+                return Poll::Pending;
+            };
+            if ready!(stream.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            match stream.try_read_buf(&mut **input) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Sockets of callers: accepting them, bounding them, ending them.
+//!
+//! `connection` serves one; `registry` knows all of them and ends those whose time is over;
+//! `buffers` is the memory that they share; `secrets` watches the files that keys and credentials
+//! come from.
+
+mod buffers;
+mod connection;
+mod descriptors;
+mod registry;
+mod secrets;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use self::buffers::Buffers;
+use self::connection::Connection;
+use self::registry::Registry;
+use crate::config::Config;
+use crate::handlers::{self, App};
+use crate::http::Refusal;
+use crate::limits::{
+    ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_TIMEOUT_MS, LISTEN_BACKLOG_COUNT,
+    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS,
+};
+use crate::log;
+use crate::metrics::{Build, ConnectionEnd, Metrics};
+use crate::pool::{Credentials, Pool, TcpConnector};
+
+/// What all connections share.
+struct Server {
+    app: Rc<App>,
+    buffers: Rc<Buffers>,
+    registry: Rc<Registry>,
+    max_connections: usize,
+    /// Told when the listener is to close.
+    stop_accepting: Notify,
+}
+
+/// Serves until a signal has come and the drain is over.
+///
+/// # Errors
+/// When it cannot listen, or cannot start a thread.
+pub async fn run(config: Config, build: Build) -> io::Result<()> {
+    let max_connections = fit_descriptors(&config);
+    let listener = listen(config.listen)?;
+    let metrics = Arc::new(Metrics::new(build));
+    let credentials = Credentials::new(
+        config.database.clone(),
+        config.database_source.clone(),
+        &config.region,
+    );
+    let connector = TcpConnector::start(
+        credentials.clone(),
+        config.pool.statement_mode,
+        config.pool.connect_timeout,
+    )?;
+    let pool = Pool::start(config.pool, Box::new(connector), metrics.clone());
+    let app = Rc::new(App::new(&config, pool.clone(), metrics.clone()));
+    secrets::watch(&config, app.clone(), credentials)?;
+    let server = Rc::new(Server {
+        buffers: Rc::new(Buffers::new(metrics)),
+        registry: Rc::new(Registry::new()),
+        stop_accepting: Notify::new(),
+        max_connections,
+        app,
+    });
+    log::info("listening")
+        .field("address", &listener.local_addr()?.to_string())
+        .field("version", server.app.metrics().build().version)
+        .emit();
+    tokio::task::spawn_local(announce_ready(pool.clone()));
+    tokio::task::spawn_local(sweep(server.clone()));
+    let accepting = tokio::task::spawn_local(accept(listener, server.clone()));
+    drain(&server, config.http.drain).await?;
+    let _ = accepting.await;
+    pool.close();
+    Ok(())
+}
+
+/// Raises the limit of descriptors, and lowers that of connections to what it allows.
+fn fit_descriptors(config: &Config) -> usize {
+    let besides = RESERVED_DESCRIPTORS_COUNT + config.pool.size as u64;
+    let wanted = config.http.max_connections as u64 + besides;
+    let limit = descriptors::raise_limit(wanted);
+    if limit >= wanted {
+        return config.http.max_connections;
+    }
+    let connections = limit.saturating_sub(besides).max(1);
+    log::warn("descriptor_limit_low")
+        .field("limit", &limit)
+        .field("wanted", &wanted)
+        .field("connections", &connections)
+        .emit();
+    usize::try_from(connections).unwrap_or(config.http.max_connections)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A listener of an earlier process may linger in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket
+        .bind(address)
+        .and_then(|()| socket.listen(LISTEN_BACKLOG_COUNT))
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        })
+}
+
+async fn announce_ready(pool: Pool<TcpStream>) {
+    pool.ready().await;
+    log::info("ready")
+        .field("connections", &pool.figures().open)
+        .emit();
+}
+
+async fn sweep(server: Rc<Server>) {
+    let began = Instant::now();
+    let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let elapsed = began.elapsed().as_millis();
+        server
+            .registry
+            .sweep(u64::try_from(elapsed).unwrap_or(u64::MAX));
+    }
+}
+
+/// Accepts connections in small batches, so that a flood of them does not hold up payments.
+async fn accept(listener: TcpListener, server: Rc<Server>) {
+    let mut warnings = log::Limited::default();
+    loop {
+        for _ in 0..ACCEPT_BATCH_COUNT {
+            let accepted = tokio::select! {
+                biased;
+                () = server.stop_accepting.notified() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => server.clone().take_in(stream),
+                Err(error) => {
+                    if let Some(line) = warnings.warn("accept_failed") {
+                        line.field("reason", &error.to_string()).emit();
+                    }
+                    // Mostly a lack of descriptors, which passes when connections end.
+                    if !server.registry.evict() {
+                        sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    }
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Server {
+    fn take_in(self: Rc<Self>, stream: TcpStream) {
+        let http = &self.app.metrics().http;
+        http.accepted.increment();
+        let _ = stream.set_nodelay(true);
+        // An evicted connection ends a moment later; the newcomer does not wait for that.
+        if self.registry.len() >= self.max_connections && !self.registry.evict() {
+            let mut answer = Vec::new();
+            handlers::refuse(&self.app, Refusal::TooManyConnections, &mut answer);
+            http.refusal(Refusal::TooManyConnections);
+            http.closed(ConnectionEnd::Refused);
+            let _ = stream.try_write(&answer);
+            return;
+        }
+        let place = self.registry.enter();
+        http.connections.set(self.registry.len());
+        tokio::task::spawn_local(async move {
+            Connection::new(stream, self.clone(), place).run().await;
+            let connections = self.registry.len();
+            self.app.metrics().http.connections.set(connections);
+        });
+    }
+}
+
+/// Waits for a signal, then for the load balancer to let go and for requests to finish. A second
+/// signal ends the process at once.
+async fn drain(server: &Rc<Server>, duration: Duration) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    server.app.begin_drain();
+    log::info("draining")
+        .field("signal", name)
+        .field(
+            "drain_ms",
+            &u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        )
+        .emit();
+    let finished = async {
+        sleep(duration).await;
+        server.stop_accepting.notify_one();
+        server.registry.drain();
+        let empty = poll_fn(|cx| server.registry.poll_empty(cx));
+        timeout(Duration::from_millis(FINISH_TIMEOUT_MS), empty)
+            .await
+            .is_ok()
+    };
+    let in_time = tokio::select! {
+        in_time = finished => in_time,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    let left = server.registry.len();
+    log::info("stopped")
+        .field("finished", &in_time)
+        .field("connections_left", &left)
+        .emit();
+    // Whoever is still connected is cut off: the tasks end with the runtime.
+    server.stop_accepting.notify_one();
+    Ok(())
+}

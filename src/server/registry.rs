@@ -1,0 +1,388 @@
+//! All connections of callers: how many, what each waits for, and since when.
+//!
+//! Every phase that has a time limit is a list in the order of entry. The limit is the same for all
+//! of a phase, so the first of a list is always the next one whose time is over, and the first of
+//! the idle ones is the oldest. A sweep looks at the heads of the lists only.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::limits::{BODY_TIMEOUT_MS, HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, LINGER_MS, WRITE_TIMEOUT_MS};
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a request head.
+    Head,
+    /// The rest of a request body.
+    Body,
+    /// Room for its answer.
+    Write,
+    /// The caller's close.
+    Linger,
+    /// Its own handler, which has limits of its own.
+    Busy,
+}
+
+/// The phases that have a limit.
+const LIMITS_MS: [(Phase, u64); 5] = [
+    (Phase::Idle, KEEP_ALIVE_MS),
+    (Phase::Head, HEAD_TIMEOUT_MS),
+    (Phase::Body, BODY_TIMEOUT_MS),
+    (Phase::Write, WRITE_TIMEOUT_MS),
+    (Phase::Linger, LINGER_MS),
+];
+
+/// Why a connection is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The time of its phase is over.
+    TimedOut,
+    /// It is idle and its place is needed.
+    Evicted,
+    /// The service ends.
+    Drained,
+}
+
+const NONE: usize = usize::MAX;
+
+struct Entry {
+    phase: Phase,
+    since_ms: u64,
+    before: usize,
+    behind: usize,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    first: usize,
+    last: usize,
+}
+
+struct State {
+    entries: Vec<Entry>,
+    free: Vec<usize>,
+    lists: [List; LIMITS_MS.len()],
+    now_ms: u64,
+    /// Woken when the last connection has ended.
+    empty: Option<Waker>,
+}
+
+/// The one registry.
+pub(super) struct Registry(RefCell<State>);
+
+/// A connection's place in the registry; given up on drop.
+pub(super) struct Place {
+    registry: Rc<Registry>,
+    index: usize,
+}
+
+impl Registry {
+    pub(super) fn new() -> Self {
+        Self(RefCell::new(State {
+            entries: Vec::new(),
+            free: Vec::new(),
+            lists: [List {
+                first: NONE,
+                last: NONE,
+            }; LIMITS_MS.len()],
+            now_ms: 0,
+            empty: None,
+        }))
+    }
+
+    /// Open connections.
+    pub(super) fn len(&self) -> usize {
+        let state = self.0.borrow();
+        state.entries.len() - state.free.len()
+    }
+
+    /// A place for one more, idle.
+    pub(super) fn enter(self: &Rc<Self>) -> Place {
+        let mut state = self.0.borrow_mut();
+        let entry = Entry {
+            phase: Phase::Busy,
+            since_ms: 0,
+            before: NONE,
+            behind: NONE,
+            ending: None,
+            waker: None,
+        };
+        let index = match state.free.pop() {
+            Some(index) => {
+                if let Some(free) = state.entries.get_mut(index) {
+                    *free = entry;
+                }
+                index
+            }
+            None => {
+                state.entries.push(entry);
+                state.entries.len() - 1
+            }
+        };
+        state.change(index, Phase::Idle);
+        Place {
+            registry: self.clone(),
+            index,
+        }
+    }
+
+    /// Asks the connection that is idle for the longest time to end; false when none is idle.
+    pub(super) fn evict(&self) -> bool {
+        let mut state = self.0.borrow_mut();
+        let first = state.list(Phase::Idle).map_or(NONE, |list| list.first);
+        state.end(first, Ending::Evicted)
+    }
+
+    /// Asks all idle connections to end.
+    pub(super) fn drain(&self) {
+        let mut state = self.0.borrow_mut();
+        loop {
+            let first = state.list(Phase::Idle).map_or(NONE, |list| list.first);
+            if !state.end(first, Ending::Drained) {
+                return;
+            }
+        }
+    }
+
+    /// Ends what is over its time at `now_ms`, which is counted from the registry's beginning.
+    pub(super) fn sweep(&self, now_ms: u64) {
+        let mut state = self.0.borrow_mut();
+        state.now_ms = now_ms;
+        for (phase, limit_ms) in LIMITS_MS {
+            loop {
+                let first = state.list(phase).map_or(NONE, |list| list.first);
+                let over = state
+                    .entries
+                    .get(first)
+                    .is_some_and(|entry| entry.since_ms + limit_ms <= now_ms);
+                if !over || !state.end(first, Ending::TimedOut) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Ready when no connection is left.
+    pub(super) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.len() == 0 {
+            return Poll::Ready(());
+        }
+        self.0.borrow_mut().empty = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Place {
+    /// Begins another phase; its time starts now.
+    pub(super) fn set(&self, phase: Phase) {
+        self.registry.0.borrow_mut().change(self.index, phase);
+    }
+
+    /// Begins `phase` unless it is the current one, whose time goes on.
+    pub(super) fn set_unless(&self, phase: Phase) {
+        if self.phase() != phase {
+            self.set(phase);
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        let state = self.registry.0.borrow();
+        state
+            .entries
+            .get(self.index)
+            .map_or(Phase::Busy, |entry| entry.phase)
+    }
+
+    /// Ready when the connection is asked to end in its current phase.
+    pub(super) fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let mut state = self.registry.0.borrow_mut();
+        let Some(entry) = state.entries.get_mut(self.index) else {
+            return Poll::Pending;
+        };
+        if let Some(ending) = entry.ending.take() {
+            return Poll::Ready(ending);
+        }
+        match &mut entry.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.registry.0.borrow_mut();
+        state.change(self.index, Phase::Busy);
+        state.free.push(self.index);
+        if state.free.len() == state.entries.len()
+            && let Some(waker) = state.empty.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn list(&mut self, phase: Phase) -> Option<&mut List> {
+        self.lists.get_mut(phase as usize)
+    }
+
+    /// Moves an entry to the end of another phase's list.
+    fn change(&mut self, index: usize, phase: Phase) {
+        let now_ms = self.now_ms;
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        entry.ending = None;
+        let (old, before, behind) = (entry.phase, entry.before, entry.behind);
+        self.link(old, before, behind);
+        let last = self.list(phase).map_or(NONE, |list| list.last);
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.phase = phase;
+            entry.since_ms = now_ms;
+            (entry.before, entry.behind) = (NONE, NONE);
+        }
+        if self.list(phase).is_some() {
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.before = last;
+            }
+            self.link_behind(phase, last, index);
+            if let Some(list) = self.list(phase) {
+                list.last = index;
+            }
+        }
+    }
+
+    /// Makes `before` and `behind` neighbours.
+    fn link(&mut self, phase: Phase, before: usize, behind: usize) {
+        if self.list(phase).is_none() {
+            return;
+        }
+        self.link_behind(phase, before, behind);
+        match self.entries.get_mut(behind) {
+            Some(entry) => entry.before = before,
+            None => {
+                if let Some(list) = self.list(phase) {
+                    list.last = before;
+                }
+            }
+        }
+    }
+
+    fn link_behind(&mut self, phase: Phase, before: usize, behind: usize) {
+        match self.entries.get_mut(before) {
+            Some(entry) => entry.behind = behind,
+            None => {
+                if let Some(list) = self.list(phase) {
+                    list.first = behind;
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize, ending: Ending) -> bool {
+        if self.entries.get(index).is_none() {
+            return false;
+        }
+        self.change(index, Phase::Busy);
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.ending = Some(ending);
+            if let Some(waker) = entry.waker.take() {
+                waker.wake();
+            }
+        }
+        true
+    }
+}
+
+#[allow(clippy::indexing_slicing)] // evaluated by the compiler
+const _: () = {
+    let mut index = 0;
+    while index < LIMITS_MS.len() {
+        assert!(LIMITS_MS[index].0 as usize == index);
+        index += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ending(place: &Place) -> Option<Ending> {
+        match place.poll_ending(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ending) => Some(ending),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn the_connection_that_is_idle_for_the_longest_time_is_evicted_first() {
+        let registry = Rc::new(Registry::new());
+        let places: Vec<Place> = (0..4).map(|_| registry.enter()).collect();
+        places[0].set(Phase::Busy);
+        places[1].set(Phase::Head);
+        places[0].set(Phase::Idle);
+        for (evicted, expected) in [(true, 2), (true, 3), (true, 0)] {
+            assert_eq!(registry.evict(), evicted);
+            assert_eq!(
+                ending(&places[expected]),
+                Some(Ending::Evicted),
+                "{expected}"
+            );
+        }
+        assert!(
+            !registry.evict(),
+            "the one in the middle of a head is not idle"
+        );
+        assert_eq!(ending(&places[1]), None);
+    }
+
+    #[test]
+    fn every_phase_ends_at_its_own_limit_and_a_new_phase_begins_anew() {
+        for (phase, limit_ms) in LIMITS_MS {
+            let registry = Rc::new(Registry::new());
+            let (early, late, busy) = (registry.enter(), registry.enter(), registry.enter());
+            early.set(phase);
+            busy.set(Phase::Busy);
+            registry.sweep(100);
+            late.set(phase);
+            registry.sweep(limit_ms - 1);
+            assert_eq!(ending(&early), None);
+            registry.sweep(limit_ms);
+            assert_eq!(ending(&early), Some(Ending::TimedOut), "{phase:?}");
+            assert_eq!(ending(&late), None);
+            registry.sweep(limit_ms + 100);
+            assert_eq!(ending(&late), Some(Ending::TimedOut));
+            registry.sweep(u64::MAX / 2);
+            assert_eq!(ending(&busy), None);
+        }
+    }
+
+    #[test]
+    fn places_are_used_again_and_draining_spares_the_busy() {
+        let registry = Rc::new(Registry::new());
+        let first = registry.enter();
+        drop(registry.enter());
+        let second = registry.enter();
+        second.set(Phase::Busy);
+        assert_eq!(registry.len(), 2);
+        assert_eq!(registry.0.borrow().entries.len(), 2);
+        registry.drain();
+        assert_eq!(ending(&first), Some(Ending::Drained));
+        assert_eq!(ending(&second), None);
+        drop((first, second));
+        assert!(
+            registry
+                .poll_empty(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
+    }
+}

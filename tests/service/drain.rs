@@ -1,0 +1,89 @@
+//! The end of the process.
+
+use crate::support::{
+    Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, request, shared,
+};
+use std::time::Duration;
+
+#[test]
+fn a_drain_under_load_answers_every_request() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[("DRAIN_MS", "700")]);
+    let load = Load::start(service.address, 8, || KEY.to_owned());
+    eventually("payments are made", || {
+        service.metric("payments_total{outcome=\"approved\"}") > 50.0
+    });
+    service.signal("TERM");
+    service.wait_for_log("draining");
+    service
+        .get("/readyz", &[])
+        .assert_problem(503, "draining", "");
+    let paid = service.pay("");
+    assert_eq!(paid.status, 200, "payments are served while draining");
+    assert_eq!(paid.header("connection"), "close");
+    // What a load balancer does with an instance that is not ready.
+    let answers = load.stop();
+    assert_eq!(service.wait().code(), Some(0));
+    let failed: Vec<u16> = answers
+        .iter()
+        .map(|paid| paid.status)
+        .filter(|status| *status != 200)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_durable(&cluster, &answers);
+}
+
+#[test]
+fn both_signals_drain_idle_connections_close_and_the_exit_is_clean() {
+    for signal in ["TERM", "INT"] {
+        let service = Service::start(shared(), &[]);
+        let mut idle = Caller::connect(service.address);
+        assert_eq!(idle.get("/livez", &[]).header("connection"), "");
+        service.signal(signal);
+        assert_eq!(service.wait().code(), Some(0));
+        assert!(idle.is_closed());
+        let stopped = service.wait_for_log("stopped");
+        assert_eq!(stopped["finished"], true);
+        assert!(Caller::try_connect(service.address).is_none());
+    }
+}
+
+#[test]
+fn a_payment_under_way_is_finished_before_the_end() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let target = format!("{PAYMENT}?processing_ms=600");
+    caller.send(&request("GET", &target, &[("X-API-Key", KEY)]));
+    eventually("it is being processed", || {
+        service.metric("payments_in_flight") == 1.0
+    });
+    service.signal("TERM");
+    let answer = caller.receive();
+    assert_eq!(answer.header("connection"), "close");
+    assert_eq!(crate::support::rows(shared(), &answer.id()), "1");
+    assert!(caller.is_closed());
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let service = Service::start(shared(), &[("DRAIN_MS", "300000")]);
+    service.signal("TERM");
+    service.wait_for_log("draining");
+    service.signal("TERM");
+    assert_eq!(service.wait().code(), Some(0));
+    assert_eq!(service.wait_for_log("stopped")["finished"], false);
+}
+
+#[test]
+fn a_request_whose_head_is_not_complete_does_not_hold_up_the_end_for_long() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(b"GET /livez HTTP/1.1\r\nHost: a");
+    std::thread::sleep(Duration::from_millis(50));
+    service.signal("TERM");
+    service.wait_for_log("draining");
+    caller.send(b"\r\n\r\n");
+    assert_eq!(caller.receive().status, 200);
+    assert_eq!(service.wait().code(), Some(0));
+}

@@ -1,0 +1,205 @@
+//! The database is not there, goes away, comes back, hangs.
+
+use crate::postgres::{Cluster, Tls};
+use crate::support::{KEY, Load, Service, assert_durable, database, eventually, migrate};
+use std::time::Duration;
+
+#[test]
+fn a_database_that_is_down_at_start_keeps_the_service_unready_until_it_is_up() {
+    let cluster = database();
+    cluster.stop();
+    let service = Service::start_unready(&cluster, &[("CHECKOUT_TIMEOUT_MS", "50")]);
+    assert_eq!(service.get("/livez", &[]).status, 200);
+    service
+        .get("/readyz", &[])
+        .assert_problem(503, "starting", "");
+    service
+        .pay("")
+        .assert_problem(503, "database_unavailable", "");
+    let health = service.get("/health", &[]);
+    assert_eq!(health.status, 503);
+    assert_eq!(health.json()["status"], "degraded");
+    assert_eq!(health.json()["database"], "disconnected");
+    assert_eq!(health.header("content-type"), "application/json");
+    let line = service.wait_for_log("database_connect_failed");
+    assert_eq!(line["step"], "connect");
+    cluster.start_again();
+    service.wait_for_log("ready");
+    assert_eq!(service.get("/readyz", &[]).status, 200);
+    assert_eq!(service.pay("").status, 200);
+}
+
+#[test]
+fn a_database_without_the_schema_keeps_the_service_unready_and_says_so() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster);
+    cluster.psql("ALTER TABLE payments RENAME COLUMN status TO state");
+    let service = Service::start_unready(&cluster, &[]);
+    let line = service.wait_for_log("database_connect_failed");
+    assert_eq!(line["step"], "schema");
+    let ready = service.get("/readyz", &[]);
+    ready.assert_problem(503, "starting", "");
+    assert!(ready.json()["detail"].as_str().unwrap().contains("schema"));
+    cluster.psql("ALTER TABLE payments RENAME COLUMN state TO status");
+    service.wait_for_log("ready");
+    assert_eq!(service.pay("").status, 200);
+}
+
+#[test]
+fn a_database_that_goes_away_loses_nothing_acknowledged_and_comes_back() {
+    for end in [Cluster::stop, Cluster::crash] {
+        let cluster = database();
+        let service = Service::start(&cluster, &[("CHECKOUT_TIMEOUT_MS", "100")]);
+        let load = Load::start(service.address, 8, || KEY.to_owned());
+        eventually("payments are made", || {
+            service.metric("payments_total{outcome=\"approved\"}") > 50.0
+        });
+        end(&cluster);
+        eventually("/health says so", || {
+            service.get("/health", &[]).status == 503
+        });
+        assert_eq!(
+            service.get("/readyz", &[]).status,
+            200,
+            "readiness is latched"
+        );
+        assert_eq!(service.get("/livez", &[]).status, 200);
+        service
+            .pay("")
+            .assert_problem(503, "database_unavailable", "");
+        cluster.start_again();
+        eventually("payments are made again", || service.pay("").status == 200);
+        let answers = load.stop();
+        for paid in &answers {
+            assert!(
+                [200, 503, 504].contains(&paid.status),
+                "{} {}",
+                paid.status,
+                paid.text
+            );
+        }
+        assert_durable(&cluster, &answers);
+        assert_eq!(service.get("/health", &[]).status, 200);
+    }
+}
+
+#[test]
+fn ended_sessions_cost_no_caller_anything() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[]);
+    let load = Load::start(service.address, 8, || KEY.to_owned());
+    for _ in 0..5 {
+        let before = service.metric("payments_total{outcome=\"approved\"}");
+        cluster.psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
+        );
+        eventually("payments go on", || {
+            service.metric("payments_total{outcome=\"approved\"}") > before + 20.0
+        });
+    }
+    let answers = load.stop();
+    let failed: Vec<&str> = answers
+        .iter()
+        .filter(|paid| paid.status != 200)
+        .map(|paid| paid.text.as_str())
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_durable(&cluster, &answers);
+    let rows = cluster.psql("SELECT count(*) FROM payments");
+    assert_eq!(
+        rows,
+        answers.len().to_string(),
+        "no attempt was written twice"
+    );
+}
+
+#[test]
+fn a_database_that_hangs_costs_one_timeout_and_nothing_twice() {
+    let cluster = database();
+    let settings = [
+        ("EXCHANGE_TIMEOUT_MS", "200"),
+        ("PAYMENT_DEADLINE_MS", "1000"),
+        ("CONNECT_TIMEOUT_MS", "300"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let load = Load::start(service.address, 4, || KEY.to_owned());
+    eventually("payments are made", || {
+        service.metric("payments_total{outcome=\"approved\"}") > 20.0
+    });
+    cluster.freeze();
+    eventually("an exchange has timed out", || {
+        service.metric("pool_connections_closed_total{reason=\"timeout\"}") > 0.0
+    });
+    eventually("callers are told", || {
+        [503, 504].contains(&service.pay("").status)
+    });
+    cluster.thaw();
+    eventually("payments are made again", || service.pay("").status == 200);
+    let answers = load.stop();
+    for paid in &answers {
+        assert!(
+            [200, 503, 504].contains(&paid.status),
+            "{} {}",
+            paid.status,
+            paid.text
+        );
+    }
+    assert_durable(&cluster, &answers);
+}
+
+#[test]
+fn a_killed_service_has_written_everything_that_it_acknowledged() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[]);
+    let load = Load::start(service.address, 8, || KEY.to_owned());
+    eventually("payments are made", || {
+        service.metric("payments_total{outcome=\"approved\"}") > 100.0
+    });
+    service.signal("KILL");
+    service.wait();
+    let answers = load.stop();
+    assert!(answers.iter().any(|paid| paid.status == 200));
+    assert_durable(&cluster, &answers);
+}
+
+#[test]
+fn a_refusal_of_the_database_is_an_error_with_the_transaction() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[]);
+    cluster.psql("REVOKE INSERT ON payments FROM payments_app");
+    let answer = service.pay("");
+    answer.assert_problem(500, "database_refused", "");
+    assert!(answer.json()["transaction_id"].is_string());
+    assert!(
+        !answer.text().contains("permission"),
+        "what PostgreSQL says is for the log"
+    );
+    let line = service.wait_for_log("payment_failed");
+    assert!(line["reason"].as_str().unwrap().contains("42501"));
+    cluster.psql("GRANT INSERT ON payments TO payments_app");
+    assert_eq!(service.pay("").status, 200);
+}
+
+#[test]
+fn a_standby_is_left_for_a_server_that_takes_writes() {
+    let cluster = database();
+    let service = Service::start(
+        &cluster,
+        &[
+            ("PAYMENT_DEADLINE_MS", "1000"),
+            ("EXCHANGE_TIMEOUT_MS", "500"),
+        ],
+    );
+    cluster.psql("ALTER DATABASE payments SET default_transaction_read_only = on");
+    cluster.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
+    );
+    std::thread::sleep(Duration::from_millis(50));
+    service.pay("").assert_problem(504, "deadline_exceeded", "");
+    assert!(service.metric("pool_connections_closed_total{reason=\"server\"}") > 0.0);
+    cluster.psql_in(
+        "postgres",
+        "ALTER DATABASE payments RESET default_transaction_read_only",
+    );
+    eventually("payments are made again", || service.pay("").status == 200);
+}

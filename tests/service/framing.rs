@@ -1,0 +1,147 @@
+//! What arrives on a socket bit by bit, and limits of time. The table of requests is tested whole
+//! and split at every byte in `http_framing.rs`; here it meets real sockets.
+
+use crate::support::{Caller, KEY, PAYMENT, Service, request, shared};
+use std::time::Duration;
+
+#[test]
+fn a_request_may_arrive_one_byte_at_a_time() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    for byte in request("GET", &format!("{PAYMENT}?amount=3"), &[("X-API-Key", KEY)]) {
+        caller.send(&[byte]);
+        std::thread::yield_now();
+    }
+    assert_eq!(caller.receive().json()["amount"], "3.00");
+    let chunked = b"GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n";
+    for byte in chunked {
+        caller.send(&[*byte]);
+        std::thread::yield_now();
+    }
+    assert_eq!(caller.receive().status, 200);
+}
+
+#[test]
+fn a_body_is_read_to_its_end_and_the_next_request_begins_behind_it() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let mut bytes = b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n".to_vec();
+    bytes.extend([b'x'; 65_536]);
+    bytes.extend(request("GET", "/readyz", &[]));
+    caller.send(&bytes);
+    assert_eq!(caller.receive().text(), r#"{"status":"alive"}"#);
+    assert_eq!(caller.receive().text(), r#"{"status":"ready"}"#);
+}
+
+#[test]
+fn a_caller_that_expects_100_continue_gets_it_before_its_body() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n",
+    );
+    assert_eq!(caller.receive().status, 100);
+    caller.send(b"hello");
+    assert_eq!(caller.receive().status, 200);
+    // One that sends its body along is not told to go on.
+    caller.send(
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+    );
+    assert_eq!(caller.receive().status, 200);
+}
+
+#[test]
+fn versions_and_connection_options_decide_what_becomes_of_the_connection() {
+    let service = Service::start(shared(), &[]);
+    for (request, connection) in [
+        ("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("GET /livez HTTP/1.7\r\nHost: a\r\n\r\n", ""),
+        ("GET http://a/livez HTTP/1.1\r\nHost: b\r\n\r\n", ""),
+        (
+            "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+            "close",
+        ),
+        ("GET /livez HTTP/1.0\r\n\r\n", "close"),
+        (
+            "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            "keep-alive",
+        ),
+    ] {
+        let mut caller = Caller::connect(service.address);
+        caller.send(request.as_bytes());
+        let answer = caller.receive();
+        assert_eq!(answer.status, 200, "{request}");
+        assert_eq!(answer.header("connection"), connection, "{request}");
+        if connection == "close" {
+            assert!(caller.is_closed());
+        } else {
+            assert_eq!(caller.get("/livez", &[]).status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_arrives_even_when_much_more_was_sent() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n".to_vec();
+    bytes.extend(vec![b'x'; 70_000]);
+    caller.try_send(&bytes);
+    let answer = caller.receive();
+    answer.assert_problem(413, "body_too_large", "");
+    assert_eq!(answer.header("connection"), "close");
+}
+
+#[test]
+fn answers_before_a_refusal_are_written_first() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let mut bytes = request("GET", "/livez", &[]);
+    bytes.extend(request("GET", PAYMENT, &[("X-API-Key", KEY)]));
+    bytes.extend(b"GET / HTTP/1.1\nHost: a\n\n");
+    caller.send(&bytes);
+    assert_eq!(caller.receive().status, 200);
+    caller.receive().id();
+    caller.receive().assert_problem(400, "bare_lf", "");
+    assert!(caller.is_closed());
+}
+
+#[test]
+fn a_head_that_does_not_arrive_in_time_is_answered_and_idle_connections_live_on() {
+    let service = Service::start(shared(), &[]);
+    let mut idle = Caller::connect(service.address);
+    let mut slow = Caller::connect(service.address);
+    slow.send(b"GET /livez HTT");
+    // The limit is five seconds; bytes in between do not move it.
+    std::thread::sleep(Duration::from_millis(2_500));
+    slow.send(b"P/1.1\r\nHost: a\r\n");
+    slow.receive().assert_problem(408, "head_timeout", "");
+    assert!(slow.is_closed());
+    assert_eq!(idle.get("/livez", &[]).status, 200);
+}
+
+#[test]
+fn a_caller_that_closes_its_sending_half_still_gets_its_answer() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]));
+    caller.finish_sending();
+    caller.receive().id();
+    assert!(caller.is_closed());
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_its_answers() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let one = request("GET", "/metrics", &[]);
+    let mut bytes = Vec::new();
+    for _ in 0..400 {
+        bytes.extend(&one);
+    }
+    // Far more than the buffers between the two hold: the service has to wait for the reader.
+    caller.send(&bytes);
+    for _ in 0..400 {
+        assert_eq!(caller.receive().status, 200);
+    }
+}

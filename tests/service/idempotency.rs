@@ -1,0 +1,102 @@
+//! The same key means the same payment.
+
+use crate::postgres::Cluster;
+use crate::support::{Caller, Service, TableLock, eventually, shared};
+
+fn payments_of(cluster: &Cluster, key: &str) -> String {
+    cluster.psql(&format!(
+        "SELECT count(*) FROM payments WHERE idempotency_key = '{key}'"
+    ))
+}
+
+#[test]
+fn a_replay_repeats_the_first_answer_and_writes_nothing() {
+    let service = Service::start(shared(), &[]);
+    let key = [("Idempotency-Key", "replay-1")];
+    let first = service.pay_with("amount=7.25&outcome=declined&processing_ms=2", &key);
+    assert!(!first.headers.contains_key("idempotency-replayed"));
+    // The same parameters in another order are the same parameters.
+    for query in [
+        "amount=7.25&outcome=declined&processing_ms=2",
+        "processing_ms=2&outcome=declined&currency=EUR&amount=7.25",
+    ] {
+        let again = service.pay_with(query, &key);
+        assert_eq!(again.header("idempotency-replayed"), "true");
+        let (mut first, mut again) = (first.json(), again.json());
+        first["database_time_ms"].take();
+        again["database_time_ms"].take();
+        assert_eq!(again, first);
+    }
+    assert_eq!(payments_of(shared(), "replay-1"), "1");
+    let defaults = service
+        .pay_with("", &[("Idempotency-Key", "replay-2")])
+        .id();
+    let spelt_out = "currency=EUR&amount=100.00&outcome=approved&processing_ms=0";
+    assert_eq!(
+        service
+            .pay_with(spelt_out, &[("Idempotency-Key", "replay-2")])
+            .id(),
+        defaults
+    );
+}
+
+#[test]
+fn a_replay_is_the_same_from_another_instance_and_after_a_restart() {
+    let key = [("Idempotency-Key", "replay-elsewhere")];
+    let first = Service::start(shared(), &[])
+        .pay_with("amount=3", &key)
+        .json();
+    let named = Service::start(shared(), &[("STATEMENT_MODE", "named")]);
+    let again = named.pay_with("amount=3", &key).json();
+    for field in ["transaction_id", "status", "amount", "timestamp"] {
+        assert_eq!(again[field], first[field]);
+    }
+}
+
+#[test]
+fn other_parameters_under_the_same_key_are_a_conflict() {
+    let service = Service::start(shared(), &[]);
+    let key = [("Idempotency-Key", "conflict-1")];
+    service.pay_with("amount=1", &key).id();
+    for query in [
+        "amount=2",
+        "amount=1&currency=MXN",
+        "amount=1&outcome=declined",
+        "amount=1&processing_ms=1",
+    ] {
+        let answer = service.pay_with(query, &key);
+        answer.assert_problem(422, "idempotency_key_reused", "Idempotency-Key");
+    }
+    assert_eq!(payments_of(shared(), "conflict-1"), "1");
+}
+
+#[test]
+fn two_at_the_same_moment_are_one_payment() {
+    let cluster = crate::support::database();
+    let patient = [
+        ("EXCHANGE_TIMEOUT_MS", "20000"),
+        ("PAYMENT_DEADLINE_MS", "30000"),
+    ];
+    let service = Service::start(&cluster, &patient);
+    let lock = TableLock::take(&cluster);
+    let address = service.address;
+    let callers: Vec<_> = (0..6)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let key = [("Idempotency-Key", "same-moment")];
+                Caller::connect(address).pay("amount=9", &key).id()
+            })
+        })
+        .collect();
+    eventually("all six wait in the database", || {
+        cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "6"
+    });
+    drop(lock);
+    let ids: Vec<String> = callers
+        .into_iter()
+        .map(|caller| caller.join().unwrap())
+        .collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(payments_of(&cluster, "same-moment"), "1");
+    assert_eq!(service.metric("payments_total{outcome=\"replayed\"}"), 5.0);
+}

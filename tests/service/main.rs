@@ -1,0 +1,25 @@
+//! The service from outside: the real binary, real sockets, a real PostgreSQL over TLS.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::float_cmp,
+    unreachable_pub,
+    reason = "a failure here is the test's failure"
+)]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod support;
+
+mod configuration;
+mod drain;
+mod endpoints;
+mod faults;
+mod framing;
+mod idempotency;
+mod metrics;
+mod payments;
+mod pool;
+mod rotation;

@@ -1,0 +1,107 @@
+//! The values of metrics move as they should; their format is tested with Prometheus itself.
+
+use crate::support::{Caller, PAYMENT, Service, shared};
+
+#[test]
+fn requests_and_payments_are_counted_once_where_they_belong() {
+    let service = Service::start(shared(), &[]);
+    assert_eq!(service.metric(&requests("GET", PAYMENT, 200)), 0.0);
+    let mut caller = Caller::connect(service.address);
+    for _ in 0..3 {
+        caller.pay("", &[]).id();
+    }
+    caller.pay("outcome=declined", &[]).id();
+    caller.pay("", &[("Idempotency-Key", "metrics-1")]).id();
+    caller.pay("", &[("Idempotency-Key", "metrics-1")]).id();
+    caller.pay("amount=x", &[]);
+    caller.get(PAYMENT, &[]);
+    caller.get("/secret/path", &[]);
+    caller.send(b"BREW /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    caller.receive();
+    for (sample, value) in [
+        (requests("GET", PAYMENT, 200), 6.0),
+        (requests("GET", PAYMENT, 400), 1.0),
+        (requests("GET", PAYMENT, 401), 1.0),
+        (requests("GET", "unmatched", 404), 1.0),
+        (requests("other", "/livez", 405), 1.0),
+        (
+            format!("http_request_duration_seconds_count{{method=\"GET\",endpoint=\"{PAYMENT}\"}}"),
+            8.0,
+        ),
+        ("payment_processing_duration_seconds_count".into(), 6.0),
+        ("payments_total{outcome=\"approved\"}".into(), 4.0),
+        ("payments_total{outcome=\"declined\"}".into(), 1.0),
+        ("payments_total{outcome=\"replayed\"}".into(), 1.0),
+        ("payments_in_flight".into(), 0.0),
+        ("pool_size".into(), 8.0),
+        ("pool_connections{state=\"open\"}".into(), 8.0),
+        ("pool_connections{state=\"busy\"}".into(), 0.0),
+        ("pool_connections_opened_total".into(), 8.0),
+        ("database_batch_size_count".into(), 6.0),
+        ("database_batch_size_sum".into(), 6.0),
+        // Five writes, one conflict, one look at the row.
+        ("database_exchange_duration_seconds_count".into(), 7.0),
+        ("service_ready".into(), 1.0),
+        ("service_draining".into(), 0.0),
+    ] {
+        assert_eq!(service.metric(&sample), value, "{sample}");
+    }
+    assert!(service.metric("database_last_success_timestamp_seconds") > 1.6e9);
+    assert!(!service.get("/metrics", &[]).text().contains("/secret/path"));
+}
+
+#[test]
+fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(caller.receive().status, 400);
+    assert!(caller.is_closed());
+    assert_eq!(
+        service.metric("http_refused_total{reason=\"host_missing\"}"),
+        1.0
+    );
+    assert_eq!(service.metric(&requests("other", "unmatched", 400)), 1.0);
+    let mut caller = Caller::connect(service.address);
+    assert_eq!(
+        caller
+            .get("/livez", &[("Connection", "close")])
+            .header("connection"),
+        "close"
+    );
+    assert!(caller.is_closed());
+    drop(caller);
+    crate::support::eventually("its end was counted", || {
+        service.metric("http_connections_closed_total{reason=\"requested\"}") == 1.0
+    });
+    // One connection and its two buffers are the scrape's own.
+    crate::support::eventually("all others are gone", || {
+        service.metric("http_connections") == 1.0
+    });
+    assert_eq!(service.metric("http_buffered_bytes"), 2.0 * 4096.0);
+}
+
+#[test]
+fn openmetrics_is_negotiated() {
+    let service = Service::start(shared(), &[]);
+    let text = service.get("/metrics", &[]);
+    assert_eq!(
+        text.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert!(text.text().contains("# TYPE http_requests_total counter\n"));
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let open = service.get("/metrics", &[("Accept", accept)]);
+    assert_eq!(
+        open.header("content-type"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(open.text().contains("# TYPE http_requests counter\n"));
+    assert!(open.text().ends_with("# EOF\n"));
+}
+
+fn requests(method: &str, endpoint: &str, status: u16) -> String {
+    format!(
+        "http_requests_total{{method=\"{method}\",endpoint=\"{endpoint}\",status=\"{status}\"}}"
+    )
+}

@@ -1,0 +1,254 @@
+//! The pool when it is exhausted, and limits of callers and connections.
+
+use crate::support::{
+    Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
+};
+use std::time::Duration;
+
+/// Deadlines that outlast the test: what happens before them is what is tested.
+const PATIENT: [(&str, &str); 2] = [
+    ("EXCHANGE_TIMEOUT_MS", "25000"),
+    ("PAYMENT_DEADLINE_MS", "29000"),
+];
+
+fn send_payment(service: &Service) -> Caller {
+    let mut caller = Caller::connect(service.address);
+    caller.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]));
+    caller
+}
+
+#[test]
+fn a_full_queue_is_refused_at_once_and_everything_recovers() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "2"),
+        ("WAITERS_MAX", "3"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut callers: Vec<Caller> = (0..2).map(|_| send_payment(&service)).collect();
+    eventually("both connections are busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 2.0
+    });
+    callers.extend((0..3).map(|_| send_payment(&service)));
+    eventually("three wait", || service.metric("pool_waiters") == 3.0);
+    let refused = service.pay("");
+    refused.assert_problem(503, "pool_exhausted", "");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(
+        service.metric("pool_rejected_total{reason=\"waiters_full\"}"),
+        1.0
+    );
+    drop(lock);
+    for mut caller in callers {
+        assert_eq!(rows(&cluster, &caller.receive().id()), "1");
+    }
+    assert_eq!(service.pay("").status, 200);
+    assert_eq!(
+        cluster.psql("SELECT count(*) FROM payments"),
+        "6",
+        "nothing was written for the refused"
+    );
+}
+
+#[test]
+fn a_wait_past_the_checkout_limit_is_surely_not_written() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "100"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut busy = send_payment(&service);
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    service.pay("").assert_problem(503, "pool_exhausted", "");
+    drop(lock);
+    busy.receive().id();
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "1");
+}
+
+#[test]
+fn the_deadline_tells_whether_anything_was_sent() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let unknown = service.pay_with(
+        "",
+        &[("X-Request-Timeout-Ms", "150"), ("Idempotency-Key", "late")],
+    );
+    unknown.assert_problem(504, "deadline_exceeded", "");
+    assert_eq!(unknown.json()["outcome"], "unknown");
+    let id = unknown.json()["transaction_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // The first exchange goes on without its caller and keeps the only connection.
+    let not_sent = service.pay_with("", &[("X-Request-Timeout-Ms", "150")]);
+    not_sent.assert_problem(504, "deadline_exceeded", "");
+    assert_eq!(not_sent.json()["outcome"], "not_sent");
+    let unsent = not_sent.json()["transaction_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    drop(lock);
+    let resolved = service.pay_with("", &[("Idempotency-Key", "late")]);
+    assert_eq!(resolved.id(), id, "the same key resolves it");
+    assert_eq!(resolved.header("idempotency-replayed"), "true");
+    assert_eq!(rows(&cluster, &unsent), "0");
+    assert_eq!(
+        service.metric("pool_connections_opened_total"),
+        1.0,
+        "the connection was kept"
+    );
+}
+
+#[test]
+fn a_caller_that_hangs_up_leaves_the_queue_and_nothing_is_written_for_it() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut busy = send_payment(&service);
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    let leaver = send_payment(&service);
+    eventually("it waits", || service.metric("pool_waiters") == 1.0);
+    drop(leaver);
+    eventually("it has left", || service.metric("pool_waiters") == 0.0);
+    assert_eq!(
+        service.metric("pool_rejected_total{reason=\"abandoned\"}"),
+        1.0
+    );
+    let mut sleeper = Caller::connect(service.address);
+    let slow = format!("{PAYMENT}?processing_ms=2000");
+    sleeper.send(&request("GET", &slow, &[("X-API-Key", KEY)]));
+    eventually("it is being processed", || {
+        service.metric("payments_in_flight") == 2.0
+    });
+    drop(sleeper);
+    eventually("its processing has ended", || {
+        service.metric("payments_in_flight") == 1.0
+    });
+    drop(lock);
+    busy.receive().id();
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "1");
+}
+
+#[test]
+fn simulated_processing_holds_no_connection_and_is_outside_the_deadline() {
+    let service = Service::start(
+        shared(),
+        &[
+            ("POOL_SIZE", "1"),
+            ("PAYMENT_DEADLINE_MS", "1000"),
+            ("EXCHANGE_TIMEOUT_MS", "900"),
+        ],
+    );
+    let mut slow: Vec<Caller> = (0..8)
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            let target = format!("{PAYMENT}?processing_ms=1500");
+            caller.send(&request("GET", &target, &[("X-API-Key", KEY)]));
+            caller
+        })
+        .collect();
+    eventually("all are being processed", || {
+        service.metric("payments_in_flight") == 8.0
+    });
+    assert_eq!(service.metric("pool_connections{state=\"idle\"}"), 1.0);
+    assert_eq!(service.pay("").status, 200);
+    for caller in &mut slow {
+        assert_eq!(caller.receive().json()["processing_time_ms"], 1500);
+    }
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_the_oldest_idle_connection() {
+    let service = Service::start(shared(), &[("MAX_CONNECTIONS", "3")]);
+    let mut callers: Vec<Caller> = (0..3).map(|_| Caller::connect(service.address)).collect();
+    for caller in &mut callers {
+        assert_eq!(caller.get("/livez", &[]).status, 200);
+    }
+    let mut newcomer = Caller::connect(service.address);
+    assert_eq!(newcomer.get("/livez", &[]).status, 200);
+    assert!(callers.remove(0).is_closed());
+    for caller in &mut callers {
+        assert_eq!(caller.get("/livez", &[]).status, 200);
+    }
+}
+
+#[test]
+fn beyond_all_connections_the_newcomer_is_told() {
+    let cluster = database();
+    let service = Service::start(
+        &cluster,
+        &[("MAX_CONNECTIONS", "2"), PATIENT[0], PATIENT[1]],
+    );
+    let lock = TableLock::take(&cluster);
+    let mut busy: Vec<Caller> = (0..2).map(|_| send_payment(&service)).collect();
+    eventually("both are being written", || {
+        cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "2"
+    });
+    let mut newcomer = Caller::connect(service.address);
+    newcomer
+        .receive()
+        .assert_problem(503, "too_many_connections", "");
+    assert!(newcomer.is_closed());
+    drop(lock);
+    for caller in &mut busy {
+        caller.receive().id();
+    }
+}
+
+#[test]
+fn connections_are_replaced_for_their_age_without_a_gap() {
+    let service = Service::start(
+        shared(),
+        &[("POOL_SIZE", "2"), ("CONNECTION_LIFETIME_S", "1")],
+    );
+    eventually("each was replaced twice", || {
+        assert_eq!(service.pay("").status, 200);
+        assert!(
+            service.metric("pool_connections{state=\"open\"}") >= 2.0,
+            "made before the old one ends"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+        service.metric("pool_connections_closed_total{reason=\"expired\"}") >= 4.0
+    });
+    assert_eq!(
+        service.metric("pool_connections_closed_total{reason=\"broken\"}"),
+        0.0
+    );
+}
+
+#[test]
+fn idle_connections_are_kept_alive_and_proven() {
+    let service = Service::start(
+        shared(),
+        &[("POOL_SIZE", "2"), ("IDLE_PROBE_INTERVAL_MS", "100")],
+    );
+    eventually("both were proven", || {
+        service.metric("database_exchange_duration_seconds_count") >= 2.0
+    });
+    assert_eq!(service.metric("pool_connections{state=\"open\"}"), 2.0);
+}
