@@ -1,1 +1,186 @@
-//! Stub.
+//! The verb `migrate`: brings the schema to this version, and makes the roles that use it.
+//!
+//! Everything happens in one transaction under an advisory lock, so that it may run any number of
+//! times and from several replicas at once: the first does the work, the others find it done. It
+//! acts as the schema's owner and must never know how payments are made.
+
+mod report;
+mod roles;
+
+pub use report::{MigrateError, Report, Step};
+pub use roles::GROUP;
+
+use ring::digest::{SHA256, digest};
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use crate::config::DatabaseTarget;
+use crate::pg::owner;
+use report::failed;
+
+/// One numbered file of `migrations/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Its number; the first is 1, and none is left out.
+    pub version: i32,
+    /// The rest of its name.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
+}
+
+/// All of them, in order. A file that has been released is never changed: a new one follows.
+pub const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    name: "payments",
+    sql: include_str!("../migrations/0001_payments.sql"),
+}];
+
+/// The advisory lock's key, `payments` in ASCII: whoever migrates this service's schema holds it.
+const LOCK_KEY: i64 = i64::from_be_bytes(*b"payments");
+
+const CREATE_LEDGER: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    checksum bytea NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)";
+
+/// Applies the migrations that are missing, then makes the group role with the application's
+/// rights and, if it is missing, the login of `application`. Blocks, on a runtime of its own; the
+/// report says what was done.
+///
+/// # Errors
+/// Nothing was changed: the transaction is rolled back as a whole.
+pub fn run(
+    owner: &DatabaseTarget,
+    application: Option<&DatabaseTarget>,
+) -> Result<Report, MigrateError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(MigrateError::Runtime)?
+        .block_on(migrate(owner, application))
+}
+
+async fn migrate(
+    owner: &DatabaseTarget,
+    application: Option<&DatabaseTarget>,
+) -> Result<Report, MigrateError> {
+    let mut client = owner::connect(owner).await.map_err(MigrateError::Connect)?;
+    let mut transaction = client
+        .build_transaction()
+        // Whoever waited for the lock must see what its holder committed.
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(failed("beginning"))?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
+        .await
+        .map_err(failed("taking the advisory lock"))?;
+    let schema = current_schema(&transaction).await?;
+    let mut steps = Vec::new();
+    apply_missing(&transaction, &schema, &mut steps).await?;
+    roles::prepare(&mut transaction, &schema, application, &mut steps).await?;
+    transaction.commit().await.map_err(failed("committing"))?;
+    Ok(Report { schema, steps })
+}
+
+/// Where unqualified names are made: the first schema of the search path that exists.
+async fn current_schema(transaction: &Transaction<'_>) -> Result<String, MigrateError> {
+    let row = transaction
+        .query_one("SELECT current_schema()::text", &[])
+        .await
+        .map_err(failed("finding the schema"))?;
+    row.get::<_, Option<String>>(0)
+        .ok_or(MigrateError::NoSchema)
+}
+
+async fn apply_missing(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    steps: &mut Vec<Step>,
+) -> Result<(), MigrateError> {
+    transaction
+        .batch_execute(CREATE_LEDGER)
+        .await
+        .map_err(report::failed_in_schema(schema))?;
+    let applied = transaction
+        .query(
+            "SELECT version, name, checksum FROM schema_migrations ORDER BY version",
+            &[],
+        )
+        .await
+        .map_err(failed("reading schema_migrations"))?;
+    for migration in MIGRATIONS {
+        let checksum = digest(&SHA256, migration.sql.as_bytes());
+        let row = applied
+            .iter()
+            .find(|row| row.get::<_, i32>(0) == migration.version);
+        match row {
+            Some(row) if row.get::<_, &[u8]>(2) == checksum.as_ref() => {}
+            Some(_) => return Err(MigrateError::Changed(migration)),
+            None => {
+                apply(transaction, &migration, checksum.as_ref(), schema).await?;
+                steps.push(Step::Applied(migration));
+            }
+        }
+    }
+    // A rollback of the service leaves them: they were made so that older versions can go on.
+    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    for row in applied.iter().filter(|row| row.get::<_, i32>(0) > newest) {
+        steps.push(Step::UnknownLeft {
+            version: row.get(0),
+            name: row.get(1),
+        });
+    }
+    Ok(())
+}
+
+async fn apply(
+    transaction: &Transaction<'_>,
+    migration: &Migration,
+    checksum: &[u8],
+    schema: &str,
+) -> Result<(), MigrateError> {
+    transaction
+        .batch_execute(migration.sql)
+        .await
+        .map_err(report::failed_in_schema(schema))?;
+    transaction
+        .execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+            &[&migration.version, &migration.name, &checksum],
+        )
+        .await
+        .map_err(failed("recording the migration"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_migrations_is_embedded_under_its_number_and_name() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let embedded: Vec<String> = MIGRATIONS
+            .iter()
+            .map(|migration| format!("{:04}_{}.sql", migration.version, migration.name))
+            .collect();
+        assert_eq!(files, embedded);
+        let versions = MIGRATIONS.map(|migration| migration.version);
+        assert!(
+            versions
+                .into_iter()
+                .eq(1..=versions.len().try_into().unwrap())
+        );
+    }
+}

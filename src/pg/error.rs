@@ -190,6 +190,12 @@ impl ConnectError {
         }
     }
 
+    /// Whether `sslmode=prefer` tries again without TLS: as in libpq when TLS, or the server's
+    /// host-based rules for it, refused, and never for any other reason.
+    pub fn allows_plaintext(&self) -> bool {
+        self.step == ConnectStep::Tls || self.state.is_some_and(|state| &state.0 == b"28000")
+    }
+
     /// What an ErrorResponse during the start of a connection means.
     pub fn server(error: &ServerError) -> Self {
         let step = if error.state.is_authentication() || &error.state.0 == b"3D000" {

@@ -51,17 +51,11 @@ pub fn connect(
     let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
         .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
     match attempt(Some(config)) {
-        Err(error) if target.ssl_mode == SslMode::Prefer && may_do_without_tls(&error) => {
+        Err(error) if target.ssl_mode == SslMode::Prefer && error.allows_plaintext() => {
             attempt(None)
         }
         result => result,
     }
-}
-
-/// libpq's order for `prefer`: TLS first, and in the clear only when TLS, or the server's
-/// host-based rules for it, refuse.
-fn may_do_without_tls(error: &ConnectError) -> bool {
-    error.step == ConnectStep::Tls || error.state.is_some_and(|state| &state.0 == b"28000")
 }
 
 struct Session {

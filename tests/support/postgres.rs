@@ -31,6 +31,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    unreachable_pub,
     reason = "each suite uses its own part of this, and a failure here is the test's failure"
 )]
 

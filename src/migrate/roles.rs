@@ -1,0 +1,259 @@
+//! The roles of the schema: a group that holds the application's rights, and the application's
+//! login as a member of it.
+//!
+//! Roles belong to the whole server, not to one database, so the advisory lock does not keep two
+//! databases' migrations apart: whatever is missing is made in a savepoint and, where somebody else
+//! was quicker, looked for again.
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::password::scram_sha_256;
+use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
+
+use super::report::{MigrateError, Step, failed, failed_for_rights};
+use crate::config::DatabaseTarget;
+
+/// The group role: INSERT and SELECT on `payments`, and what it takes to get there. It cannot log in.
+pub const GROUP: &str = "payments_app";
+
+/// Makes what is missing of the group, its rights, and the login of `application`.
+pub(super) async fn prepare(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    application: Option<&DatabaseTarget>,
+    steps: &mut Vec<Step>,
+) -> Result<(), MigrateError> {
+    let owner = Owner::read(transaction).await?;
+    let application = match application {
+        Some(target) if target.user == owner.name => {
+            steps.push(Step::ApplicationIsOwner(owner.name.clone()));
+            None
+        }
+        other => other,
+    };
+    let group = role(transaction, GROUP).await?;
+    if group.is_none() && !owner.may_create_roles && application.is_none() {
+        steps.push(Step::GroupLeftOut);
+        return Ok(());
+    }
+    if group.is_none() && make_group(transaction, &owner).await? {
+        steps.push(Step::GroupCreated);
+    }
+    grant(transaction, schema, &owner, steps).await?;
+    match application {
+        Some(target) => login(transaction, target, &owner, steps).await,
+        None => Ok(()),
+    }
+}
+
+/// The role that migrates.
+struct Owner {
+    name: String,
+    database: String,
+    may_create_roles: bool,
+}
+
+impl Owner {
+    async fn read(transaction: &Transaction<'_>) -> Result<Self, MigrateError> {
+        let row = transaction
+            .query_one(
+                "SELECT rolname::text, rolcreaterole OR rolsuper, current_database()::text \
+                 FROM pg_roles WHERE rolname = current_user",
+                &[],
+            )
+            .await
+            .map_err(failed("looking at the owner's role"))?;
+        Ok(Self {
+            name: row.get(0),
+            may_create_roles: row.get(1),
+            database: row.get(2),
+        })
+    }
+
+    fn quoted(&self) -> String {
+        escape_identifier(&self.name)
+    }
+}
+
+/// Whether the role `name` exists and, if so, whether it may log in.
+async fn role(transaction: &Transaction<'_>, name: &str) -> Result<Option<bool>, MigrateError> {
+    let row = transaction
+        .query_opt(
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = $1::text",
+            &[&name],
+        )
+        .await
+        .map_err(failed("looking at roles"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Runs `sql` in a savepoint; false when somebody else has done the same at this moment.
+async fn run_unless_done(
+    transaction: &mut Transaction<'_>,
+    sql: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let savepoint = transaction.savepoint("role").await?;
+    match savepoint.batch_execute(sql).await {
+        Ok(()) => savepoint.commit().await.map(|()| true),
+        Err(error) if is_done_elsewhere(&error) => savepoint.rollback().await.map(|()| false),
+        Err(error) => Err(error),
+    }
+}
+
+/// `CREATE ROLE` and `GRANT` of the same thing from two databases: the later one waits for the
+/// earlier one's commit and then finds the name taken, the index entry there, or the row changed.
+fn is_done_elsewhere(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) if *code == SqlState::DUPLICATE_OBJECT => true,
+        Some(code) if *code == SqlState::UNIQUE_VIOLATION => true,
+        Some(code) => {
+            *code == SqlState::INTERNAL_ERROR
+                && error
+                    .as_db_error()
+                    .is_some_and(|e| e.message() == "tuple concurrently updated")
+        }
+        None => false,
+    }
+}
+
+async fn make_group(
+    transaction: &mut Transaction<'_>,
+    owner: &Owner,
+) -> Result<bool, MigrateError> {
+    let sql = format!("CREATE ROLE {} NOLOGIN", escape_identifier(GROUP));
+    let remedy = format!(
+        "let an administrator run: ALTER ROLE {} CREATEROLE; or: {sql}",
+        owner.quoted()
+    );
+    run_unless_done(transaction, &sql)
+        .await
+        .map_err(failed_for_rights("creating the group role", remedy))
+}
+
+/// Each right, with the question whether the group (`$1`) has it already. The schema's is looked for
+/// as a grant to the group itself, since what everybody has there may be revoked.
+const RIGHTS: [(&str, &str); 4] = [
+    (
+        "CONNECT ON DATABASE {database}",
+        "SELECT has_database_privilege($1::text, current_database(), 'CONNECT')",
+    ),
+    (
+        "USAGE ON SCHEMA {schema}",
+        "SELECT EXISTS (SELECT FROM pg_namespace, aclexplode(nspacl) AS granted \
+         WHERE nspname = current_schema() AND privilege_type = 'USAGE' \
+         AND grantee = (SELECT oid FROM pg_roles WHERE rolname = $1::text))",
+    ),
+    (
+        "SELECT ON TABLE payments",
+        "SELECT has_table_privilege($1::text, 'payments', 'SELECT')",
+    ),
+    (
+        "INSERT ON TABLE payments",
+        "SELECT has_table_privilege($1::text, 'payments', 'INSERT')",
+    ),
+];
+
+async fn grant(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    owner: &Owner,
+    steps: &mut Vec<Step>,
+) -> Result<(), MigrateError> {
+    for (right, question) in RIGHTS {
+        let row = transaction
+            .query_one(question, &[&GROUP])
+            .await
+            .map_err(failed("looking at the group role's rights"))?;
+        if row.get::<_, bool>(0) {
+            continue;
+        }
+        let right = right
+            .replace("{database}", &escape_identifier(&owner.database))
+            .replace("{schema}", &escape_identifier(schema));
+        let sql = format!("GRANT {right} TO {}", escape_identifier(GROUP));
+        let remedy = format!("let the object's owner run: {sql}");
+        transaction
+            .batch_execute(&sql)
+            .await
+            .map_err(failed_for_rights(&format!("granting {right}"), remedy))?;
+        steps.push(Step::Granted(right));
+    }
+    Ok(())
+}
+
+async fn login(
+    transaction: &mut Transaction<'_>,
+    target: &DatabaseTarget,
+    owner: &Owner,
+    steps: &mut Vec<Step>,
+) -> Result<(), MigrateError> {
+    let name = target.user.clone();
+    match role(transaction, &name).await? {
+        None if make_login(transaction, target, owner).await? => {
+            steps.push(Step::LoginCreated(name.clone()));
+        }
+        None | Some(true) => steps.push(Step::LoginKept(name.clone())),
+        Some(false) => steps.push(Step::LoginDisabled(name.clone())),
+    }
+    if !is_member(transaction, &name).await? && join(transaction, &name, owner).await? {
+        steps.push(Step::LoginJoined(name));
+    }
+    Ok(())
+}
+
+async fn make_login(
+    transaction: &mut Transaction<'_>,
+    target: &DatabaseTarget,
+    owner: &Owner,
+) -> Result<bool, MigrateError> {
+    let name = escape_identifier(&target.user);
+    let Some(password) = &target.password else {
+        return Err(MigrateError::NoPassword(target.user.clone()));
+    };
+    // The verifier is made here, so that the password never reaches the server or its log.
+    let verifier = scram_sha_256(password.expose().as_bytes());
+    let sql = format!(
+        "CREATE ROLE {name} LOGIN PASSWORD {}",
+        escape_literal(&verifier)
+    );
+    let remedy = format!(
+        "let an administrator run: ALTER ROLE {} CREATEROLE; or create the login {name}",
+        owner.quoted()
+    );
+    run_unless_done(transaction, &sql)
+        .await
+        .map_err(failed_for_rights(
+            "creating the application's login",
+            remedy,
+        ))
+}
+
+async fn is_member(transaction: &Transaction<'_>, name: &str) -> Result<bool, MigrateError> {
+    let row = transaction
+        .query_one(
+            "SELECT pg_has_role($1::text, $2::text, 'USAGE')",
+            &[&name, &GROUP],
+        )
+        .await
+        .map_err(failed("looking at the login's memberships"))?;
+    Ok(row.get(0))
+}
+
+async fn join(
+    transaction: &mut Transaction<'_>,
+    name: &str,
+    owner: &Owner,
+) -> Result<bool, MigrateError> {
+    let group = escape_identifier(GROUP);
+    let sql = format!("GRANT {group} TO {}", escape_identifier(name));
+    let remedy = format!(
+        "let an administrator run: {sql}; or: GRANT {group} TO {} WITH ADMIN OPTION",
+        owner.quoted()
+    );
+    run_unless_done(transaction, &sql)
+        .await
+        .map_err(failed_for_rights(
+            "adding the login to the group role",
+            remedy,
+        ))
+}

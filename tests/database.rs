@@ -1,0 +1,425 @@
+//! `migrate` and `prune` against a real PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+
+use payment_latency_api::config::{DatabaseTarget, StatementMode};
+use payment_latency_api::migrate::{self, MigrateError, Report, Step};
+use payment_latency_api::pg::handshake;
+use payment_latency_api::prune;
+use postgres::{Cluster, OWNER, Tls};
+use std::process::Command;
+use std::time::Duration;
+
+const APPLICATION: &str = "payments_service";
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn target(cluster: &Cluster, user: &str) -> DatabaseTarget {
+    DatabaseTarget::parse(&cluster.url(user, "verify-full"), "unknown").unwrap()
+}
+
+fn migrate(cluster: &Cluster) -> Result<Report, MigrateError> {
+    migrate::run(&target(cluster, OWNER), Some(&target(cluster, APPLICATION)))
+}
+
+fn told(report: &Report) -> Vec<String> {
+    report.steps.iter().map(ToString::to_string).collect()
+}
+
+/// Runs a statement as the application and returns PostgreSQL's refusal, if it refuses.
+fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
+    let output = Command::new(postgres::programs().join("psql"))
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql])
+        .arg(cluster.url(APPLICATION, "verify-full"))
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+fn insert_payments(cluster: &Cluster, count: u32, age: &str) {
+    cluster.psql(&format!(
+        "INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, \
+         currency, region, status, processing_ms, created_at) \
+         SELECT gen_random_uuid(), sha256('x'), 100, 2, 'EUR', 'eu-south-2', 'approved', 0, \
+         now() - interval '{age}' FROM generate_series(1, {count})"
+    ));
+}
+
+#[test]
+fn a_second_migration_finds_everything_done() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let first = migrate(&cluster).unwrap();
+    assert_eq!(first.schema, "public");
+    assert_eq!(
+        told(&first),
+        [
+            "migration 1 (payments) was applied",
+            "group role payments_app was created",
+            "payments_app was granted USAGE ON SCHEMA \"public\"",
+            "payments_app was granted SELECT ON TABLE payments",
+            "payments_app was granted INSERT ON TABLE payments",
+            "login payments_service was created",
+            "login payments_service became a member of payments_app",
+        ]
+    );
+    let second = migrate(&cluster).unwrap();
+    assert_eq!(
+        told(&second),
+        ["login payments_service exists and was left as it is"]
+    );
+    assert_eq!(
+        cluster.psql("SELECT version, name FROM schema_migrations"),
+        "1|payments"
+    );
+}
+
+#[test]
+fn two_migrations_at_the_same_moment_do_the_work_once() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| migrate(&cluster).unwrap()))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let count = |wanted: fn(&Step) -> bool| {
+        let steps = reports.iter().flat_map(|report| &report.steps);
+        steps.filter(|step| wanted(step)).count()
+    };
+    assert_eq!(count(|step| matches!(step, Step::Applied(_))), 1);
+    assert_eq!(count(|step| matches!(step, Step::GroupCreated)), 1);
+    assert_eq!(count(|step| matches!(step, Step::LoginCreated(_))), 1);
+    assert_eq!(count(|step| matches!(step, Step::LoginKept(_))), 3);
+}
+
+#[test]
+fn two_databases_of_one_server_may_be_migrated_at_the_same_moment() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql_in("postgres", &format!("CREATE DATABASE other OWNER {OWNER}"));
+    std::thread::scope(|scope| {
+        for database in [postgres::DATABASE, "other"] {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                let [mut owner, mut application] =
+                    [OWNER, APPLICATION].map(|user| target(cluster, user));
+                owner.database = database.to_owned();
+                application.database = database.to_owned();
+                migrate::run(&owner, Some(&application)).unwrap();
+            });
+        }
+    });
+    for database in [postgres::DATABASE, "other"] {
+        let may = "SELECT has_table_privilege('payments_service', 'payments', 'INSERT')";
+        assert_eq!(cluster.psql_in(database, may), "t", "{database}");
+    }
+}
+
+#[test]
+fn a_changed_migration_is_refused_and_changes_nothing() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate::run(&target(&cluster, OWNER), None).unwrap();
+    cluster.psql("UPDATE schema_migrations SET checksum = sha256('another file')");
+    let error = migrate(&cluster).unwrap_err();
+    assert!(matches!(error, MigrateError::Changed(_)), "{error}");
+    let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{APPLICATION}'");
+    assert_eq!(cluster.psql(&roles), "0");
+}
+
+#[test]
+fn migrations_of_a_later_version_are_left_and_named() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    cluster.psql("INSERT INTO schema_migrations VALUES (9999, 'later', 'x')");
+    let report = migrate(&cluster).unwrap();
+    assert_eq!(
+        told(&report),
+        [
+            "migration 9999 (later) is of a later version and was left as it is",
+            "login payments_service exists and was left as it is",
+        ]
+    );
+}
+
+#[test]
+fn the_application_may_insert_and_select_and_nothing_else() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    let insert = "INSERT INTO payments (transaction_id, request_hash, amount_minor, \
+        amount_exponent, currency, region, status, processing_ms) \
+        VALUES (gen_random_uuid(), sha256('x'), 1, 2, 'EUR', 'eu-south-2', 'approved', 0) \
+        ON CONFLICT DO NOTHING RETURNING created_at";
+    for allowed in [insert, "SELECT * FROM payments"] {
+        as_application(&cluster, allowed).unwrap();
+    }
+    for refused in [
+        "UPDATE payments SET amount_minor = 2",
+        "DELETE FROM payments",
+        "TRUNCATE payments",
+        "DROP TABLE payments",
+        "ALTER TABLE payments ADD x integer",
+        "SELECT * FROM schema_migrations",
+        "INSERT INTO schema_migrations VALUES (2, 'x', 'x')",
+        "CREATE TABLE mine (x integer)",
+        "CREATE ROLE another",
+        "SET ROLE payments_owner",
+    ] {
+        let error = as_application(&cluster, refused).unwrap_err();
+        assert!(
+            error.contains("permission denied") || error.contains("must be owner"),
+            "{refused}: {error}"
+        );
+    }
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "1");
+}
+
+#[test]
+fn the_table_refuses_what_no_payment_can_be() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    let good = [
+        "gen_random_uuid()",
+        "'key'",
+        "sha256('x')",
+        "100",
+        "2",
+        "'EUR'",
+        "'eu-south-2'",
+        "'approved'",
+        "0",
+    ];
+    for (column, value) in [
+        (1, "''"),
+        (1, "repeat('k', 256)"),
+        (2, "'short'"),
+        (2, "NULL"),
+        (3, "0"),
+        (3, "-1"),
+        (4, "-1"),
+        (4, "5"),
+        (5, "'eur'"),
+        (5, "'EURO'"),
+        (6, "''"),
+        (7, "'pending'"),
+        (8, "-1"),
+    ] {
+        let mut values = good;
+        *values.get_mut(column).unwrap() = value;
+        let error = as_application(&cluster, &insert_values(&values)).unwrap_err();
+        assert!(error.contains("violates"), "{column} {value}: {error}");
+    }
+    as_application(&cluster, &insert_values(&good)).unwrap();
+    let error = as_application(&cluster, &insert_values(&good)).unwrap_err();
+    assert!(error.contains("payments_idempotency_key"), "{error}");
+}
+
+fn insert_values(values: &[&str]) -> String {
+    format!(
+        "INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, \
+         amount_exponent, currency, region, status, processing_ms) VALUES ({})",
+        values.join(", ")
+    )
+}
+
+#[test]
+fn the_login_that_migrate_made_opens_the_services_connection() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    let application = target(&cluster, APPLICATION);
+    for mode in [StatementMode::Unnamed, StatementMode::Named] {
+        handshake::connect(&application, mode, TIMEOUT).unwrap();
+    }
+    assert!(!cluster.log().contains(postgres::PASSWORD));
+}
+
+#[test]
+fn an_existing_login_keeps_its_password() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql(&format!(
+        "CREATE ROLE {APPLICATION} LOGIN PASSWORD 'of its own'"
+    ));
+    let stored = format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{APPLICATION}'");
+    let before = cluster.psql(&stored);
+    let report = migrate(&cluster).unwrap();
+    assert_eq!(cluster.psql(&stored), before);
+    let steps = told(&report);
+    let expected = [
+        "login payments_service exists and was left as it is",
+        "login payments_service became a member of payments_app",
+    ];
+    assert!(steps.ends_with(&expected.map(str::to_owned)), "{steps:?}");
+}
+
+#[test]
+fn a_role_that_may_not_log_in_is_left_and_named() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql(&format!("CREATE ROLE {APPLICATION} NOLOGIN"));
+    let steps = told(&migrate(&cluster).unwrap());
+    assert!(
+        steps.iter().any(|step| step.contains("may not log in")),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn names_are_quoted() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let mut application = target(&cluster, APPLICATION);
+    application.user = r#"Odd "name"; DROP TABLE payments --'"#.to_owned();
+    let report = migrate::run(&target(&cluster, OWNER), Some(&application)).unwrap();
+    assert!(
+        report
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::LoginCreated(_)))
+    );
+    handshake::connect(&application, StatementMode::Unnamed, TIMEOUT).unwrap();
+}
+
+#[test]
+fn an_application_under_the_owners_login_gets_no_login_of_its_own() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    let report = migrate::run(&owner, Some(&owner)).unwrap();
+    let is_owner = |step: &Step| matches!(step, Step::ApplicationIsOwner(_));
+    assert!(report.steps.iter().any(is_owner), "{report:?}");
+    handshake::connect(&owner, StatementMode::Named, TIMEOUT).unwrap();
+}
+
+#[test]
+fn a_login_without_a_password_in_the_url_is_not_made() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let mut application = target(&cluster, APPLICATION);
+    application.password = None;
+    let error = migrate::run(&target(&cluster, OWNER), Some(&application)).unwrap_err();
+    assert!(matches!(error, MigrateError::NoPassword(_)), "{error}");
+    assert_eq!(cluster.psql("SELECT to_regclass('payments') IS NULL"), "t");
+}
+
+#[test]
+fn an_owner_that_may_not_create_roles_is_told_what_to_grant() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql(&format!("ALTER ROLE {OWNER} NOCREATEROLE"));
+    let error = migrate(&cluster).unwrap_err().to_string();
+    let remedy = "ALTER ROLE \"payments_owner\" CREATEROLE";
+    assert!(error.contains(remedy), "{error}");
+
+    let alone = migrate::run(&target(&cluster, OWNER), None).unwrap();
+    let left_out = |step: &Step| matches!(step, Step::GroupLeftOut);
+    assert!(alone.steps.iter().any(left_out), "{alone:?}");
+
+    cluster.psql("CREATE ROLE payments_app NOLOGIN");
+    let error = migrate(&cluster).unwrap_err().to_string();
+    assert!(error.contains(remedy), "{error}");
+
+    cluster.psql(&format!("CREATE ROLE {APPLICATION} LOGIN"));
+    let error = migrate(&cluster).unwrap_err().to_string();
+    assert!(error.contains("WITH ADMIN OPTION"), "{error}");
+
+    cluster.psql(&format!("GRANT payments_app TO {OWNER} WITH ADMIN OPTION"));
+    migrate(&cluster).unwrap();
+}
+
+#[test]
+fn an_owner_that_may_not_create_tables_is_told_what_to_grant() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql("ALTER DATABASE payments OWNER TO postgres");
+    let error = migrate(&cluster).unwrap_err().to_string();
+    assert!(
+        error.contains("GRANT CREATE, USAGE ON SCHEMA public"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_service_on_an_empty_database_is_told_that_the_schema_is_missing() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    let error = handshake::connect(&owner, StatementMode::Unnamed, TIMEOUT)
+        .err()
+        .unwrap();
+    assert_eq!(error.step.as_str(), "schema", "{error}");
+}
+
+#[test]
+fn prune_removes_what_is_past_the_age_in_batches() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    insert_payments(&cluster, 25, "91 days");
+    insert_payments(&cluster, 7, "89 days");
+    let age = prune::parse_age("90d").unwrap();
+
+    let mut progress = Vec::new();
+    let removed = prune::run(&owner, age, 10, |total| progress.push(total)).unwrap();
+    assert_eq!((removed, progress), (25, vec![10, 20, 25]));
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "7");
+
+    let mut progress = Vec::new();
+    let removed = prune::run(&owner, age, 10, |total| progress.push(total)).unwrap();
+    assert_eq!((removed, progress), (0, vec![0]));
+}
+
+#[test]
+fn a_batch_that_is_exactly_full_is_followed_by_an_empty_one() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    insert_payments(&cluster, 20, "2 hours");
+    let mut progress = Vec::new();
+    let age = prune::parse_age("60m").unwrap();
+    let removed = prune::run(&owner, age, 10, |total| progress.push(total)).unwrap();
+    assert_eq!((removed, progress), (20, vec![10, 20, 20]));
+}
+
+#[test]
+fn two_prunes_at_the_same_moment_remove_each_payment_once() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    insert_payments(&cluster, 2_000, "2 hours");
+    let age = prune::parse_age("1h").unwrap();
+    let removed: u64 = std::thread::scope(|scope| {
+        let run = || prune::run(&owner, age, 50, |_| {}).unwrap();
+        let runs = [scope.spawn(run), scope.spawn(run)];
+        runs.into_iter().map(|run| run.join().unwrap()).sum()
+    });
+    let left: u64 = cluster
+        .psql("SELECT count(*) FROM payments")
+        .parse()
+        .unwrap();
+    // One may end while the other still holds the rest of its last batch, so a little can be left
+    // to nobody's loss; nothing is counted twice.
+    assert_eq!(removed + left, 2_000);
+    prune::run(&owner, age, 50, |_| {}).unwrap();
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "0");
+}
+
+#[test]
+fn the_application_may_not_prune() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    insert_payments(&cluster, 1, "2 hours");
+    let age = prune::parse_age("1h").unwrap();
+    let error = prune::run(&target(&cluster, APPLICATION), age, 10, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("SQLSTATE 42501"), "{error}");
+}
+
+#[test]
+fn the_owner_connects_as_sslmode_says() {
+    for (tls, modes) in [
+        (Tls::for_localhost(), ["require", "verify-full"]),
+        (Tls::Off, ["disable", "prefer"]),
+    ] {
+        let cluster = Cluster::start(tls);
+        for mode in modes {
+            let url = cluster.url(OWNER, mode);
+            let owner = DatabaseTarget::parse(&url, "unknown").unwrap();
+            migrate::run(&owner, None).unwrap_or_else(|e| panic!("{mode}: {e}"));
+        }
+    }
+}
