@@ -2,7 +2,7 @@
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use payment_latency_api::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT};
-use payment_latency_api::prune;
+use payment_latency_api::{probe, prune};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ pub(crate) enum Command {
     Serve,
     Migrate,
     Prune(PruneOptions),
+    Probe(Box<probe::Options>),
+    ProbeHelp,
     CheckConfig,
     Version,
     Help,
@@ -69,6 +71,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             Some("serve") => Command::Serve,
             Some("migrate") => Command::Migrate,
             Some("prune") => return prune(parser),
+            Some("probe") => return probe(parser),
             Some("check-config") => Command::CheckConfig,
             Some("help") => Command::Help,
             _ => return Err(UsageError(format!("unknown verb {verb:?}"))),
@@ -79,6 +82,14 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         None => Ok(command),
         Some(Long("help") | Short('h')) => Ok(Command::Help),
         Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+fn probe(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    match probe::Options::parse(&mut parser) {
+        Ok(Some(options)) => Ok(Command::Probe(Box::new(options))),
+        Ok(None) => Ok(Command::ProbeHelp),
+        Err(error) => Err(UsageError(error.to_string())),
     }
 }
 

@@ -183,6 +183,21 @@ pub const PRUNE_BATCH_COUNT: Bound = bound(1_000, 1, 100_000);
 /// Age past which `prune` removes payments.
 pub const PRUNE_AGE_DAYS: Bound = bound(90, 1, 36_500);
 
+// --- Probe ------------------------------------------------------------------------------------
+
+/// Requests a second that `probe` may be told to send; one machine does not serve more.
+pub const PROBE_RATE_MAX: u64 = 100_000;
+/// Requests of one `probe`.
+pub const PROBE_REQUESTS_MAX: u64 = 10_000_000;
+/// Connections of `probe`, one thread each. A request that finds none free waits, and its wait counts.
+pub const PROBE_CONNECTIONS: Bound = bound(32, 1, 1_024);
+/// Time that `probe` gives one request, connecting included.
+pub const PROBE_TIMEOUT_MS: Bound = bound(5_000, 1, 600_000);
+/// An answer's body that `probe` reads.
+pub const PROBE_BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// One line of an answer's head, or of its chunks.
+pub const PROBE_LINE_MAX_BYTES: u64 = 16 * 1024;
+
 const _: () = {
     assert!(CHECKOUT_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(2 * EXCHANGE_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);

@@ -4,7 +4,7 @@ mod cli;
 
 use payment_latency_api::config::{self, Config, Mistakes, OwnerConfig, ProcessEnvironment};
 use payment_latency_api::metrics::Build;
-use payment_latency_api::{log, migrate, prune, server};
+use payment_latency_api::{log, migrate, probe, prune, server};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, LocalOptions};
@@ -46,6 +46,14 @@ fn main() -> ExitCode {
             Err(mistakes) => misconfigured(&mistakes),
         },
         Ok(Command::Migrate) => as_owner(run_migrate),
+        Ok(Command::ProbeHelp) => say(probe::HELP),
+        Ok(Command::Probe(options)) => {
+            let verdict = probe::run(&options);
+            match (say(&verdict.text), verdict.passed) {
+                (ExitCode::SUCCESS, true) => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
+        }
         Ok(Command::Prune(options)) => as_owner(|owner| run_prune(owner, &options)),
     }
 }

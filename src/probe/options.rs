@@ -1,0 +1,350 @@
+//! What `probe` is asked to do.
+
+use lexopt::prelude::{Long, Short, Value};
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use crate::limits::{PROBE_CONNECTIONS, PROBE_RATE_MAX, PROBE_REQUESTS_MAX, PROBE_TIMEOUT_MS};
+
+/// How `probe` is used.
+pub const HELP: &str = "\
+Usage: payment-latency-api probe URL [OPTIONS]
+
+Asks an http:// URL once, and exits 0 when the answer is 2xx. With --rate, sends requests in an open
+loop at random times, prints percentiles of the latencies, and exits 0 when every answer was 2xx and
+the limit was kept. A latency counts from the moment its request was due.
+
+  --rate N              requests a second
+  --count N             number of requests (with --rate; default: as many as the duration takes)
+  --duration TIME       how long, as in 10s, 500ms or 2m (with --rate; default 10s unless --count)
+  --limit-p99-ms N      exits 1 when the 99th percentile is past N milliseconds
+  --header 'NAME: V'    sends a header field; may be repeated
+  --timeout-ms N        time for one request (default 5000)
+  --connections N       at most so many connections (default 32)
+
+Exit codes: 0 passed, 1 not, 64 wrong command line.";
+
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// The command line makes no sense; the text names the option.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError(pub String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What to send, where, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The whole request, as it is sent.
+    pub(super) request: Vec<u8>,
+    /// Requests a second; without it there is one request.
+    pub(super) rate: Option<f64>,
+    pub(super) count: u64,
+    pub(super) duration: Duration,
+    pub(super) limit_p99_ms: Option<f64>,
+    pub(super) timeout: Duration,
+    pub(super) connections: u64,
+}
+
+#[derive(Default)]
+struct Given {
+    url: Option<String>,
+    headers: String,
+    rate: Option<f64>,
+    count: Option<u64>,
+    duration: Option<Duration>,
+    limit_p99_ms: Option<f64>,
+    timeout_ms: Option<u64>,
+    connections: Option<u64>,
+}
+
+impl Options {
+    /// Reads what follows the verb; `None` when help is asked for.
+    ///
+    /// # Errors
+    /// A sentence about the first mistake.
+    pub fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, UsageError> {
+        let mut given = Given::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("help") | Short('h') => return Ok(None),
+                Long("rate") => given.rate = Some(positive("--rate", &parser.value()?)?),
+                Long("limit-p99-ms") => {
+                    given.limit_p99_ms = Some(positive("--limit-p99-ms", &parser.value()?)?);
+                }
+                Long("count") => {
+                    given.count = Some(whole("--count", &parser.value()?, 1, PROBE_REQUESTS_MAX)?);
+                }
+                Long("duration") => given.duration = Some(duration(&parser.value()?)?),
+                Long("header") => given.add_header(&parser.value()?)?,
+                Long("timeout-ms") => {
+                    let (min, max) = (PROBE_TIMEOUT_MS.min, PROBE_TIMEOUT_MS.max);
+                    given.timeout_ms = Some(whole("--timeout-ms", &parser.value()?, min, max)?);
+                }
+                Long("connections") => {
+                    let (min, max) = (PROBE_CONNECTIONS.min, PROBE_CONNECTIONS.max);
+                    given.connections = Some(whole("--connections", &parser.value()?, min, max)?);
+                }
+                Value(url) if given.url.is_none() => {
+                    given.url = Some(url.to_string_lossy().into_owned());
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        given.finish().map(Some)
+    }
+
+    #[cfg(test)]
+    pub(super) fn parse_all(arguments: &[&str]) -> Result<Self, UsageError> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        Self::parse(&mut parser).map(|options| options.expect("no help"))
+    }
+}
+
+impl Given {
+    fn add_header(&mut self, value: &OsString) -> Result<(), UsageError> {
+        let text = value.to_string_lossy();
+        let mistake = || UsageError("--header: must be 'Name: value' in visible characters".into());
+        let (name, value) = text.split_once(':').ok_or_else(mistake)?;
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control) {
+            return Err(mistake());
+        }
+        self.headers += &format!("{name}: {}\r\n", value.trim());
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Options, UsageError> {
+        let url = self
+            .url
+            .ok_or_else(|| UsageError("probe: a URL is missing".into()))?;
+        if self.rate.is_none() {
+            let looped = [
+                ("--count", self.count.is_some()),
+                ("--duration", self.duration.is_some()),
+                ("--limit-p99-ms", self.limit_p99_ms.is_some()),
+            ];
+            if let Some((option, _)) = looped.iter().find(|(_, given)| *given) {
+                return Err(UsageError(format!("{option}: goes with --rate only")));
+            }
+        }
+        #[allow(clippy::cast_precision_loss)]
+        if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
+            return Err(UsageError(format!(
+                "--rate: must be at most {PROBE_RATE_MAX}"
+            )));
+        }
+        let (host, port, authority, target) = split_url(&url)?;
+        let host_header = match self.headers.to_ascii_lowercase().contains("host:") {
+            true => String::new(),
+            false => format!("Host: {authority}\r\n"),
+        };
+        let open_ended = self.count.is_some() && self.duration.is_none();
+        Ok(Options {
+            host,
+            port,
+            request: format!("GET {target} HTTP/1.1\r\n{host_header}{}\r\n", self.headers)
+                .into_bytes(),
+            rate: self.rate,
+            count: self.count.unwrap_or(PROBE_REQUESTS_MAX),
+            duration: match self.duration {
+                Some(duration) => duration,
+                None if open_ended => Duration::from_secs(24 * 3_600),
+                None => DEFAULT_DURATION,
+            },
+            limit_p99_ms: self.limit_p99_ms,
+            timeout: Duration::from_millis(self.timeout_ms.unwrap_or(PROBE_TIMEOUT_MS.default)),
+            connections: self.connections.unwrap_or(PROBE_CONNECTIONS.default),
+        })
+    }
+}
+
+/// Host, port, authority and target of an `http` URL (RFC 9110 section 4.2.1).
+fn split_url(url: &str) -> Result<(String, u16, String, String), UsageError> {
+    let mistake = |problem: &str| UsageError(format!("probe: the URL {problem}"));
+    if url
+        .get(..8)
+        .is_some_and(|head| head.eq_ignore_ascii_case("https://"))
+    {
+        return Err(mistake(
+            "must begin with http://; this probe does not speak TLS to callers' side",
+        ));
+    }
+    let rest = match url.get(..7) {
+        Some(head) if head.eq_ignore_ascii_case("http://") => url.get(7..).unwrap_or_default(),
+        _ => return Err(mistake("must begin with http://")),
+    };
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(mistake(
+            "must be visible ASCII; other characters are percent-encoded",
+        ));
+    }
+    if authority.contains('@') {
+        return Err(mistake("must not hold a user's name; use --header"));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => {
+            let port: Option<u16> = port.parse().ok().filter(|port| *port > 0);
+            (
+                host,
+                port.ok_or_else(|| mistake("has a port that is not from 1 to 65535"))?,
+            )
+        }
+        _ => (authority, 80),
+    };
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    if bare.is_empty() || (bare.contains(':') && bare == host) {
+        return Err(mistake("has no host; an IPv6 address stands in brackets"));
+    }
+    let target = match target.as_bytes().first() {
+        Some(b'/') => target.to_owned(),
+        _ => format!("/{target}"),
+    };
+    Ok((bare.to_owned(), port, authority.to_owned(), target))
+}
+
+fn positive(option: &str, value: &OsString) -> Result<f64, UsageError> {
+    let number = value.to_str().and_then(|text| text.parse::<f64>().ok());
+    number
+        .filter(|number| number.is_finite() && *number > 0.0)
+        .ok_or_else(|| UsageError(format!("{option}: must be a number above 0")))
+}
+
+fn whole(option: &str, value: &OsString, min: u64, max: u64) -> Result<u64, UsageError> {
+    let number = value.to_str().and_then(|text| text.parse::<u64>().ok());
+    number
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| {
+            UsageError(format!(
+                "{option}: must be a whole number from {min} to {max}"
+            ))
+        })
+}
+
+fn duration(value: &OsString) -> Result<Duration, UsageError> {
+    let text = value.to_string_lossy();
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let millis = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms));
+    millis
+        .filter(|millis| (1..=86_400_000).contains(millis))
+        .map(Duration::from_millis)
+        .ok_or_else(|| UsageError("--duration: must be like 500ms, 10s or 2m, up to a day".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_split_into_where_and_what() {
+        for (url, host, port, target) in [
+            ("http://localhost", "localhost", 80, "/"),
+            ("HTTP://127.0.0.1:8080/livez", "127.0.0.1", 8080, "/livez"),
+            ("http://[::1]:8080/a?b=c#d", "::1", 8080, "/a?b=c"),
+            ("http://api.example.com?x=1", "api.example.com", 80, "/?x=1"),
+        ] {
+            let (found_host, found_port, _, found_target) = split_url(url).unwrap();
+            assert_eq!(
+                (found_host.as_str(), found_port, found_target.as_str()),
+                (host, port, target)
+            );
+        }
+        for url in [
+            "",
+            "localhost:8080",
+            "https://api.example.com/",
+            "http://",
+            "http://:80/",
+            "http://::1/",
+            "http://a:0/",
+            "http://a:99999/",
+            "http://u:p@a/",
+            "http://a/b c",
+        ] {
+            assert!(split_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_names_its_option() {
+        for (arguments, option) in [
+            (&["--rate", "5"][..], "probe"),
+            (&["ftp://a"], "probe"),
+            (&["http://a", "--rate", "0"], "--rate"),
+            (&["http://a", "--rate", "-1"], "--rate"),
+            (&["http://a", "--rate", "many"], "--rate"),
+            (&["http://a", "--rate", "1e9"], "--rate"),
+            (&["http://a", "--rate", "5", "--count", "0"], "--count"),
+            (&["http://a", "--count", "5"], "--count"),
+            (&["http://a", "--limit-p99-ms", "5"], "--limit-p99-ms"),
+            (
+                &["http://a", "--rate", "5", "--duration", "10"],
+                "--duration",
+            ),
+            (
+                &["http://a", "--rate", "5", "--duration", "0s"],
+                "--duration",
+            ),
+            (&["http://a", "--header", "no colon"], "--header"),
+            (&["http://a", "--header", "a: b\r\nc: d"], "--header"),
+            (&["http://a", "--timeout-ms", "0"], "--timeout-ms"),
+            (&["http://a", "--connections", "0"], "--connections"),
+            (&["http://a", "http://b"], "http://b"),
+            (&["http://a", "--rate"], "--rate"),
+        ] {
+            let UsageError(text) = Options::parse_all(arguments).unwrap_err();
+            assert!(text.contains(option), "{arguments:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_request_is_what_was_asked_for() {
+        let arguments = [
+            "http://a:81/x",
+            "--header",
+            "X-API-Key: k",
+            "--header",
+            "B:2",
+        ];
+        let options = Options::parse_all(&arguments).unwrap();
+        let expected = b"GET /x HTTP/1.1\r\nHost: a:81\r\nX-API-Key: k\r\nB: 2\r\n\r\n";
+        assert_eq!(options.request, expected);
+        let arguments = ["http://a/", "--header", "Host: b.example.com"];
+        let options = Options::parse_all(&arguments).unwrap();
+        assert_eq!(
+            options.request,
+            b"GET / HTTP/1.1\r\nHost: b.example.com\r\n\r\n"
+        );
+    }
+}
