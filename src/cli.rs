@@ -1,15 +1,27 @@
 //! What the command line says.
 
-use lexopt::prelude::{Long, Short, Value};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use payment_latency_api::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT};
+use payment_latency_api::prune;
 use std::fmt;
+use std::time::Duration;
 
 /// One of the verbs.
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve,
+    Migrate,
+    Prune(PruneOptions),
     CheckConfig,
     Version,
     Help,
+}
+
+/// What `prune` removes, and how much at a time.
+#[derive(Debug)]
+pub(crate) struct PruneOptions {
+    pub(crate) older_than: Duration,
+    pub(crate) batch: u64,
 }
 
 /// The command line makes no sense.
@@ -55,6 +67,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         Some(Long("help") | Short('h')) => Command::Help,
         Some(Value(verb)) => match verb.to_str() {
             Some("serve") => Command::Serve,
+            Some("migrate") => Command::Migrate,
+            Some("prune") => return prune(parser),
             Some("check-config") => Command::CheckConfig,
             Some("help") => Command::Help,
             _ => return Err(UsageError(format!("unknown verb {verb:?}"))),
@@ -66,4 +80,32 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
         Some(Long("help") | Short('h')) => Ok(Command::Help),
         Some(other) => Err(other.unexpected().into()),
     }
+}
+
+fn prune(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+    let mut options = PruneOptions {
+        older_than: Duration::from_secs(PRUNE_AGE_DAYS.default * 86_400),
+        batch: PRUNE_BATCH_COUNT.default,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("older-than") => {
+                let age = parser.value()?;
+                options.older_than = prune::parse_age(&age.to_string_lossy())
+                    .map_err(|problem| UsageError(format!("--older-than: {problem}")))?;
+            }
+            Long("batch") => {
+                let (min, max) = (PRUNE_BATCH_COUNT.min, PRUNE_BATCH_COUNT.max);
+                let batch = parser.value()?.parse().ok();
+                options.batch = batch.filter(|b| (min..=max).contains(b)).ok_or_else(|| {
+                    UsageError(format!(
+                        "--batch: must be a whole number from {min} to {max}"
+                    ))
+                })?;
+            }
+            Long("help") | Short('h') => return Ok(Command::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Prune(options))
 }

@@ -2,14 +2,14 @@
 
 mod cli;
 
-use payment_latency_api::config::{self, Config, Mistakes, ProcessEnvironment};
+use payment_latency_api::config::{self, Config, Mistakes, OwnerConfig, ProcessEnvironment};
 use payment_latency_api::metrics::Build;
-use payment_latency_api::{log, server};
+use payment_latency_api::{log, migrate, prune, server};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, LocalOptions};
 
-use cli::Command;
+use cli::{Command, PruneOptions};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,6 +45,48 @@ fn main() -> ExitCode {
             Ok(config) => serve(config),
             Err(mistakes) => misconfigured(&mistakes),
         },
+        Ok(Command::Migrate) => as_owner(run_migrate),
+        Ok(Command::Prune(options)) => as_owner(|owner| run_prune(owner, &options)),
+    }
+}
+
+/// Runs a verb that acts as the schema's owner.
+fn as_owner(verb: impl FnOnce(&OwnerConfig) -> ExitCode) -> ExitCode {
+    match config::owner_target(&ProcessEnvironment) {
+        Err(mistakes) => misconfigured(&mistakes),
+        Ok(owner) => {
+            if let Some(warning) = owner.warning() {
+                log::warn("configuration").field("message", &warning).emit();
+            }
+            verb(&owner)
+        }
+    }
+}
+
+fn run_migrate(config: &OwnerConfig) -> ExitCode {
+    match migrate::run(&config.owner, config.application.as_ref()) {
+        Err(error) => failed("migrate", &error),
+        Ok(report) => {
+            for step in &report.steps {
+                log::info("migrate").field("step", &step.to_string()).emit();
+            }
+            log::info("migrated")
+                .field("schema", &report.schema)
+                .field("steps", &report.steps.len())
+                .emit();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run_prune(config: &OwnerConfig, options: &PruneOptions) -> ExitCode {
+    let progress = |removed| log::info("prune").field("removed", &removed).emit();
+    match prune::run(&config.owner, options.older_than, options.batch, progress) {
+        Err(error) => failed("prune", &error),
+        Ok(removed) => {
+            log::info("pruned").field("removed", &removed).emit();
+            ExitCode::SUCCESS
+        }
     }
 }
 

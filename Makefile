@@ -1,0 +1,23 @@
+# Thin: each target is one script. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test check image clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
+	@scripts/run.sh
+
+test: ## install what the tests need, run all of them
+	@scripts/test.sh
+
+check: ## format, lints, scripts, house rules, licences
+	@scripts/check.sh
+
+image: ## build the scratch image, check its size, serve a payment out of it
+	@scripts/image.sh
+	@scripts/image-test.sh
+
+clean: ## stop the private PostgreSQL and remove what was built
+	@scripts/postgres.sh remove
+	@rm -rf target .dev .tools

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# `make check`: format, lints, scripts, house rules, licences.
+source "$(dirname "$0")/lib.sh"
+
+CARGO_DENY_VERSION=0.18.5
+unchecked=()
+
+need_rust
+need shellcheck shellcheck
+
+say "rustfmt"
+cargo fmt --all --check
+say "clippy"
+cargo clippy --all-targets --locked --quiet -- -D warnings
+say "shellcheck"
+shellcheck -x scripts/*.sh .ci/run
+say "house rules"
+scripts/tidy.sh
+
+say "licences, bans, sources"
+deny="$CACHE/tools/bin/cargo-deny"
+if [ ! -x "$deny" ] || ! "$deny" --version | grep -q " $CARGO_DENY_VERSION\$"; then
+  say "building cargo-deny $CARGO_DENY_VERSION (once a machine; some minutes)"
+  cargo install --locked --quiet "cargo-deny@$CARGO_DENY_VERSION" --root "$CACHE/tools" \
+    --target-dir "$CACHE/cargo-deny" || unchecked+=("licences, bans and sources: cargo-deny could not be built")
+  rm -rf "$CACHE/cargo-deny"
+fi
+if [ -x "$deny" ]; then
+  "$deny" --log-level error check licenses bans sources
+  if ! advisories=$("$deny" --log-level error check advisories 2>&1); then
+    # No database is no finding; a finding is.
+    if grep -qE 'error\[(vulnerability|unmaintained|unsound|notice|yanked)' <<<"$advisories"; then
+      printf '%s\n' "$advisories" >&2
+      die "an advisory concerns a dependency"
+    fi
+    unchecked+=("advisories: the RustSec database could not be fetched")
+  fi
+fi
+say "checked"
+for what in "${unchecked[@]}"; do
+  printf 'NOT CHECKED: %s\n' "$what"
+done

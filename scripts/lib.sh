@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Helpers of the other scripts; sourced, never run.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+
+# What `make run` keeps between runs, and what `make test` installs for itself.
+export DEV="$ROOT/.dev" TOOLS="$ROOT/.tools"
+# Downloads and builds that outlive a checkout.
+export CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/payment-latency-api"
+
+say() { printf '==> %s\n' "$*"; }
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif have sudo; then
+    sudo "$@"
+  else
+    die "'$*' needs root: run it as root, or install sudo"
+  fi
+}
+
+# Installs Debian packages without a question.
+apt_install() {
+  have apt-get || die "please install $* (this script knows apt-get only)"
+  say "installing $*"
+  local log
+  log=$(mktemp)
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "$@" >"$log" 2>&1; then
+    # The package lists may be absent or stale.
+    as_root apt-get update >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      -o Dpkg::Options::=--force-confold "$@" >"$log" 2>&1 || {
+      cat "$log" >&2
+      die "apt-get install $* failed"
+    }
+  fi
+  rm -f "$log"
+}
+
+# need COMMAND PACKAGE...: installs the packages unless the command is there.
+need() {
+  local command=$1
+  shift
+  have "$command" || apt_install "$@"
+}
+
+need_rust() {
+  if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    PATH="$HOME/.cargo/bin:$PATH"
+  fi
+  have cargo || die "cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version)"
+  need cc gcc libc6-dev
+}
+
+port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() {
+  local port
+  for port in $(shuf -i 20000-29999 -n 50); do
+    if port_is_free "$port"; then
+      echo "$port"
+      return
+    fi
+  done
+  die "no free port between 20000 and 29999"
+}

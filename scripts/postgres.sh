@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir.
+source "$(dirname "$0")/lib.sh"
+
+secrets="$DEV/secrets"
+database=payments
+owner=payments_owner
+login=payments_api
+
+bindir() {
+  if [ -n "${PG_BINDIR:-}" ]; then
+    echo "$PG_BINDIR"
+    return
+  fi
+  local newest
+  newest=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -type d 2>/dev/null | sort -V | tail -n 1)
+  [ -n "$newest" ] && [ -x "$newest/bin/initdb" ] && echo "$newest/bin"
+}
+
+install_server() {
+  bindir >/dev/null && return
+  # The package would start a server of its own on port 5432, which nobody here wants.
+  as_root mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] ||
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  apt_install postgresql
+  bindir >/dev/null || die "PostgreSQL was installed, but /usr/lib/postgresql/*/bin/initdb is not there"
+}
+
+# PostgreSQL refuses to run as root; then it runs as the system's user postgres.
+as_server() {
+  if [ "$(id -u)" = 0 ]; then
+    (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "$@")
+  else
+    "$@"
+  fi
+}
+
+# Where the server keeps its files: below .dev, unless its user cannot get there.
+choose_folder() {
+  mkdir -p "$DEV"
+  if [ ! -f "$DEV/cluster" ]; then
+    local folder="$DEV/postgres"
+    mkdir -p "$folder"
+    if ! as_server test -x "$folder" 2>/dev/null || [ ${#folder} -gt 80 ]; then
+      folder="${TMPDIR:-/tmp}/payment-latency-api-$(printf %s "$ROOT" | sha256sum | cut -c1-12)"
+      say "the user postgres cannot reach $DEV: its files are in $folder"
+      rm -rf "$folder"
+      mkdir -p "$folder"
+    fi
+    echo "$folder" >"$DEV/cluster"
+  fi
+  folder=$(cat "$DEV/cluster")
+  data="$folder/data"
+}
+
+running() {
+  [ -f "$DEV/cluster" ] || return 1
+  choose_folder
+  as_server "$(bindir)/pg_ctl" -D "$data" status >/dev/null 2>&1
+}
+
+random_hex() { openssl rand -hex "$1"; }
+
+# An authority of its own, and a certificate for localhost from it.
+make_certificates() {
+  local work="$folder/tls"
+  mkdir -p "$work"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 \
+    -subj '/CN=payment-latency-api development authority' \
+    -addext 'keyUsage=critical,keyCertSign,cRLSign' \
+    -keyout "$work/ca.key" -out "$work/ca.crt" 2>/dev/null
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=localhost' \
+    -keyout "$work/server.key" -out "$work/server.csr" 2>/dev/null
+  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n' >"$work/server.ext"
+  openssl x509 -req -in "$work/server.csr" -CA "$work/ca.crt" -CAkey "$work/ca.key" \
+    -CAcreateserial -days 825 -extfile "$work/server.ext" -out "$work/server.crt" 2>/dev/null
+  rm -f "$work/ca.key" "$work/server.csr" "$work/server.ext" "$work"/*.srl
+  chmod 600 "$work/server.key"
+}
+
+psql_admin() {
+  as_server "$(bindir)/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$(cat "$DEV/port")" -U postgres "$@"
+}
+
+create() {
+  say "creating a private PostgreSQL cluster with TLS in $folder"
+  rm -rf "$data"
+  make_certificates
+  if [ "$(id -u)" = 0 ]; then
+    chown -R postgres:postgres "$folder"
+  fi
+  as_server "$(bindir)/initdb" -D "$data" -U postgres -A trust --encoding=UTF8 --locale=C >/dev/null
+  as_server tee -a "$data/postgresql.conf" >/dev/null <<CONF
+ssl = on
+ssl_cert_file = '$folder/tls/server.crt'
+ssl_key_file = '$folder/tls/server.key'
+listen_addresses = '127.0.0.1, ::1'
+unix_socket_directories = '$folder'
+password_encryption = 'scram-sha-256'
+CONF
+  as_server tee "$data/pg_hba.conf" >/dev/null <<'CONF'
+local   all all trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl all all ::1/128      scram-sha-256
+CONF
+}
+
+write_secrets() {
+  local port=$1 options
+  options="sslmode=verify-full&sslrootcert=$secrets/ca.crt"
+  mkdir -p "$secrets"
+  chmod 700 "$secrets"
+  (
+    umask 077
+    [ -s "$secrets/owner_password" ] || random_hex 24 >"$secrets/owner_password"
+    [ -s "$secrets/login_password" ] || random_hex 24 >"$secrets/login_password"
+    [ -s "$secrets/api_key" ] || random_hex 24 >"$secrets/api_key"
+    cp "$folder/tls/ca.crt" "$secrets/ca.crt"
+    echo "postgresql://$owner:$(cat "$secrets/owner_password")@localhost:$port/$database?$options" \
+      >"$secrets/migrate_database_url"
+    echo "postgresql://$login:$(cat "$secrets/login_password")@localhost:$port/$database?$options" \
+      >"$secrets/database_url"
+  )
+}
+
+start() {
+  install_server
+  need openssl openssl
+  choose_folder
+  if running; then
+    say "PostgreSQL runs already on port $(cat "$DEV/port")"
+    return
+  fi
+  local new=
+  if [ ! -s "$data/PG_VERSION" ]; then
+    rm -rf "$secrets"
+    create
+    new=yes
+  elif [ "$(cat "$data/PG_VERSION")" != "$("$(bindir)/initdb" --version | sed 's/.* \([0-9]*\)[. ].*/\1/')" ]; then
+    die "$data was made by PostgreSQL $(cat "$data/PG_VERSION"): 'make clean' removes it"
+  fi
+  if [ ! -s "$DEV/port" ] || ! port_is_free "$(cat "$DEV/port")"; then
+    free_port >"$DEV/port"
+  fi
+  local port
+  port=$(cat "$DEV/port")
+  say "starting PostgreSQL on 127.0.0.1:$port"
+  # -l is opened by the server's user, who owns the folder.
+  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port" -w -t 60 start >/dev/null ||
+    { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start"; }
+  write_secrets "$port"
+  if [ -n "$new" ]; then
+    psql_admin -d postgres -c "CREATE ROLE $owner LOGIN CREATEROLE PASSWORD '$(cat "$secrets/owner_password")'" \
+      -c "CREATE DATABASE $database OWNER $owner"
+  fi
+}
+
+stop() {
+  if running; then
+    say "stopping PostgreSQL"
+    as_server "$(bindir)/pg_ctl" -D "$data" -m fast -w stop >/dev/null
+  fi
+}
+
+case "${1:-}" in
+  install) install_server ;;
+  start) start ;;
+  stop) stop ;;
+  status) if running; then echo "running on port $(cat "$DEV/port")"; else echo stopped; fi ;;
+  remove)
+    stop
+    if [ -f "$DEV/cluster" ]; then rm -rf "$(cat "$DEV/cluster")"; fi
+    ;;
+  bindir) bindir ;;
+  *) die "usage: $0 install|start|stop|status|remove|bindir" ;;
+esac

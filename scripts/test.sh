@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# `make test`: installs what the tests need, then runs all of them.
+source "$(dirname "$0")/lib.sh"
+
+SCHEMATHESIS_VERSION=4.4.4
+missing=()
+
+install_prometheus() {
+  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
+  say "fetching prometheus and promtool"
+  mkdir -p "$TOOLS/prometheus"
+  (
+    cd "$TOOLS/prometheus"
+    apt-get download prometheus >/dev/null 2>&1 ||
+      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
+    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
+  )
+}
+
+install_schemathesis() {
+  [ -x "$TOOLS/venv/bin/schemathesis" ] && return
+  say "fetching schemathesis"
+  need python3 python3 python3-venv
+  if ! python3 -m venv "$TOOLS/venv" >/dev/null 2>&1; then
+    apt_install python3-venv
+    rm -rf "$TOOLS/venv"
+    python3 -m venv "$TOOLS/venv"
+  fi
+  "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION"
+}
+
+need_rust
+need openssl openssl
+need setpriv util-linux
+scripts/postgres.sh install || missing+=("PostgreSQL's server programs")
+install_prometheus || missing+=("prometheus and promtool (Debian's package prometheus)")
+install_schemathesis || missing+=("schemathesis $SCHEMATHESIS_VERSION (PyPI)")
+if [ ${#missing[@]} -gt 0 ]; then
+  printf 'missing: %s\n' "${missing[@]}" >&2
+  die "the tests need these, and they could not be installed"
+fi
+
+PG_BINDIR=$(scripts/postgres.sh bindir)
+export PG_BINDIR
+export PROMETHEUS_BIN="$TOOLS/prometheus/usr/bin/prometheus"
+export PROMTOOL_BIN="$TOOLS/prometheus/usr/bin/promtool"
+export SCHEMATHESIS_BIN="$TOOLS/venv/bin/schemathesis"
+ulimit -n "$(ulimit -Hn)"
+
+say "running the tests"
+cargo test --locked "$@"
+say "all tests passed: $("$PG_BINDIR/postgres" --version), $("$PROMTOOL_BIN" --version 2>&1 | head -n 1 | cut -d, -f1-2), schemathesis $SCHEMATHESIS_VERSION"
