@@ -278,7 +278,8 @@ fn a_login_is_by_scram_or_by_trust_and_by_nothing_weaker() {
 fn a_refused_login_is_told_apart() {
     let cluster = start(&Options::new(Tls::for_localhost()).setting(&only("TLSv1.3").join("\n")));
     let login = ConnectStep::Authentication;
-    let change: [(&str, fn(&mut DatabaseTarget), ConnectStep, &str); 5] = [
+    type Change = fn(&mut DatabaseTarget);
+    let changes: [(&str, Change, ConnectStep, &str); 5] = [
         (
             "wrong password",
             |target| target.password = Some(Secret::new("wrong")),
@@ -311,7 +312,7 @@ fn a_refused_login_is_told_apart() {
         ),
     ];
     for mode in ["disable", "require"] {
-        for (what, change, step, sentence) in change {
+        for (what, change, step, sentence) in changes {
             let mut target = target(&cluster, mode, None);
             change(&mut target);
             let what = format!("{what}, {mode}");
@@ -405,6 +406,7 @@ fn server_config(algorithm: &'static rcgen::SignatureAlgorithm) -> Arc<rustls::S
 
 #[test]
 fn channel_binding_is_used_whenever_both_sides_can() {
+    type Client = fn(&DatabaseTarget);
     let ecdsa = || Some(server_config(&rcgen::PKCS_ECDSA_P256_SHA256));
     let ed25519 = || Some(server_config(&rcgen::PKCS_ED25519));
     for (what, tls, offer, mechanism, header) in [
@@ -427,7 +429,7 @@ fn channel_binding_is_used_whenever_both_sides_can() {
         let url = format!("postgres://user:secret@127.0.0.1:{port}/payments?sslmode={mode}");
         let target = DatabaseTarget::parse(&url, "unknown").unwrap();
         let expected = (mechanism.to_owned(), header.to_owned());
-        let clients: [(&str, fn(&DatabaseTarget)); 2] = [
+        let clients: [(&str, Client); 2] = [
             ("service", |target| drop(connect(target))),
             ("owner", |target| drop(connect_as_owner(target))),
         ];
