@@ -25,7 +25,7 @@ CREATE TABLE payments (
 CREATE UNIQUE INDEX payments_idempotency_key ON payments (idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 
--- For `prune`. Block ranges, because rows arrive in the order of their time: measured with two
--- clients, a B-tree here costs every insert 19 % more WAL and a tenth of its CPU time, this nothing
--- that could be seen.
+-- For `prune`. Block ranges, because rows arrive in the order of their time. Measured with two
+-- clients and synchronous_commit off: a B-tree here makes 19 % more WAL for each insert, and 11 to
+-- 15 % fewer inserts a second; this makes 1 % more WAL and no difference in speed beyond the noise.
 CREATE INDEX payments_created_at ON payments USING brin (created_at);

@@ -25,8 +25,8 @@ ANCHORS=$anchors node -e '
         const subject = new X509Certificate(pem).subject;
         const match = /CN=Amazon RDS (eu-south-2|us-east-1) Root CA (\w+) G1/.exec(subject);
         if (match) {
-            const name = `rds-${match[1]}-${match[2].toLowerCase()}-g1.pem`;
-            writeFileSync(`${process.env.ANCHORS}/${name}`, pem.trim() + "\n");
+            const name = "rds-" + match[1] + "-" + match[2].toLowerCase() + "-g1.pem";
+            writeFileSync(process.env.ANCHORS + "/" + name, pem.trim() + "\n");
         }
     }'
 

@@ -111,15 +111,30 @@ fn connect_error(error: &tokio_postgres::Error) -> ConnectError {
             message,
         });
     }
-    let source = error.source();
-    let step = if source.is_some_and(<dyn StdError>::is::<TlsFailure>) {
-        ConnectStep::Tls
-    } else if source.is_some_and(<dyn StdError>::is::<io::Error>) {
+    let text = chain(error);
+    // The library's kinds are private; its text is the only sign of this one.
+    if let Some(reason) = text.strip_prefix(TLS_PREFIX) {
+        return ConnectError::new(ConnectStep::Tls, no_tls(reason));
+    }
+    let is_io = error.source().is_some_and(<dyn StdError>::is::<io::Error>);
+    let step = if is_io {
         ConnectStep::Connect
     } else {
         ConnectStep::Protocol
     };
-    ConnectError::new(step, chain(error))
+    ConnectError::new(step, text)
+}
+
+/// How the library begins when TLS failed, and how it goes on when the server has none.
+const TLS_PREFIX: &str = "error performing TLS handshake: ";
+const NO_TLS: &str = "server does not support TLS";
+
+fn no_tls(reason: &str) -> &str {
+    if reason == NO_TLS {
+        "the server does not support TLS, but sslmode asks for it"
+    } else {
+        reason
+    }
 }
 
 /// An error and the reasons behind it, in one line.
