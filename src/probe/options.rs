@@ -180,7 +180,7 @@ fn split_url(url: &str) -> Result<(String, u16, String, String), UsageError> {
         .is_some_and(|head| head.eq_ignore_ascii_case("https://"))
     {
         return Err(mistake(
-            "must begin with http://; this probe does not speak TLS to callers' side",
+            "must begin with http://: this probe does not speak TLS",
         ));
     }
     let rest = match url.get(..7) {

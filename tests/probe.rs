@@ -1,0 +1,212 @@
+//! The verb `probe`, against servers whose answers and delays are known.
+#![allow(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A server that answers request number `n` with what `answer` makes of it; an empty answer closes.
+fn serve(answer: impl Fn(u32) -> String + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let state = Arc::new((AtomicU32::new(0), answer));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let state = state.clone();
+            std::thread::spawn(move || answer_all(stream, &state.0, &state.1));
+        }
+    });
+    url
+}
+
+fn answer_all(stream: TcpStream, count: &AtomicU32, answer: &impl Fn(u32) -> String) {
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let text = answer(count.fetch_add(1, Ordering::Relaxed));
+        let closes =
+            text.is_empty() || text.contains("Connection: close") || text.contains("Length: 99");
+        if stream.get_mut().write_all(text.as_bytes()).is_err() || closes {
+            return;
+        }
+    }
+}
+
+fn probe(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_payment-latency-api"))
+        .arg("probe")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+    (status.code(), text)
+}
+
+#[test]
+fn one_request_tells_by_its_exit_code_whether_the_answer_was_2xx() {
+    for (answer, code, text) in [
+        (OK, 0, "200 in "),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 0, "204 in "),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nok\r\n0\r\nT: v\r\n\r\n",
+            0,
+            "200 in ",
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nuntil the end",
+            0,
+            "200 in ",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+            1,
+            "302 in ",
+        ),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            1,
+            "503 in ",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort",
+            1,
+            "ended before the answer did",
+        ),
+        ("", 1, "ended before the answer did"),
+        ("SSH-2.0-example\r\n", 1, "not HTTP/1"),
+    ] {
+        let url = serve(move |_| answer.to_owned());
+        let (found, output) = probe(&[&url]);
+        assert_eq!(found, Some(code), "{answer:?}: {output}");
+        assert!(output.contains(text), "{answer:?}: {output}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_does_not_answer_is_a_failure() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let (code, output) = probe(&[&format!("http://127.0.0.1:{port}/")]);
+    assert_eq!(
+        (code, output.trim()),
+        (Some(1), "failed: could not connect")
+    );
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let (code, output) = probe(&[&url, "--timeout-ms", "100"]);
+    assert_eq!((code, output.trim()), (Some(1), "failed: timed out"));
+}
+
+#[test]
+fn a_loop_counts_every_answer_and_fails_for_any_that_is_not_2xx() {
+    let url = serve(|_| OK.to_owned());
+    let (code, output) = probe(&[
+        &url,
+        "--rate",
+        "2000",
+        "--count",
+        "500",
+        "--limit-p99-ms",
+        "60000",
+    ]);
+    assert_eq!(code, Some(0), "{output}");
+    for part in [
+        "500 requests in",
+        "answered 200: 500",
+        "p99.9",
+        "within the limit",
+    ] {
+        assert!(output.contains(part), "{part} in {output}");
+    }
+    let url = serve(|number| match number % 10 {
+        0 => "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        1 => String::new(),
+        2 => OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"),
+        _ => OK.to_owned(),
+    });
+    let (code, output) = probe(&[&url, "--rate", "2000", "--count", "500"]);
+    assert_eq!(code, Some(1), "{output}");
+    for part in [
+        "answered 200: 400",
+        "answered 503: 50",
+        "ended before the answer did: 50",
+    ] {
+        assert!(output.contains(part), "{part} in {output}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_passed_fails() {
+    let url = serve(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        OK.to_owned()
+    });
+    let (code, output) = probe(&[
+        &url,
+        "--rate",
+        "100",
+        "--count",
+        "20",
+        "--limit-p99-ms",
+        "40",
+    ]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("past the limit of 40 ms"), "{output}");
+}
+
+#[test]
+fn a_stall_is_seen_by_all_requests_that_were_due_in_it() {
+    // One connection, 200 requests a second, one stall of a second: a generator that waits for its
+    // answer would report one slow request; in truth those of a whole second were slow.
+    let url = serve(|number| {
+        if number == 50 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        OK.to_owned()
+    });
+    let arguments = [
+        url.as_str(),
+        "--rate",
+        "200",
+        "--count",
+        "400",
+        "--connections",
+        "1",
+    ];
+    let (code, output) = probe(&[&arguments[..], &["--limit-p99-ms", "500"]].concat());
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("answered 200: 400"), "{output}");
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_wrong() {
+    for (arguments, part) in [
+        (&["https://api.example.com/"][..], "http://"),
+        (&["http://a", "--rate", "0"], "--rate"),
+        (&["http://a", "--quickly"], "--quickly"),
+    ] {
+        let (code, output) = probe(arguments);
+        assert_eq!(code, Some(64), "{output}");
+        assert!(output.contains(part), "{output}");
+    }
+    assert_eq!(probe(&["--help"]).0, Some(0));
+}
