@@ -9,6 +9,8 @@
     reason = "a failure here is the test's failure"
 )]
 
+#[path = "../support/framing_cases.rs"]
+mod framing_cases;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod support;

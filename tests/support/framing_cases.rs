@@ -1,0 +1,700 @@
+//! Requests on the edge of what HTTP/1.1 allows, and what becomes of each. One table for the parser
+//! alone and for the service on a socket, so it knows of neither.
+
+/// What a request should come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It is handled, and the next request begins behind it.
+    Accept,
+    /// It is answered with this status and problem code, and the connection is closed.
+    Refuse(u16, &'static str),
+}
+use Expect::{Accept, Refuse};
+
+/// One request, with its body.
+pub struct Case {
+    /// What is special about it.
+    pub name: &'static str,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The outcome.
+    pub expect: Expect,
+}
+
+const H: &str = "Host: a\r\n";
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    let groups = [
+        valid(),
+        lines(),
+        hosts(),
+        lengths(),
+        codings(),
+        chunks(),
+        targets(),
+        sizes(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+fn case(name: &'static str, bytes: impl Into<Vec<u8>>, expect: Expect) -> Case {
+    Case {
+        name,
+        bytes: bytes.into(),
+        expect,
+    }
+}
+
+/// A GET of `/livez` with `headers` behind Host, and `rest` behind the head.
+fn get(name: &'static str, headers: &str, rest: &str, expect: Expect) -> Case {
+    case(
+        name,
+        format!("GET /livez HTTP/1.1\r\n{H}{headers}\r\n{rest}"),
+        expect,
+    )
+}
+
+fn valid() -> Vec<Case> {
+    vec![
+        get("the least of a request", "", "", Accept),
+        case(
+            "HTTP/1.0 needs no Host",
+            "GET /livez HTTP/1.0\r\n\r\n",
+            Accept,
+        ),
+        // RFC 9110 section 2.5: a higher minor version is treated as the highest known one.
+        case(
+            "a later minor version",
+            format!("GET /livez HTTP/1.2\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "HTTP/1.9",
+            format!("GET /livez HTTP/1.9\r\n{H}\r\n"),
+            Accept,
+        ),
+        // RFC 9112 section 2.2: at least one empty line before the request line is ignored.
+        case(
+            "one empty line first",
+            format!("\r\nGET /livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "two empty lines first",
+            format!("\r\n\r\nGET /livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        // RFC 9112 section 3.2.2.
+        case(
+            "absolute form",
+            format!("GET http://b.example.com/livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "absolute form with a port",
+            format!("GET HTTP://b:80/livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "absolute form, https",
+            format!("GET https://b/livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "absolute form without a path",
+            format!("GET http://b HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        // RFC 9112 section 3.2.4.
+        case(
+            "asterisk form",
+            format!("OPTIONS * HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "an unknown method",
+            format!("BREW /livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "every token character",
+            format!("a!#$%&'*+-.^_`|~9 / HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case("HEAD", format!("HEAD /livez HTTP/1.1\r\n{H}\r\n"), Accept),
+        get(
+            "a body by its length",
+            "Content-Length: 5\r\n",
+            "hello",
+            Accept,
+        ),
+        get("an empty body", "Content-Length: 0\r\n", "", Accept),
+        get(
+            "a length with zeros in front",
+            "Content-Length: 0005\r\n",
+            "hello",
+            Accept,
+        ),
+        get("an empty value", "X-Empty:\r\n", "", Accept),
+        get("white space around a value", "X-A: \t b \t\r\n", "", Accept),
+        get("a tab inside a value", "X-A: a\tb\r\n", "", Accept),
+        get(
+            "bytes above ASCII in a value",
+            "X-A: \u{e4}\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "a name in odd letters",
+            "cOnTeNt-LeNgTh: 2\r\n",
+            "ok",
+            Accept,
+        ),
+        get(
+            "Expect with its body",
+            "Expect: 100-Continue\r\nContent-Length: 2\r\n",
+            "ok",
+            Accept,
+        ),
+        get(
+            "Expect without a body",
+            "Expect: 100-continue\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "Upgrade is ignored",
+            "Connection: upgrade\r\nUpgrade: h2c\r\n",
+            "",
+            Accept,
+        ),
+    ]
+}
+
+/// RFC 9112 sections 2.2, 3 and 5: line ends, the request line, header lines.
+fn lines() -> Vec<Case> {
+    let bare_lf = Refuse(400, "bare_lf");
+    let bare_cr = Refuse(400, "bare_cr");
+    let line = Refuse(400, "request_line");
+    let control = Refuse(400, "control_character");
+    let version = Refuse(505, "version_unsupported");
+    vec![
+        case(
+            "LF ends the request line",
+            format!("GET / HTTP/1.1\n{H}\r\n"),
+            bare_lf,
+        ),
+        case(
+            "LF ends a header line",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            bare_lf,
+        ),
+        case(
+            "LF ends the head",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            bare_lf,
+        ),
+        case(
+            "LF before the request",
+            format!("\nGET / HTTP/1.1\r\n{H}\r\n"),
+            bare_lf,
+        ),
+        case(
+            "CR in the request line",
+            format!("GET /\rx HTTP/1.1\r\n{H}\r\n"),
+            bare_cr,
+        ),
+        case(
+            "CR in a value",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+            bare_cr,
+        ),
+        case("CR CR LF", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", bare_cr),
+        case(
+            "NUL in the target",
+            format!("GET /\0 HTTP/1.1\r\n{H}\r\n"),
+            Refuse(400, "nul"),
+        ),
+        get("NUL in a value", "X: a\0b\r\n", "", Refuse(400, "nul")),
+        get("an escape in a value", "X: a\x1bb\r\n", "", control),
+        get("DEL in a value", "X: a\x7fb\r\n", "", control),
+        case(
+            "a tab in the request line",
+            format!("GET\t/ HTTP/1.1\r\n{H}\r\n"),
+            control,
+        ),
+        case(
+            "three empty lines first",
+            format!("\r\n\r\n\r\nGET / HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case("no version", "GET /\r\nHost: a\r\n\r\n", line),
+        case("one word", "GET\r\nHost: a\r\n\r\n", line),
+        case("two spaces", format!("GET  / HTTP/1.1\r\n{H}\r\n"), line),
+        case("a space first", format!(" GET / HTTP/1.1\r\n{H}\r\n"), line),
+        case("a space last", format!("GET / HTTP/1.1 \r\n{H}\r\n"), line),
+        case(
+            "a space in the target",
+            format!("GET /a b HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "a method that is no token",
+            format!("G@T / HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "lower-case http",
+            format!("GET / http/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "another protocol",
+            format!("GET / ICY/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case("two digits", format!("GET / HTTP/1.10\r\n{H}\r\n"), line),
+        case("no minor version", format!("GET / HTTP/1\r\n{H}\r\n"), line),
+        case("a comma", format!("GET / HTTP/1,1\r\n{H}\r\n"), line),
+        case(
+            "HTTP/0.9 with a number",
+            format!("GET / HTTP/0.9\r\n{H}\r\n"),
+            version,
+        ),
+        case("HTTP/2.0", format!("GET / HTTP/2.0\r\n{H}\r\n"), version),
+        case("HTTP/3.0", format!("GET / HTTP/3.0\r\n{H}\r\n"), version),
+        case(
+            "HTTP/2's preface",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            version,
+        ),
+        // RFC 9112 section 5.2.
+        get(
+            "a folded value",
+            "X: a\r\n b\r\n",
+            "",
+            Refuse(400, "obsolete_fold"),
+        ),
+        get(
+            "a value folded by a tab",
+            "X: a\r\n\tb\r\n",
+            "",
+            Refuse(400, "obsolete_fold"),
+        ),
+        // RFC 9112 section 2.2: white space between the request line and the first header.
+        case(
+            "a space before Host",
+            "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            Refuse(400, "obsolete_fold"),
+        ),
+        // RFC 9112 section 5.1.
+        get(
+            "a space before the colon",
+            "X : a\r\n",
+            "",
+            Refuse(400, "space_before_colon"),
+        ),
+        get(
+            "a tab before the colon",
+            "X\t: a\r\n",
+            "",
+            Refuse(400, "space_before_colon"),
+        ),
+        get("no colon", "X\r\n", "", Refuse(400, "header_line")),
+        get("no name", ": a\r\n", "", Refuse(400, "header_line")),
+        get(
+            "a name with a space",
+            "X Y: a\r\n",
+            "",
+            Refuse(400, "header_line"),
+        ),
+        get(
+            "a name beyond ASCII",
+            "X\u{e4}: a\r\n",
+            "",
+            Refuse(400, "header_line"),
+        ),
+        get(
+            "a name in quotes",
+            "\"X\": a\r\n",
+            "",
+            Refuse(400, "header_line"),
+        ),
+        // RFC 9110 section 10.1.1.
+        get(
+            "another expectation",
+            "Expect: 200-ok\r\n",
+            "",
+            Refuse(417, "expectation_unknown"),
+        ),
+    ]
+}
+
+/// RFC 9112 section 3.2: exactly one valid Host in every HTTP/1.1 request.
+fn hosts() -> Vec<Case> {
+    let host = |name, value: &str, expect| {
+        case(
+            name,
+            format!("GET /livez HTTP/1.1\r\nHost: {value}\r\n\r\n"),
+            expect,
+        )
+    };
+    let malformed = Refuse(400, "host_malformed");
+    vec![
+        case(
+            "no Host",
+            "GET / HTTP/1.1\r\n\r\n",
+            Refuse(400, "host_missing"),
+        ),
+        case(
+            "no Host in absolute form",
+            "GET http://a/ HTTP/1.1\r\n\r\n",
+            Refuse(400, "host_missing"),
+        ),
+        get(
+            "Host twice",
+            "Host: b\r\n",
+            "",
+            Refuse(400, "host_repeated"),
+        ),
+        get(
+            "the same Host twice",
+            "Host: a\r\n",
+            "",
+            Refuse(400, "host_repeated"),
+        ),
+        case(
+            "Host twice in HTTP/1.0",
+            "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
+            Refuse(400, "host_repeated"),
+        ),
+        host("an empty Host", "", Accept),
+        host("a port", "a.example.com:8080", Accept),
+        host("an empty port", "a:", Accept),
+        host("an IPv6 address", "[::1]", Accept),
+        host("an IPv6 address and a port", "[::1]:80", Accept),
+        host("only a port", ":80", malformed),
+        host("a port of letters", "a:b", malformed),
+        host("two ports", "a:1:2", malformed),
+        host("an open bracket", "[::1", malformed),
+        host("a space", "a b", malformed),
+        host("a list", "a, b/", malformed),
+        host("a path", "a/b", malformed),
+        host("a user", "u@a", malformed),
+    ]
+}
+
+/// RFC 9112 section 6.3: everything that two parties could count differently.
+fn lengths() -> Vec<Case> {
+    let length = |name, value: &str, expect| {
+        get(
+            name,
+            &format!("Content-Length: {value}\r\n"),
+            "hello",
+            expect,
+        )
+    };
+    let malformed = Refuse(400, "length_malformed");
+    let both = Refuse(400, "length_and_coding");
+    let repeated = Refuse(400, "length_repeated");
+    vec![
+        length("a plus", "+5", malformed),
+        length("a minus", "-5", malformed),
+        length("hexadecimal", "0x5", malformed),
+        length("a fraction", "5.0", malformed),
+        length("a list of equals", "5, 5", malformed),
+        length("a list of others", "5, 6", malformed),
+        length("a space inside", "5 5", malformed),
+        length("letters", "five", malformed),
+        length("nothing", "", malformed),
+        length("digits beyond ASCII", "\u{665}", malformed),
+        length("too large", "65537", Refuse(413, "body_too_large")),
+        length(
+            "2^64",
+            "18446744073709551616",
+            Refuse(413, "body_too_large"),
+        ),
+        length(
+            "2^64 and 5",
+            "18446744073709551621",
+            Refuse(413, "body_too_large"),
+        ),
+        get(
+            "two equal lengths",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "hello",
+            repeated,
+        ),
+        get(
+            "two lengths",
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "hello",
+            repeated,
+        ),
+        get(
+            "length, then coding",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+        get(
+            "coding, then length",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+        get(
+            "no length and a coding",
+            "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+    ]
+}
+
+/// RFC 9112 sections 6.1 and 7.
+fn codings() -> Vec<Case> {
+    let coding = |name, value: &str, expect| {
+        get(
+            name,
+            &format!("Transfer-Encoding: {value}\r\n"),
+            "0\r\n\r\n",
+            expect,
+        )
+    };
+    let unknown = Refuse(501, "coding_unknown");
+    let repeated = Refuse(400, "coding_repeated");
+    vec![
+        coding("chunked", "chunked", Accept),
+        coding("Chunked", "ChUnKeD", Accept),
+        coding("a tab first", "\tchunked", Accept),
+        coding("gzip", "gzip", unknown),
+        coding("gzip, then chunked", "gzip, chunked", unknown),
+        coding("identity", "identity", unknown),
+        coding("a letter before", "xchunked", unknown),
+        coding("a letter behind", "chunkedx", unknown),
+        coding("in quotes", "\"chunked\"", unknown),
+        coding("a parameter", "chunked;q=1", unknown),
+        coding("nothing", "", unknown),
+        coding("a comma first", ", chunked", unknown),
+        coding("a comma last", "chunked,", repeated),
+        coding("chunked twice", "chunked, chunked", repeated),
+        coding("chunked, then gzip", "chunked, gzip", repeated),
+        coding(
+            "a vertical tab",
+            "\x0bchunked",
+            Refuse(400, "control_character"),
+        ),
+        get(
+            "two lines",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            repeated,
+        ),
+        get(
+            "another line first",
+            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            unknown,
+        ),
+        get(
+            "a space before its colon",
+            "Transfer-Encoding : chunked\r\n",
+            "0\r\n\r\n",
+            Refuse(400, "space_before_colon"),
+        ),
+        case(
+            "in HTTP/1.0",
+            "GET /livez HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            Refuse(400, "coding_in_old_version"),
+        ),
+    ]
+}
+
+/// RFC 9112 section 7.1.
+fn chunks() -> Vec<Case> {
+    let chunked =
+        |name, body: &str, expect| get(name, "Transfer-Encoding: chunked\r\n", body, expect);
+    let size = Refuse(400, "chunk_size");
+    let end = Refuse(400, "chunk_end");
+    let trailer = Refuse(400, "trailer");
+    let large = Refuse(413, "body_too_large");
+    let extension = format!("0;{}\r\n\r\n", "x".repeat(300));
+    let zeros = format!("{}\r\n\r\n", "0".repeat(300));
+    let trailers = format!("0\r\nX: {}\r\n\r\n", "x".repeat(5_000));
+    let sum = format!(
+        "8000\r\n{0}\r\n8000\r\n{0}\r\n1\r\nx\r\n0\r\n\r\n",
+        "x".repeat(0x8000)
+    );
+    vec![
+        chunked("one chunk", "5\r\nhello\r\n0\r\n\r\n", Accept),
+        chunked(
+            "three chunks",
+            "1\r\nh\r\n003\r\nell\r\n1\r\no\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked(
+            "letters in a size",
+            "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked(
+            "extensions",
+            "1;a\r\nx\r\n1 ;b=c\r\nx\r\n0;d=\"e f\"\r\n\r\n",
+            Accept,
+        ),
+        chunked("trailers", "0\r\nX: y\r\nZ:\r\n\r\n", Accept),
+        chunked("a line end inside", "4\r\n\r\n\r\n\r\n0\r\n\r\n", Accept),
+        chunked("no size", "\r\n\r\n", size),
+        chunked("a prefix", "0x5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a minus", "-5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a plus", "+5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a letter too far", "g\r\n", size),
+        chunked("a space first", " 5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a space behind the size", "5 \r\nhello\r\n0\r\n\r\n", size),
+        chunked("only an extension", ";a\r\n", size),
+        chunked("LF behind the size", "5\nhello\r\n0\r\n\r\n", size),
+        chunked(
+            "CR behind the size",
+            "5\rhello\r\n0\r\n\r\n",
+            Refuse(400, "bare_cr"),
+        ),
+        chunked(
+            "LF in an extension",
+            "5;a\nhello\r\n0\r\n\r\n",
+            Refuse(400, "chunk_extension"),
+        ),
+        chunked(
+            "NUL in an extension",
+            "5;a\0\r\nhello\r\n0\r\n\r\n",
+            Refuse(400, "chunk_extension"),
+        ),
+        chunked("content too long", "4\r\nhello\r\n0\r\n\r\n", end),
+        chunked("no line end behind content", "5\r\nhello0\r\n\r\n", end),
+        chunked("LF behind content", "5\r\nhello\n0\r\n\r\n", end),
+        chunked(
+            "CR and something behind content",
+            "5\r\nhello\rx0\r\n\r\n",
+            end,
+        ),
+        chunked("a trailer without a colon", "0\r\nX\r\n\r\n", trailer),
+        chunked("a trailer with a space", "0\r\nX : y\r\n\r\n", trailer),
+        chunked("a folded trailer", "0\r\nX: y\r\n z\r\n\r\n", trailer),
+        chunked("LF behind a trailer", "0\r\nX: y\n\r\n", trailer),
+        chunked("LF ends the body", "0\r\n\n", trailer),
+        chunked("too large a chunk", "10001\r\n", large),
+        chunked(
+            "2^64 and 5",
+            "10000000000000005\r\nhello\r\n0\r\n\r\n",
+            large,
+        ),
+        chunked("too large together", &sum, large),
+        chunked(
+            "too long an extension",
+            &extension,
+            Refuse(400, "chunk_extension"),
+        ),
+        chunked("too many zeros", &zeros, Refuse(400, "chunk_extension")),
+        chunked(
+            "too long a trailer",
+            &trailers,
+            Refuse(431, "trailers_too_large"),
+        ),
+    ]
+}
+
+/// RFC 9112 section 3.2: the four forms of a target.
+fn targets() -> Vec<Case> {
+    let target = |name, target: &str| {
+        case(
+            name,
+            format!("GET {target} HTTP/1.1\r\n{H}\r\n"),
+            Refuse(400, "target"),
+        )
+    };
+    let refused = Refuse(400, "target");
+    vec![
+        target("a fragment", "/a#b"),
+        target("no slash", "a"),
+        target("an asterisk in GET", "*"),
+        target("an authority in GET", "a:80"),
+        target("another scheme", "ftp://a/"),
+        target("no authority", "http:///a"),
+        target("a user", "http://u@a/"),
+        target("a query instead of a path", "http://a?b"),
+        target("a quotation mark", "/\""),
+        target("a backslash", "/\\"),
+        target("beyond ASCII", "/\u{e4}"),
+        case(
+            "CONNECT without a port's host",
+            format!("CONNECT /a HTTP/1.1\r\n{H}\r\n"),
+            refused,
+        ),
+        case(
+            "CONNECT",
+            format!("CONNECT a:80 HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+    ]
+}
+
+fn sizes() -> Vec<Case> {
+    let target = |length: usize| format!("GET /{} HTTP/1.1\r\n{H}\r\n", "x".repeat(length - 1));
+    let headers = |count: usize| {
+        format!(
+            "GET /livez HTTP/1.1\r\n{H}{}\r\n",
+            "X: y\r\n".repeat(count - 1)
+        )
+    };
+    // Host's line and the long one's name and line ends count, too.
+    let bytes = |length: usize| {
+        let rest = length - H.len() - "X: \r\n".len();
+        format!("GET /livez HTTP/1.1\r\n{H}X: {}\r\n\r\n", "y".repeat(rest))
+    };
+    vec![
+        case("the longest target", target(8_192), Accept),
+        case(
+            "too long a target",
+            target(8_193),
+            Refuse(414, "target_too_long"),
+        ),
+        case(
+            "far too long a target",
+            target(60_000),
+            Refuse(414, "target_too_long"),
+        ),
+        case("the most headers", headers(64), Accept),
+        case(
+            "too many headers",
+            headers(65),
+            Refuse(431, "too_many_headers"),
+        ),
+        case("the largest headers", bytes(16_384), Accept),
+        case(
+            "too large headers",
+            bytes(16_390),
+            Refuse(431, "headers_too_large"),
+        ),
+        case(
+            "far too large headers",
+            bytes(60_000),
+            Refuse(431, "headers_too_large"),
+        ),
+        case(
+            "the longest method",
+            format!("{} / HTTP/1.1\r\n{H}\r\n", "M".repeat(32)),
+            Accept,
+        ),
+        case(
+            "too long a method",
+            format!("{} / HTTP/1.1\r\n{H}\r\n", "M".repeat(33)),
+            Refuse(501, "method_too_long"),
+        ),
+        case(
+            "a method without an end",
+            "M".repeat(60_000),
+            Refuse(501, "method_too_long"),
+        ),
+    ]
+}
