@@ -2,7 +2,7 @@
 # `make test`: installs what the tests need, then runs all of them.
 source "$(dirname "$0")/lib.sh"
 
-SCHEMATHESIS_VERSION=4.4.4
+SCHEMATHESIS_VERSION=4.32.5
 missing=()
 
 install_prometheus() {

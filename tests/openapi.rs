@@ -1,0 +1,55 @@
+//! docs/openapi.yaml against the running service, by a client that is driven by the schema alone.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    dead_code,
+    reason = "a failure here is the test's failure"
+)]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "service/support.rs"]
+mod support;
+
+use std::process::Command;
+use support::{KEY, Service, shared};
+
+#[test]
+fn the_service_does_what_its_openapi_document_says() {
+    let service = Service::start(shared(), &[]);
+    let program = std::env::var("SCHEMATHESIS_BIN").unwrap_or_else(|_| "schemathesis".into());
+    let root = env!("CARGO_MANIFEST_DIR");
+    let output = Command::new(&program)
+        .arg("--config-file")
+        .arg(format!("{root}/tests/support/schemathesis.toml"))
+        .args(["run", &format!("{root}/docs/openapi.yaml")])
+        .args(["--url", &format!("http://{}", service.address)])
+        .args(["--header", &format!("X-API-Key: {KEY}")])
+        .args([
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "60",
+        ])
+        .args(["--checks", "all", "--continue-on-failure"])
+        // Whether an amount is valid depends on the currency, and whether a key is free on who had it
+        // before: a schema cannot say either.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("this test needs schemathesis, which `make test` installs: {program}: {error}")
+        });
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // That it passed because it asked for nothing would be no success.
+    for outcome in ["approved", "declined"] {
+        let made = service.metric(&format!("payments_total{{outcome=\"{outcome}\"}}"));
+        assert!(made >= 3.0, "{made} payments were {outcome}\n{text}");
+    }
+    println!("{text}");
+}
