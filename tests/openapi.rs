@@ -11,8 +11,27 @@ mod postgres;
 #[path = "service/support.rs"]
 mod support;
 
+use payment_latency_api::payment::Currency;
 use std::process::Command;
 use support::{KEY, Service, shared};
+
+#[test]
+fn the_document_lists_exactly_the_currencies_that_payments_can_be_made_in() {
+    let letters = || 'A'..='Z';
+    let codes = letters()
+        .flat_map(|a| letters().flat_map(move |b| letters().map(move |c| format!("{a}{b}{c}"))));
+    let accepted: Vec<String> = codes.filter(|code| Currency::parse(code).is_ok()).collect();
+    let document = include_str!("../docs/openapi.yaml");
+    let list = document
+        .split("# currencies\n")
+        .nth(1)
+        .expect("the list is marked");
+    let listed: Vec<&str> = list
+        .split(|c: char| !c.is_ascii_uppercase())
+        .filter(|code| code.len() == 3)
+        .collect();
+    assert_eq!(accepted, listed, "{}", accepted.join(", "));
+}
 
 #[test]
 fn the_service_does_what_its_openapi_document_says() {
@@ -49,7 +68,7 @@ fn the_service_does_what_its_openapi_document_says() {
     // That it passed because it asked for nothing would be no success.
     for outcome in ["approved", "declined"] {
         let made = service.metric(&format!("payments_total{{outcome=\"{outcome}\"}}"));
-        assert!(made >= 3.0, "{made} payments were {outcome}\n{text}");
+        assert!(made >= 1.0, "{made} payments were {outcome}\n{text}");
     }
     println!("{text}");
 }
