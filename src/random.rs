@@ -1,6 +1,9 @@
 //! Random bytes from the kernel, fetched a block at a time: a system call for every identifier would
 //! cost more than the rest of making it.
 
+use ring::error::Unspecified;
+use ring::rand::{SecureRandom, SystemRandom};
+
 const BLOCK_BYTES: usize = 1_024;
 
 /// A block of random bytes, each handed out once.
@@ -29,7 +32,7 @@ impl Random {
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(N <= BLOCK_BYTES) };
         if self.used + N > BLOCK_BYTES {
-            getrandom::fill(&mut self.block[..]).expect("getrandom(2) works on a booted kernel");
+            fill(&mut self.block[..]).expect("getrandom(2) works on a booted kernel");
             self.used = 0;
         }
         let mut bytes = [0; N];
@@ -40,6 +43,14 @@ impl Random {
         self.used += N;
         bytes
     }
+}
+
+/// Fills `bytes` by the system call itself: an image with nothing in it has no `/dev/urandom`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn fill(bytes: &mut [u8]) -> Result<(), Unspecified> {
+    SystemRandom::new().fill(bytes)
 }
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ fn one_request_tells_by_its_exit_code_whether_the_answer_was_2xx() {
         (OK, 0, "200 in "),
         ("HTTP/1.1 204 No Content\r\n\r\n", 0, "204 in "),
         (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nok\r\n0\r\nT: v\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+             2;x\r\nok\r\n0\r\nT: v\r\n\r\n",
             0,
             "200 in ",
         ),

@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 fn jittered(duration: Duration, percent: u64) -> Duration {
     let mut random = [0_u8; 2];
     // Without randomness the jitter is nought, which harms nobody.
-    let _ = getrandom::fill(&mut random);
+    let _ = crate::random::fill(&mut random);
     let share = u32::from(u16::from_le_bytes(random));
     let most = duration * u32::try_from(percent).unwrap_or(0) / 100;
     duration - most * share / (1 << 16)

@@ -96,7 +96,7 @@ impl Tally {
 
 fn measure(options: &Options, rate: f64) -> Verdict {
     let mut seed = [0; 8];
-    let _ = getrandom::fill(&mut seed);
+    let _ = crate::random::fill(&mut seed);
     let began = Instant::now();
     let schedule = Mutex::new(Schedule {
         due: began,

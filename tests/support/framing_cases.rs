@@ -1,5 +1,6 @@
 //! Requests on the edge of what HTTP/1.1 allows, and what becomes of each. One table for the parser
 //! alone and for the service on a socket, so it knows of neither.
+#![allow(clippy::too_many_lines, reason = "tables")]
 
 /// What a request should come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Unpacks the image, and serves a payment out of it as its user, with nothing else there.
+source "$(dirname "$0")/lib.sh"
+
+archive="$ROOT/target/image/payment-latency-api.tar"
+[ -f "$archive" ] || die "no image: run scripts/image.sh first"
+need python3 python3
+need curl curl
+
+work=$(mktemp -d)
+service=
+# The private PostgreSQL may belong to `make run`.
+was=$(scripts/postgres.sh status)
+clean() {
+  if [ -n "$service" ]; then as_root kill "$service" 2>/dev/null || true; fi
+  [ "$was" != stopped ] || scripts/postgres.sh stop
+  as_root rm -rf "$work"
+}
+trap clean EXIT
+
+say "unpacking the image"
+mkdir -p "$work/image" "$work/root"
+tar -xf "$archive" -C "$work/image"
+python3 - "$work/image" <<'PY' >"$work/layers"
+import json, sys
+folder = sys.argv[1]
+manifest = json.load(open(f"{folder}/manifest.json"))[0]
+config = json.load(open(f"{folder}/{manifest['Config']}"))["config"]
+expected = {
+    "User": "65534:65534",
+    "Entrypoint": ["/payment-latency-api"],
+    "ExposedPorts": {"8080/tcp": {}},
+}
+for name, value in expected.items():
+    assert config.get(name) == value, f"{name} is {config.get(name)}, not {value}"
+test = config["Healthcheck"]["Test"]
+assert test == ["CMD", "/payment-latency-api", "probe", "http://127.0.0.1:8080/livez"], test
+for label in ("title", "description", "licenses", "version", "revision", "created"):
+    assert config["Labels"].get(f"org.opencontainers.image.{label}"), f"no label {label}"
+print(*manifest["Layers"], sep="\n")
+PY
+while read -r layer; do
+  tar -xf "$work/image/$layer" -C "$work/root"
+done <"$work/layers"
+found=$(cd "$work/root" && find . -type f)
+[ "$found" = ./payment-latency-api ] || die "the image holds more than the binary: $found"
+
+scripts/postgres.sh start
+export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"
+DATABASE_URL_FILE="$DEV/secrets/database_url" "$work/root/payment-latency-api" migrate
+
+# What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
+mkdir "$work/root/secrets"
+sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$work/root/secrets/database_url"
+cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$work/root/secrets/"
+as_root chown -R 65534:65534 "$work/root/secrets"
+chmod 755 "$work" "$work/root"
+
+say "serving out of the image's root as user 65534"
+port=$(free_port)
+as_root env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_KEY_FILE=/secrets/api_key \
+  PORT="$port" LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=test \
+  "$(command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api &
+service=$!
+in_image() { as_root "$(command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api "$@"; }
+for _ in $(seq 100); do
+  if in_image probe "http://127.0.0.1:$port/readyz" >/dev/null 2>&1; then break; fi
+  kill -0 "$service" 2>/dev/null || die "the service ended"
+  sleep 0.1
+done
+in_image probe "http://127.0.0.1:$port/livez"
+curl --fail --silent --show-error -H "X-API-Key: $(cat "$DEV/secrets/api_key")" \
+  "http://127.0.0.1:$port/api/payment/simulate?amount=12.34"
+echo
+# Under sudo the service is its child.
+user=$(ps -o uid= -p "$(pgrep -P "$service" || echo "$service")" | tr -d ' ')
+[ "$user" = 65534 ] || die "the service runs as user $user"
+kill -TERM "$service"
+wait "$service"
+service=
+say "the image serves payments"
