@@ -12,7 +12,7 @@ service=
 # The private PostgreSQL may belong to `make run`.
 was=$(scripts/postgres.sh status)
 clean() {
-  if [ -n "$service" ]; then as_root kill "$service" 2>/dev/null || true; fi
+  if [ -n "$service" ]; then "${sudo[@]}" kill "$service" 2>/dev/null || true; fi
   [ "$was" != stopped ] || scripts/postgres.sh stop
   as_root rm -rf "$work"
 }
@@ -58,24 +58,26 @@ chmod 755 "$work" "$work/root"
 
 say "serving out of the image's root as user 65534"
 port=$(free_port)
-as_root env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_KEY_FILE=/secrets/api_key \
-  PORT="$port" LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=test \
-  "$(command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api &
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo)
+chroot=("${sudo[@]}" env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_KEY_FILE=/secrets/api_key \
+  PORT="$port" LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=test
+  "$(PATH=$PATH:/usr/sbin command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api)
+"${chroot[@]}" serve &
 service=$!
-in_image() { as_root "$(command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api "$@"; }
 for _ in $(seq 100); do
-  if in_image probe "http://127.0.0.1:$port/readyz" >/dev/null 2>&1; then break; fi
+  if "${chroot[@]}" probe "http://127.0.0.1:$port/readyz" >/dev/null 2>&1; then break; fi
   kill -0 "$service" 2>/dev/null || die "the service ended"
   sleep 0.1
 done
-in_image probe "http://127.0.0.1:$port/livez"
+"${chroot[@]}" probe "http://127.0.0.1:$port/livez"
 curl --fail --silent --show-error -H "X-API-Key: $(cat "$DEV/secrets/api_key")" \
   "http://127.0.0.1:$port/api/payment/simulate?amount=12.34"
 echo
 # Under sudo the service is its child.
 user=$(ps -o uid= -p "$(pgrep -P "$service" || echo "$service")" | tr -d ' ')
 [ "$user" = 65534 ] || die "the service runs as user $user"
-kill -TERM "$service"
+"${sudo[@]}" kill -TERM "$service"
 wait "$service"
 service=
 say "the image serves payments"
