@@ -28,8 +28,8 @@ stop() {
   rm -f "$DEV/running"
   say "stopped"
 }
-trap 'stop; exit 130' INT
-trap 'stop; exit 143' TERM
+trap 'stop; exit 0' INT
+trap 'stop; exit 0' TERM
 trap stop EXIT
 
 scripts/postgres.sh start 9>&-

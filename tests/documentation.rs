@@ -1,5 +1,14 @@
 //! docs/APPLICATION.md names everything that callers and operators can meet.
-#![allow(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    unreachable_pub,
+    reason = "a failure here is the test's failure"
+)]
 
 use payment_latency_api::http::Refusal;
 use payment_latency_api::metrics::{Build, Metrics};

@@ -1,7 +1,11 @@
 //! The table of requests, against the parser alone: whole, byte by byte, and split at every byte.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
     unreachable_pub,
     reason = "a failure here is the test's failure"
 )]

@@ -1,8 +1,12 @@
 //! docs/openapi.yaml against the running service, by a client that is driven by the schema alone.
 #![allow(
     clippy::unwrap_used,
-    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
     dead_code,
+    unreachable_pub,
     reason = "a failure here is the test's failure"
 )]
 

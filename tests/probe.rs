@@ -1,5 +1,14 @@
 //! The verb `probe`, against servers whose answers and delays are known.
-#![allow(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    unreachable_pub,
+    reason = "a failure here is the test's failure"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

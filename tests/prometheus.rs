@@ -1,8 +1,12 @@
 //! Prometheus itself on the service's metrics: promtool on the text, a scrape of both formats.
 #![allow(
     clippy::unwrap_used,
-    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
     dead_code,
+    unreachable_pub,
     reason = "a failure here is the test's failure"
 )]
 
