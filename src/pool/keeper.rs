@@ -51,8 +51,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     fn keep(self: &Rc<Self>) {
         let now = Instant::now();
         let quiet = self.settings.idle_probe_interval;
-        while let Some(member) = self.remove_idle(|member| now >= member.proven + quiet) {
-            self.prove(member);
+        // Half of them at a time, so that payments find a connection meanwhile.
+        for _ in 0..self.idle.borrow().len().div_ceil(2) {
+            if let Some(member) = self.remove_idle(|member| now >= member.proven + quiet) {
+                self.prove(member);
+            }
         }
         while let Some(member) = self.remove_idle(|member| now >= member.ends) {
             self.retire(member, Closed::Expired);

@@ -100,3 +100,36 @@ impl Drop for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Build;
+
+    #[test]
+    fn the_budget_holds_and_comes_back() {
+        let metrics = Arc::new(Metrics::new(Build {
+            version: "",
+            revision: "",
+            timestamp: "",
+            region: String::new(),
+            environment: String::new(),
+        }));
+        let buffers = Rc::new(Buffers::new(metrics.clone()));
+        let mut taken: Vec<Buffer> = std::iter::from_fn(|| buffers.take()).collect();
+        assert_eq!(taken.len(), BUFFERED_MAX_BYTES / BUFFER_BYTES);
+        let full = |buffer: &mut Buffer| {
+            let spare = buffer.capacity() - buffer.len();
+            buffer.extend(std::iter::repeat_n(0, spare));
+            !buffer.make_room()
+        };
+        assert!(full(&mut taken[0]), "one more byte is over the budget");
+        taken.truncate(1);
+        assert!(taken[0].make_room(), "others have given theirs back");
+        assert_eq!(taken[0].capacity(), 2 * BUFFER_BYTES);
+        assert_eq!(metrics.http.buffered_bytes.get(), 2 * BUFFER_BYTES as i64);
+        taken.clear();
+        assert_eq!(metrics.http.buffered_bytes.get(), 0);
+        assert_eq!(buffers.spare.borrow().len(), SPARE_BUFFERS_MAX_COUNT);
+    }
+}

@@ -262,10 +262,14 @@ impl Connection {
     fn refuse(&mut self, refusal: Refusal) {
         let app = &self.server.app;
         app.metrics().http.refusal(refusal);
-        // Without memory for an answer the close has to do.
         if let Ok(output) = room(&mut self.output, &self.server) {
-            handlers::refuse(app, refusal, output);
+            return handlers::refuse(app, refusal, output);
         }
+        // The budget is used up: this one answer is made outside of it, sent as far as the socket
+        // takes it, and gone.
+        let mut answer = Vec::new();
+        handlers::refuse(app, refusal, &mut answer);
+        let _ = self.stream.try_write(&answer);
     }
 
     /// Writes what is left, says that nothing more will come, and waits a little for the caller to

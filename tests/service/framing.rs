@@ -147,8 +147,10 @@ fn answers_before_a_refusal_are_written_first() {
 }
 
 #[test]
-fn a_head_that_does_not_arrive_in_time_is_answered_and_idle_connections_live_on() {
+fn what_does_not_arrive_in_time_is_answered_and_idle_connections_live_on() {
     let service = Service::start(shared(), &[]);
+    let mut body = Caller::connect(service.address);
+    body.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell");
     let mut idle = Caller::connect(service.address);
     let mut slow = Caller::connect(service.address);
     slow.send(b"GET /livez HTT");
@@ -157,6 +159,8 @@ fn a_head_that_does_not_arrive_in_time_is_answered_and_idle_connections_live_on(
     slow.send(b"P/1.1\r\nHost: a\r\n");
     slow.receive().assert_problem(408, "head_timeout", "");
     assert!(slow.is_closed());
+    body.receive().assert_problem(408, "body_timeout", "");
+    assert!(body.is_closed());
     assert_eq!(idle.get("/livez", &[]).status, 200);
 }
 
