@@ -1,6 +1,6 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image clean
+.PHONY: help run test check image allocators clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -17,6 +17,9 @@ check: ## format, lints, scripts, house rules, licences
 image: ## build the scratch image, check its size, serve a payment out of it
 	@scripts/image.sh
 	@scripts/image-test.sh
+
+allocators: ## compare mimalloc with the system's allocator, side by side
+	@scripts/allocators.sh
 
 clean: ## stop the private PostgreSQL and remove what was built
 	@scripts/postgres.sh remove

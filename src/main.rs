@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use cli::{Command, PruneOptions};
 
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
