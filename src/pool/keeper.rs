@@ -52,7 +52,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         let now = Instant::now();
         let quiet = self.settings.idle_probe_interval;
         // Half of them at a time, so that payments find a connection meanwhile.
-        for _ in 0..self.idle.borrow().len().div_ceil(2) {
+        let half = self.idle.borrow().len().div_ceil(2);
+        for _ in 0..half {
             if let Some(member) = self.remove_idle(|member| now >= member.proven + quiet) {
                 self.prove(member);
             }
