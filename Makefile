@@ -3,7 +3,7 @@
 .PHONY: help run test check image allocators clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh

@@ -7,6 +7,7 @@ unchecked=()
 
 need_rust
 need shellcheck shellcheck
+need git git
 
 say "rustfmt"
 cargo fmt --all --check

@@ -6,6 +6,7 @@ archive="$ROOT/target/image/payment-latency-api.tar"
 [ -f "$archive" ] || die "no image: run scripts/image.sh first"
 need python3 python3
 need curl curl
+need pgrep procps
 
 work=$(mktemp -d)
 service=

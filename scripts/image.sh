@@ -9,6 +9,7 @@ out="$ROOT/target/image"
 
 need_rust
 need buildah buildah
+need git git
 target=$(rustc -vV | sed -n 's/^host: //p')
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 timestamp=$(date -u -d "@$(git log -1 --format=%ct 2>/dev/null || date +%s)" +%Y-%m-%dT%H:%M:%SZ)

@@ -33,17 +33,17 @@ as_root() {
 apt_install() {
   have apt-get || die "please install $* (this script knows apt-get only)"
   say "installing $*"
-  local log
+  local log install
   log=$(mktemp)
-  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    -o Dpkg::Options::=--force-confold "$@" >"$log" 2>&1; then
-    # The package lists may be absent or stale.
-    as_root apt-get update >"$log" 2>&1 || { cat "$log" >&2; die "apt-get update failed"; }
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      -o Dpkg::Options::=--force-confold "$@" >"$log" 2>&1 || {
-      cat "$log" >&2
-      die "apt-get install $* failed"
-    }
+  # A machine that has just booted may be installing its updates.
+  install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold "$@")
+  # The package lists may be absent or stale.
+  if ! as_root "${install[@]}" >"$log" 2>&1 &&
+    ! { as_root apt-get update && as_root "${install[@]}"; } >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die "apt-get could not install $*"
   fi
   rm -f "$log"
 }

@@ -12,18 +12,22 @@ bindir() {
     echo "$PG_BINDIR"
     return
   fi
+  # A version's folder may hold its client alone.
   local newest
-  newest=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -type d 2>/dev/null | sort -V | tail -n 1)
-  [ -n "$newest" ] && [ -x "$newest/bin/initdb" ] && echo "$newest/bin"
+  newest=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+  [ -n "$newest" ] && dirname "$newest"
 }
 
 install_server() {
   bindir >/dev/null && return
   # The package would start a server of its own on port 5432, which nobody here wants.
-  as_root mkdir -p /etc/postgresql-common
-  [ -e /etc/postgresql-common/createcluster.conf ] ||
-    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
-  apt_install postgresql
+  local wish=/etc/postgresql-common/createcluster.d/payment-latency-api.conf
+  (
+    trap 'as_root rm -f "$wish"' EXIT
+    as_root mkdir -p "${wish%/*}"
+    echo 'create_main_cluster = false' | as_root tee "$wish" >/dev/null
+    apt_install postgresql
+  )
   bindir >/dev/null || die "PostgreSQL was installed, but /usr/lib/postgresql/*/bin/initdb is not there"
 }
 
@@ -36,26 +40,26 @@ as_server() {
   fi
 }
 
-# Where the server keeps its files: below .dev, unless its user cannot get there.
+# Where the server keeps its files: below .dev, unless its user cannot get there, or a socket's
+# name would be longer than the system allows.
+inside="$DEV/postgres"
+outside="/var/tmp/payment-latency-api-$(printf %s "$ROOT" | sha256sum | cut -c1-12)"
+
+use_folder() {
+  folder=$1 data="$1/data"
+  mkdir -p "$folder"
+  [ "$(id -u)" != 0 ] || chown postgres:postgres "$folder"
+}
+
 choose_folder() {
-  mkdir -p "$DEV"
-  if [ ! -f "$DEV/cluster" ]; then
-    local folder="$DEV/postgres"
-    mkdir -p "$folder"
-    if ! as_server test -x "$folder" 2>/dev/null || [ ${#folder} -gt 80 ]; then
-      folder="${TMPDIR:-/tmp}/payment-latency-api-$(printf %s "$ROOT" | sha256sum | cut -c1-12)"
-      say "the user postgres cannot reach $DEV: its files are in $folder"
-      rm -rf "$folder"
-      mkdir -p "$folder"
-    fi
-    echo "$folder" >"$DEV/cluster"
+  use_folder "$inside"
+  if [ ${#folder} -gt 80 ] || ! as_server test -x "$folder"; then
+    use_folder "$outside"
   fi
-  folder=$(cat "$DEV/cluster")
-  data="$folder/data"
 }
 
 running() {
-  [ -f "$DEV/cluster" ] || return 1
+  bindir >/dev/null || return 1
   choose_folder
   as_server "$(bindir)/pg_ctl" -D "$data" status >/dev/null 2>&1
 }
@@ -85,30 +89,34 @@ psql_admin() {
 
 create() {
   say "creating a private PostgreSQL cluster with TLS in $folder"
-  rm -rf "$data"
+  [ "$folder" = "$inside" ] || say "(its user cannot reach $inside, or the path is too long for a socket)"
+  rm -rf "$data" "$data.new"
   make_certificates
   if [ "$(id -u)" = 0 ]; then
     chown -R postgres:postgres "$folder"
   fi
-  as_server "$(bindir)/initdb" -D "$data" -U postgres -A trust --encoding=UTF8 --locale=C >/dev/null
-  as_server tee -a "$data/postgresql.conf" >/dev/null <<CONF
+  as_server "$(bindir)/initdb" -D "$data.new" -U postgres -A trust --encoding=UTF8 --locale=C >/dev/null
+  as_server tee -a "$data.new/postgresql.conf" >/dev/null <<'CONF'
 ssl = on
-ssl_cert_file = '$folder/tls/server.crt'
-ssl_key_file = '$folder/tls/server.key'
+ssl_cert_file = '../tls/server.crt'
+ssl_key_file = '../tls/server.key'
 listen_addresses = '127.0.0.1, ::1'
-unix_socket_directories = '$folder'
+# The administrator's way in: the server's own user, who alone may open the socket.
+unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
 CONF
-  as_server tee "$data/pg_hba.conf" >/dev/null <<'CONF'
+  as_server tee "$data.new/pg_hba.conf" >/dev/null <<'CONF'
 local   all all trust
 hostssl all all 127.0.0.1/32 scram-sha-256
 hostssl all all ::1/128      scram-sha-256
 CONF
+  # Whole or not at all: a creation that was cut off is begun anew.
+  as_server mv "$data.new" "$data"
 }
 
 write_secrets() {
   local port=$1 options
-  options="sslmode=verify-full&sslrootcert=$secrets/ca.crt"
+  options="sslmode=verify-full&sslrootcert=${secrets// /%20}/ca.crt"
   mkdir -p "$secrets"
   chmod 700 "$secrets"
   (
@@ -124,6 +132,18 @@ write_secrets() {
   )
 }
 
+# The owner, its database, and the passwords that the secrets name, whatever was there before.
+provision() {
+  psql_admin -d postgres <<SQL
+SELECT 'CREATE ROLE $owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$owner') \gexec
+ALTER ROLE $owner LOGIN CREATEROLE PASSWORD '$(cat "$secrets/owner_password")';
+SELECT 'CREATE DATABASE $database OWNER $owner'
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$database') \gexec
+SELECT 'ALTER ROLE $login PASSWORD ''$(cat "$secrets/login_password")'''
+  FROM pg_roles WHERE rolname = '$login' \gexec
+SQL
+}
+
 start() {
   install_server
   need openssl openssl
@@ -132,11 +152,9 @@ start() {
     say "PostgreSQL runs already on port $(cat "$DEV/port")"
     return
   fi
-  local new=
   if [ ! -s "$data/PG_VERSION" ]; then
     rm -rf "$secrets"
     create
-    new=yes
   elif [ "$(cat "$data/PG_VERSION")" != "$("$(bindir)/initdb" --version | sed 's/.* \([0-9]*\)[. ].*/\1/')" ]; then
     die "$data was made by PostgreSQL $(cat "$data/PG_VERSION"): 'make clean' removes it"
   fi
@@ -147,13 +165,10 @@ start() {
   port=$(cat "$DEV/port")
   say "starting PostgreSQL on 127.0.0.1:$port"
   # -l is opened by the server's user, who owns the folder.
-  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port" -w -t 60 start >/dev/null ||
+  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port -k '$folder'" -w -t 60 start >/dev/null ||
     { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start"; }
   write_secrets "$port"
-  if [ -n "$new" ]; then
-    psql_admin -d postgres -c "CREATE ROLE $owner LOGIN CREATEROLE PASSWORD '$(cat "$secrets/owner_password")'" \
-      -c "CREATE DATABASE $database OWNER $owner"
-  fi
+  provision
 }
 
 stop() {
@@ -170,7 +185,7 @@ case "${1:-}" in
   status) if running; then echo "running on port $(cat "$DEV/port")"; else echo stopped; fi ;;
   remove)
     stop
-    if [ -f "$DEV/cluster" ]; then rm -rf "$(cat "$DEV/cluster")"; fi
+    rm -rf "$inside" "$outside"
     ;;
   bindir) bindir ;;
   *) die "usage: $0 install|start|stop|status|remove|bindir" ;;

@@ -5,6 +5,9 @@ source "$(dirname "$0")/lib.sh"
 port=${PORT:-8080}
 binary=target/release/payment-latency-api
 base="http://127.0.0.1:$port"
+if ! [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65535 ]]; then
+  die "PORT=$port is no port: it is a number from 1 to 65535"
+fi
 
 mkdir -p "$DEV"
 exec 9>"$DEV/lock"
@@ -12,6 +15,14 @@ if ! flock -n 9; then
   die "'make run' runs already in this folder ($(cat "$DEV/running" 2>/dev/null || echo 'it is starting')):" \
     "stop it with Ctrl-C first"
 fi
+# A run that was killed may have left its service behind.
+left=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running" 2>/dev/null || true)
+if [ -n "$left" ] && [[ $(readlink "/proc/$left/exe" || true) == "$ROOT/$binary"* ]]; then
+  say "stopping process $left, which an earlier run left behind"
+  kill -TERM "$left"
+  timeout 5 tail --pid="$left" -f /dev/null || kill -KILL "$left"
+fi
+rm -f "$DEV/running"
 port_is_free "$port" || die "port $port is taken by another program: choose another one with 'PORT=8081 make run'"
 
 say "building (the first time takes a minute or two)"
@@ -34,22 +45,25 @@ trap stop EXIT
 
 scripts/postgres.sh start 9>&-
 
+# The surrounding shell may have settings for another database.
+unset DATABASE_URL MIGRATE_DATABASE_URL API_SECRET_KEY
 export DATABASE_URL_FILE="$DEV/secrets/database_url"
-export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"
 export API_SECRET_KEY_FILE="$DEV/secrets/api_key"
 export PORT=$port LISTEN_ADDRESS=${LISTEN_ADDRESS:-127.0.0.1} REGION=${REGION:-local} \
   ENVIRONMENT=${ENVIRONMENT:-dev} DRAIN_MS=${DRAIN_MS:-0}
 
 say "migrating the schema"
-"$binary" migrate
+MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" "$binary" migrate
 
 say "starting the service on $base"
 # A session of its own: Ctrl-C reaches this script only, which then ends things in order.
 setsid "$binary" serve 9>&- &
 service=$!
 echo "process $service, $base" >"$DEV/running"
+deadline=$((SECONDS + 60))
 until "$binary" probe "$base/readyz" >/dev/null 2>&1; do
   kill -0 "$service" 2>/dev/null || die "the service ended: its log is above"
+  [ "$SECONDS" -lt "$deadline" ] || die "the service is not ready after 60 s: its log is above"
   sleep 0.1
 done
 

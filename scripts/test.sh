@@ -18,7 +18,7 @@ install_prometheus() {
 }
 
 install_schemathesis() {
-  [ -x "$TOOLS/venv/bin/schemathesis" ] && return
+  "$TOOLS/venv/bin/schemathesis" --version 2>/dev/null | grep -q " $SCHEMATHESIS_VERSION\$" && return
   say "fetching schemathesis"
   need python3 python3 python3-venv
   if ! python3 -m venv "$TOOLS/venv" >/dev/null 2>&1; then
