@@ -8,21 +8,21 @@ need python3 python3
 need curl curl
 need pgrep procps
 
-work=$(mktemp -d)
+scratch=$(mktemp -d)
 service=
 # The private PostgreSQL may belong to `make run`.
 was=$(scripts/postgres.sh status)
 clean() {
   if [ -n "$service" ]; then "${sudo[@]}" kill "$service" 2>/dev/null || true; fi
   [ "$was" != stopped ] || scripts/postgres.sh stop
-  as_root rm -rf "$work"
+  as_root rm -rf "$scratch"
 }
 trap clean EXIT
 
 say "unpacking the image"
-mkdir -p "$work/image" "$work/root"
-tar -xf "$archive" -C "$work/image"
-python3 - "$work/image" <<'PY' >"$work/layers"
+mkdir -p "$scratch/image" "$scratch/root"
+tar -xf "$archive" -C "$scratch/image"
+python3 - "$scratch/image" <<'PY' >"$scratch/layers"
 import json, sys
 folder = sys.argv[1]
 manifest = json.load(open(f"{folder}/manifest.json"))[0]
@@ -41,21 +41,21 @@ for label in ("title", "description", "licenses", "version", "revision", "create
 print(*manifest["Layers"], sep="\n")
 PY
 while read -r layer; do
-  tar -xf "$work/image/$layer" -C "$work/root"
-done <"$work/layers"
-found=$(cd "$work/root" && find . -type f)
+  tar -xf "$scratch/image/$layer" -C "$scratch/root"
+done <"$scratch/layers"
+found=$(cd "$scratch/root" && find . -type f)
 [ "$found" = ./payment-latency-api ] || die "the image holds more than the binary: $found"
 
 scripts/postgres.sh start
 export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"
-DATABASE_URL_FILE="$DEV/secrets/database_url" "$work/root/payment-latency-api" migrate
+DATABASE_URL_FILE="$DEV/secrets/database_url" "$scratch/root/payment-latency-api" migrate
 
 # What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
-mkdir "$work/root/secrets"
-sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$work/root/secrets/database_url"
-cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$work/root/secrets/"
-as_root chown -R 65534:65534 "$work/root/secrets"
-chmod 755 "$work" "$work/root"
+mkdir "$scratch/root/secrets"
+sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$scratch/root/secrets/database_url"
+cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$scratch/root/secrets/"
+as_root chown -R 65534:65534 "$scratch/root/secrets"
+chmod 755 "$scratch" "$scratch/root"
 
 say "serving out of the image's root as user 65534"
 port=$(free_port)
@@ -63,7 +63,7 @@ sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
 chroot=("${sudo[@]}" env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_KEY_FILE=/secrets/api_key \
   PORT="$port" LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=test
-  "$(PATH=$PATH:/usr/sbin command -v chroot)" --userspec=65534:65534 "$work/root" /payment-latency-api)
+  "$(PATH=$PATH:/usr/sbin command -v chroot)" --userspec=65534:65534 "$scratch/root" /payment-latency-api)
 "${chroot[@]}" serve &
 service=$!
 for _ in $(seq 100); do

@@ -104,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             };
             others.push(next);
         }
+        exchange.company.pool.gauges();
         let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
         batch.push((None, payment));
         batch.extend(others.iter().map(|(seat, other)| (Some(*seat), other)));

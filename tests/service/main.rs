@@ -15,6 +15,7 @@ mod framing_cases;
 mod postgres;
 mod support;
 
+mod company;
 mod configuration;
 mod drain;
 mod endpoints;

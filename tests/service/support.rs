@@ -373,14 +373,27 @@ pub fn rows(cluster: &Cluster, id: &str) -> String {
     ))
 }
 
-/// Holds the table, so that no payment is written until it is dropped.
+/// Holds the table, or what a statement holds, until it is dropped and rolled back.
 pub struct TableLock {
     session: Child,
     _stdin: ChildStdin,
 }
 
 impl TableLock {
+    /// No payment is written, and no connection made, since that looks at the table, too.
     pub fn take(cluster: &Cluster) -> Self {
+        Self::by(cluster, "LOCK TABLE payments IN SHARE MODE")
+    }
+
+    /// No payment with this key is written.
+    pub fn key(cluster: &Cluster, key: &str) -> Self {
+        let insert = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, \
+             amount_exponent, currency, region, status, processing_ms) \
+             SELECT gen_random_uuid(), 'KEY', sha256('x'), 1, 2, 'EUR', 'test', 'approved', 0";
+        Self::by(cluster, &insert.replace("KEY", key))
+    }
+
+    fn by(cluster: &Cluster, statement: &str) -> Self {
         let mut session = Command::new(programs().join("psql"))
             .args(["-X", "-q", "-A", "-t", "-U", "postgres", "-d", "payments"])
             .args(["-p", &cluster.port().to_string()])
@@ -391,9 +404,7 @@ impl TableLock {
             .spawn()
             .unwrap();
         let mut stdin = session.stdin.take().unwrap();
-        stdin
-            .write_all(b"BEGIN; LOCK TABLE payments IN SHARE MODE;\n\\echo locked\n")
-            .unwrap();
+        writeln!(stdin, "BEGIN; {statement};\n\\echo locked").unwrap();
         let mut line = String::new();
         BufReader::new(session.stdout.take().unwrap())
             .read_line(&mut line)

@@ -1,0 +1,148 @@
+//! Payments that travel in one exchange: each still gets its own answer.
+
+use crate::postgres::Cluster;
+use crate::support::{
+    Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows,
+};
+
+/// A service with one connection, which is busy until the lock is dropped.
+fn blocked(cluster: &Cluster, lock: fn(&Cluster) -> TableLock) -> (Service, TableLock, Caller) {
+    let service = Service::start(
+        cluster,
+        &[
+            ("POOL_SIZE", "1"),
+            ("CHECKOUT_TIMEOUT_MS", "20000"),
+            ("EXCHANGE_TIMEOUT_MS", "25000"),
+            ("PAYMENT_DEADLINE_MS", "29000"),
+        ],
+    );
+    for key in ["known-1", "known-2"] {
+        service
+            .pay_with("amount=5", &[("Idempotency-Key", key)])
+            .id();
+    }
+    let lock = lock(cluster);
+    let busy = send(&service, "amount=1", "held");
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    (service, lock, busy)
+}
+
+fn send(service: &Service, query: &str, key: &str) -> Caller {
+    let mut caller = Caller::connect(service.address);
+    let target = format!("{PAYMENT}?{query}");
+    let headers = [("X-API-Key", KEY), ("Idempotency-Key", key)];
+    caller.send(&request("GET", &target, &headers));
+    caller
+}
+
+fn wait_for(service: &Service, waiters: usize) {
+    eventually("all wait", || {
+        service.metric("pool_waiters") == f64::from(u32::try_from(waiters).unwrap())
+    });
+}
+
+#[test]
+fn replays_and_conflicts_among_new_payments_are_told_apart() {
+    let cluster = database();
+    let (service, lock, mut busy) = blocked(&cluster, TableLock::take);
+    let known = cluster.psql("SELECT idempotency_key, transaction_id FROM payments");
+    // New ones, repeated ones and ones in conflict take turns, with keys in no order.
+    let sent: Vec<(Caller, &str, String)> = (0..24)
+        .map(|number| {
+            let (kind, query, key) = match number % 4 {
+                0 => ("replayed", "amount=5", "known-1".to_owned()),
+                1 => ("new", "amount=7", format!("z-{}", 99 - number)),
+                2 => ("conflict", "amount=6", "known-2".to_owned()),
+                _ => ("new", "amount=7", format!("a-{number}")),
+            };
+            (send(&service, query, &key), kind, key)
+        })
+        .collect();
+    wait_for(&service, sent.len());
+    drop(lock);
+    busy.receive().id();
+    for (mut caller, kind, key) in sent {
+        let answer = caller.receive();
+        match kind {
+            "conflict" => {
+                answer.assert_problem(422, "idempotency_key_reused", "Idempotency-Key");
+            }
+            "replayed" => {
+                assert_eq!(answer.header("idempotency-replayed"), "true");
+                assert!(known.contains(&format!("known-1|{}", answer.id())));
+            }
+            _ => {
+                assert_eq!(answer.header("idempotency-replayed"), "", "{key}");
+                let of_key = format!(
+                    "SELECT transaction_id, amount_minor FROM payments WHERE idempotency_key = '{key}'"
+                );
+                assert_eq!(cluster.psql(&of_key), format!("{}|700", answer.id()));
+            }
+        }
+    }
+    assert_eq!(
+        service.metric("database_batch_size_bucket{le=\"16\"}") + 1.0,
+        service.metric("database_batch_size_bucket{le=\"32\"}"),
+        "all travelled together"
+    );
+}
+
+#[test]
+fn a_payment_that_the_database_refuses_does_not_take_its_company_along() {
+    let cluster = database();
+    cluster.psql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'not this one' USING ERRCODE = '23514'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON payments FOR EACH ROW \
+         WHEN (NEW.amount_minor = 66600) EXECUTE FUNCTION refuse()",
+    );
+    let (service, lock, mut busy) = blocked(&cluster, TableLock::take);
+    let sent: Vec<(Caller, bool)> = (0..12)
+        .map(|number| {
+            let bad = number == 5;
+            let query = if bad { "amount=666" } else { "amount=8" };
+            (send(&service, query, &format!("company-{number}")), bad)
+        })
+        .collect();
+    wait_for(&service, sent.len());
+    drop(lock);
+    busy.receive().id();
+    for (mut caller, bad) in sent {
+        let answer = caller.receive();
+        match bad {
+            true => answer.assert_problem(500, "database_refused", ""),
+            false => assert_eq!(rows(&cluster, &answer.id()), "1"),
+        }
+    }
+    assert_eq!(
+        cluster.psql("SELECT count(*) FROM payments WHERE amount_minor = 800"),
+        "11"
+    );
+}
+
+#[test]
+fn a_lost_exchange_leaves_none_of_its_company_without_an_answer_or_with_two_rows() {
+    let cluster = database();
+    let (service, lock, mut busy) = blocked(&cluster, |cluster| TableLock::key(cluster, "held"));
+    let sent: Vec<Caller> = (0..20)
+        .map(|n| send(&service, "amount=9", &format!("lost-{n}")))
+        .collect();
+    wait_for(&service, sent.len());
+    // The first exchange is lost, and all that wait are carried by the connection that follows it.
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'";
+    cluster.psql(end);
+    eventually("all travel together", || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        service.metric("pool_waiters") == 0.0 && cluster.psql(waiting) == "1"
+    });
+    cluster.psql(end);
+    drop(lock);
+    busy.receive().id();
+    for mut caller in sent {
+        assert_eq!(rows(&cluster, &caller.receive().id()), "1");
+    }
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "23");
+}
