@@ -55,8 +55,10 @@ statuses! {
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Digits that Content-Length is given before it is known.
-const LENGTH_DIGITS: usize = 7;
+/// Digits that Content-Length is given before it is known: every length fits.
+const LENGTH_DIGITS: usize = 20;
+
+const _: () = assert!(usize::MAX.ilog10() < LENGTH_DIGITS as u32);
 
 /// What an answer needs to know of its request.
 #[derive(Clone, Copy, Debug)]
