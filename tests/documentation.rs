@@ -11,6 +11,7 @@
 )]
 
 use payment_latency_api::http::Refusal;
+use payment_latency_api::limits;
 use payment_latency_api::metrics::{Build, Metrics};
 use std::path::Path;
 
@@ -107,4 +108,71 @@ fn every_problem_is_documented() {
         codes.into_iter().filter(|code| !code.contains(' ')),
         "problem",
     );
+}
+
+/// Bounds that shape the inside only: nobody meets them from outside.
+const INTERNAL: [&str; 11] = [
+    "HEAD_MAX_BYTES",
+    "BUFFER_BYTES",
+    "PIPELINE_FLUSH_BYTES",
+    "SPARE_BUFFERS_MAX_COUNT",
+    "ACCEPT_BATCH_COUNT",
+    "ACCEPT_PAUSE_MS",
+    "SWEEP_INTERVAL_MS",
+    "KEEPER_INTERVAL_MS",
+    "PG_BUFFER_BYTES",
+    "TLS_RECORD_MAX_BYTES",
+    "TLS_INCOMING_MAX_BYTES",
+];
+
+macro_rules! values {
+    ($($name:ident)+) => { [$((stringify!($name), limits::$name.to_string())),+] };
+}
+
+/// The documented bounds, in the order of their rows.
+fn bounds() -> impl Iterator<Item = (&'static str, String)> {
+    values![
+        TARGET_MAX_BYTES METHOD_MAX_BYTES HEADERS_MAX_COUNT HEADERS_MAX_BYTES LEADING_CRLF_MAX_COUNT
+        BODY_MAX_BYTES CHUNK_LINE_MAX_BYTES TRAILERS_MAX_BYTES HEAD_TIMEOUT_MS BODY_TIMEOUT_MS
+        KEEP_ALIVE_MS WRITE_TIMEOUT_MS LINGER_MS LINGER_MAX_BYTES BUFFERED_MAX_BYTES
+        REQUEST_ID_MAX_BYTES IDEMPOTENCY_KEY_MAX_BYTES API_KEY_MIN_BYTES API_KEY_MAX_BYTES
+        API_KEYS_MAX_COUNT AMOUNT_MAX_DIGITS PARAMETER_MAX_BYTES PROCESSING_MAX_MS
+        IN_FLIGHT_MAX_COUNT RETRY_AFTER_S BATCH_MAX_COUNT ATTEMPTS_MAX_COUNT RETRY_PAUSE_MIN_MS
+        RETRY_PAUSE_MAX_MS CONNECTION_LIFETIME_MAX_S LIFETIME_JITTER_PERCENT
+        RECONNECT_BACKOFF_MIN_MS RECONNECT_BACKOFF_MAX_MS TCP_USER_TIMEOUT_MS PG_MESSAGE_MAX_BYTES
+        HEALTH_FRESH_MS HEALTH_TIMEOUT_MS ROOT_CERT_FILE_MAX_BYTES SECRET_FILE_MAX_BYTES
+        SECRET_POLL_INTERVAL_MS DEPLOYMENT_NAME_MAX_BYTES APPLICATION_NAME_MAX_BYTES HOST_MAX_BYTES
+        FINISH_TIMEOUT_MS LOG_QUEUE_COUNT LOG_FLUSH_TIMEOUT_MS LOG_REPEAT_INTERVAL_MS
+        RESERVED_DESCRIPTORS_COUNT PROBE_RATE_MAX PROBE_REQUESTS_MAX PROBE_BODY_MAX_BYTES
+        PROBE_LINE_MAX_BYTES LISTEN_BACKLOG_COUNT
+    ]
+    .into_iter()
+}
+
+#[test]
+fn every_bound_that_can_be_met_is_documented_with_its_value() {
+    for (name, value) in bounds() {
+        let row = format!("| `{name}` | {value} | ");
+        assert!(
+            DOCUMENT.contains(&row),
+            "docs/APPLICATION.md lacks the row {row}"
+        );
+    }
+    let source = include_str!("../src/limits.rs");
+    let constants = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": "));
+    let mut count = 0;
+    // Bounds with a range are settings and options, which their own tables have.
+    for (name, _) in constants.filter(|(_, rest)| !rest.starts_with("Bound ")) {
+        count += 1;
+        let known = bounds().any(|(bound, _)| bound == name) || INTERNAL.contains(&name);
+        assert!(known, "{name} is neither documented nor internal");
+    }
+    assert_eq!(count, bounds().count() + INTERNAL.len());
+}
+
+#[test]
+fn every_field_of_the_log_is_documented() {
+    assert_named(words_behind(".field("), "field");
 }

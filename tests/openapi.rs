@@ -17,7 +17,7 @@ mod support;
 
 use payment_latency_api::payment::Currency;
 use std::process::Command;
-use support::{KEY, Service, shared};
+use support::{KEY, PAYMENT, Service, shared};
 
 #[test]
 fn the_document_lists_exactly_the_currencies_that_payments_can_be_made_in() {
@@ -35,6 +35,39 @@ fn the_document_lists_exactly_the_currencies_that_payments_can_be_made_in() {
         .filter(|code| code.len() == 3)
         .collect();
     assert_eq!(accepted, listed, "{}", accepted.join(", "));
+}
+
+/// A response under `default` would make every status a documented one, and the check of statuses void.
+#[test]
+fn the_document_names_every_status() {
+    let document = include_str!("../docs/openapi.yaml");
+    let vague: Vec<&str> = document
+        .lines()
+        .filter(|line| line.trim_start().starts_with("default:"))
+        .collect();
+    assert_eq!(vague, [""; 0], "responses are named by their status");
+}
+
+/// The document leaves these header fields open for 400 and 503, which may also be refusals.
+#[test]
+fn a_problem_repeats_the_request_id_unless_no_handler_saw_the_request() {
+    let service = Service::start(shared(), &[]);
+    let key = ("X-API-Key", KEY);
+    for (target, headers, status) in [
+        (PAYMENT, &[][..], 401),
+        (PAYMENT, &[("X-API-Key", "wrong")], 403),
+        ("/api/payment/simulate?amount=0", &[key], 400),
+        ("/nothing", &[], 404),
+        ("/livez", &[("Expect", "everything")], 417),
+    ] {
+        let answer = service.get(target, headers);
+        assert_eq!(answer.status, status, "{target}");
+        let header = answer.headers.get("x-request-id").map(String::as_str);
+        assert_eq!(header, answer.json()["request_id"].as_str(), "{target}");
+        assert_eq!(header.is_none(), status == 417, "{target}");
+        let no_store = answer.headers.contains_key("cache-control");
+        assert_eq!(no_store, target.starts_with(PAYMENT), "{target}");
+    }
 }
 
 #[test]
