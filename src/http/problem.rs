@@ -76,7 +76,10 @@ mod tests {
         let problem = Problem::new(Status::NotFound, "not_found", "there is nothing here");
         assert_eq!(
             written(&problem),
-            r#"{"type":"urn:payment-latency-api:problem:not_found","title":"Not Found","status":404,"detail":"there is nothing here"}"#
+            concat!(
+                r#"{"type":"urn:payment-latency-api:problem:not_found","title":"Not Found","#,
+                r#""status":404,"detail":"there is nothing here"}"#
+            )
         );
     }
 
