@@ -38,6 +38,9 @@ pub const HEAD_MAX_BYTES: usize =
 pub const BODY_MAX_BYTES: u64 = 64 * 1024;
 /// One chunk-size line with its extensions (RFC 9112 section 7.1.1 asks for a limit on these).
 pub const CHUNK_LINE_MAX_BYTES: usize = 256;
+/// All chunk-size lines of one body together: one-byte chunks without extensions fit, a body that is
+/// mostly extensions does not.
+pub const CHUNK_LINES_MAX_BYTES: usize = 256 * 1024;
 /// All trailer lines of one chunked body together.
 pub const TRAILERS_MAX_BYTES: usize = 4 * 1024;
 /// A request head that is not complete this long after its first byte is answered 408.

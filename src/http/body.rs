@@ -3,7 +3,9 @@
 
 use super::refusal::Refusal;
 use super::request::{BodyLength, is_token};
-use crate::limits::{BODY_MAX_BYTES, CHUNK_LINE_MAX_BYTES, TRAILERS_MAX_BYTES};
+use crate::limits::{
+    BODY_MAX_BYTES, CHUNK_LINE_MAX_BYTES, CHUNK_LINES_MAX_BYTES, TRAILERS_MAX_BYTES,
+};
 
 /// What [`BodyReader::feed`] made of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct BodyReader {
     content: u64,
     /// Bytes of the current chunk line, or of all trailer lines.
     line: usize,
+    /// Bytes of all chunk lines.
+    lines: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,7 @@ impl BodyReader {
             state,
             content: 0,
             line: 0,
+            lines: 0,
         }
     }
 
@@ -116,6 +121,10 @@ impl BodyReader {
 
     fn chunk_line(&mut self, byte: u8) -> Result<State, Refusal> {
         self.line += 1;
+        self.lines += 1;
+        if self.lines > CHUNK_LINES_MAX_BYTES {
+            return Err(Refusal::BodyTooLarge);
+        }
         if self.line > CHUNK_LINE_MAX_BYTES {
             return Err(Refusal::ChunkExtension);
         }

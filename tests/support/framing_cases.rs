@@ -610,6 +610,8 @@ fn chunks() -> Vec<Case> {
     let extension = format!("0;{}\r\n\r\n", "x".repeat(300));
     let zeros = format!("{}\r\n\r\n", "0".repeat(300));
     let trailers = format!("0\r\nX: {}\r\n\r\n", "x".repeat(5_000));
+    let one = format!("1;{}\r\nx\r\n", "e".repeat(200));
+    let mostly_extensions = one.repeat(2_000) + "0\r\n\r\n";
     let sum = format!(
         "8000\r\n{0}\r\n8000\r\n{0}\r\n1\r\nx\r\n0\r\n\r\n",
         "x".repeat(0x8000)
@@ -701,6 +703,7 @@ fn chunks() -> Vec<Case> {
             "10000000000000005\r\nhello\r\n0\r\n\r\n",
             large,
         ),
+        chunked("more extensions than content", &mostly_extensions, large),
         chunked("too large together", &sum, large),
         chunked(
             "too long an extension",
