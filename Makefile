@@ -1,6 +1,6 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image allocators clean
+.PHONY: help run test check image bench-quick allocators clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ check: ## format, lints, scripts, house rules, licences
 image: ## build the scratch image, check its size, serve a payment out of it
 	@scripts/image.sh
 	@scripts/image-test.sh
+
+bench-quick: ## latency beside a peer and the floor, in one run of about five minutes
+	@scripts/bench.sh --quick
 
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh

@@ -6,7 +6,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 
 # What `make run` keeps between runs, and what `make test` installs for itself.
-export DEV="$ROOT/.dev" TOOLS="$ROOT/.tools"
+export DEV="${DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"
 # Downloads and builds that outlive a checkout.
 export CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/payment-latency-api"
 

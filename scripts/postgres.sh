@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir.
+# The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir | sql TEXT.
 source "$(dirname "$0")/lib.sh"
 
 secrets="$DEV/secrets"
@@ -43,7 +43,7 @@ as_server() {
 # Where the server keeps its files: below .dev, unless its user cannot get there, or a socket's
 # name would be longer than the system allows.
 inside="$DEV/postgres"
-outside="/var/tmp/payment-latency-api-$(printf %s "$ROOT" | sha256sum | cut -c1-12)"
+outside="/var/tmp/payment-latency-api-$(printf %s "$DEV" | sha256sum | cut -c1-12)"
 
 use_folder() {
   folder=$1 data="$1/data"
@@ -188,5 +188,9 @@ case "${1:-}" in
     rm -rf "$inside" "$outside"
     ;;
   bindir) bindir ;;
-  *) die "usage: $0 install|start|stop|status|remove|bindir" ;;
+  sql)
+    choose_folder
+    psql_admin -At -d "$database" -c "$2"
+    ;;
+  *) die "usage: $0 install|start|stop|status|remove|bindir|sql" ;;
 esac

@@ -20,7 +20,7 @@ forbid() {
 code() { grep -rnE --include='*.rs' "$@"; }
 
 forbid "http/ knows nothing of tokio, sockets or the pool" \
-  code '\b(tokio|std::net|crate::(pool|server|handlers|config))\b' src/http
+  code '\b(tokio|std::net::(Tcp|Udp)|crate::(pool|server|handlers|config))' src/http
 forbid "the pool never sees HTTP" code 'crate::(http|handlers|server|route)' src/pool
 forbid "only pg/ knows the wire" \
   sh -c "grep -rln --include='*.rs' 'postgres_protocol::message' src | grep -v '^src/pg/'"

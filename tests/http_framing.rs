@@ -14,7 +14,10 @@
 mod framing_cases;
 
 use framing_cases::{Expect, cases};
-use payment_latency_api::http::{BodyReader, HeadScan, Refusal, request};
+use payment_latency_api::http::{
+    BodyLength, BodyReader, Field, HeadScan, Method, Refusal, Version, request,
+};
+use payment_latency_api::limits::HEAD_MAX_BYTES;
 
 /// What the parser makes of bytes that arrive in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,4 +170,198 @@ fn changed_requests_never_panic_and_splits_never_matter() {
             String::from_utf8_lossy(&bytes)
         );
     }
+}
+
+#[test]
+fn bytes_that_were_seen_are_not_looked_at_again() {
+    for case in cases()
+        .into_iter()
+        .filter(|case| case.expect == Expect::Accept)
+    {
+        let mut whole = HeadScan::new();
+        let length = whole.scan(&case.bytes).unwrap().unwrap();
+        // The method is looked for once, when the line outgrows the longest one.
+        for at in (40..length).step_by(length / 40 + 1) {
+            let mut scan = HeadScan::new();
+            assert_eq!(scan.scan(&case.bytes[..at]), Ok(None));
+            let mut changed = case.bytes.clone();
+            changed[..at].fill(0);
+            assert_eq!(scan.scan(&changed), Ok(Some(length)), "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn no_head_grows_past_its_limits_before_it_is_refused() {
+    let heads: [&[u8]; 4] = [
+        b"",
+        b"GET /",
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
+    ];
+    for start in heads {
+        for filler in [&b"a"[..], b" ", b"\t", b":", b"\x80", b"X: \r\n", b"\r\n"] {
+            let mut bytes = start.to_vec();
+            while bytes.len() <= HEAD_MAX_BYTES {
+                bytes.extend_from_slice(filler);
+            }
+            assert_ne!(
+                read(&[&bytes]),
+                Outcome::Incomplete,
+                "{start:?}, then {filler:?}"
+            );
+        }
+    }
+}
+
+/// Version, whether the connection stays open, whether 100 Continue is waited for, and the body.
+type Connection = (Version, bool, bool, BodyLength);
+
+fn connection(head: &str) -> Connection {
+    let request = request::parse(head.as_bytes()).expect(head);
+    let (keep_alive, expect) = (request.keep_alive, request.expect_continue);
+    (request.version, keep_alive, expect, request.body)
+}
+
+/// Version, header lines, and what they come to.
+const CONNECTIONS: &[(&str, &str, Connection)] = {
+    use BodyLength::{Chunked, Length, None};
+    use Version::{Http10, Http11};
+    &[
+        ("1.1", "", (Http11, true, false, None)),
+        ("1.7", "", (Http11, true, false, None)),
+        ("1.0", "", (Http10, false, false, None)),
+        ("1.1", "Connection: close\r\n", (Http11, false, false, None)),
+        (
+            "1.1",
+            "Connection: a ,\tCLOSE, b\r\n",
+            (Http11, false, false, None),
+        ),
+        ("1.1", "Connection: closed\r\n", (Http11, true, false, None)),
+        (
+            "1.1",
+            "Connection: a\r\nConnection: close\r\n",
+            (Http11, false, false, None),
+        ),
+        (
+            "1.0",
+            "Connection: Keep-Alive\r\n",
+            (Http10, true, false, None),
+        ),
+        // RFC 9112 section 9.3: close is looked at first.
+        (
+            "1.0",
+            "Connection: keep-alive, close\r\n",
+            (Http10, false, false, None),
+        ),
+        (
+            "1.1",
+            "Connection: keep-alive, close\r\n",
+            (Http11, false, false, None),
+        ),
+        ("1.1", "Content-Length: 0\r\n", (Http11, true, false, None)),
+        (
+            "1.1",
+            "Content-Length: 65536\r\n",
+            (Http11, true, false, Length(65_536)),
+        ),
+        (
+            "1.0",
+            "Content-Length: 007\r\n",
+            (Http10, false, false, Length(7)),
+        ),
+        (
+            "1.1",
+            "Transfer-Encoding: Chunked\r\n",
+            (Http11, true, false, Chunked),
+        ),
+        // RFC 9110 section 10.1.1: without a body, and in HTTP/1.0, it is ignored.
+        (
+            "1.1",
+            "Expect: 100-Continue\r\nContent-Length: 1\r\n",
+            (Http11, true, true, Length(1)),
+        ),
+        (
+            "1.1",
+            "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n",
+            (Http11, true, true, Chunked),
+        ),
+        (
+            "1.1",
+            "Expect: 100-continue\r\n",
+            (Http11, true, false, None),
+        ),
+        (
+            "1.0",
+            "Expect: 100-continue\r\nContent-Length: 1\r\n",
+            (Http10, false, false, Length(1)),
+        ),
+    ]
+};
+
+#[test]
+fn version_and_options_decide_whether_the_connection_stays_open() {
+    for (version, headers, expected) in CONNECTIONS {
+        let head = format!("GET / HTTP/{version}\r\nHost: a\r\n{headers}\r\n");
+        assert_eq!(connection(&head), *expected, "{head}");
+    }
+}
+
+#[test]
+fn a_target_is_cut_into_path_and_query() {
+    use Method::{Get, Head, Other};
+    for (line, method, path, query) in [
+        ("GET /", Get, "/", None),
+        ("GET /a/b?c=d&e", Get, "/a/b", Some("c=d&e")),
+        ("GET /a?", Get, "/a", Some("")),
+        ("GET /a?b?c", Get, "/a", Some("b?c")),
+        ("GET //a", Get, "//a", None),
+        ("HEAD /%41?%42", Head, "/%41", Some("%42")),
+        ("get /", Other, "/", None),
+        ("GET http://b", Get, "/", None),
+        ("GET HTTPS://b:1/c?d", Get, "/c", Some("d")),
+        ("GET http://b?c/d", Get, "/", Some("c/d")),
+        ("GET http://[::1]:80/c", Get, "/c", None),
+        ("OPTIONS *", Other, "*", None),
+        ("OPTIONS /a?b", Other, "/a", Some("b")),
+        ("CONNECT b:80", Other, "b:80", None),
+    ] {
+        let head = format!("\r\n{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = request::parse(head.as_bytes()).expect(line);
+        let found = (request.method, request.path, request.query);
+        assert_eq!(found, (method, path, query), "{line}");
+    }
+}
+
+#[test]
+fn header_fields_are_found_in_any_letters_and_repeats_are_told() {
+    type Read = for<'a> fn(&request::Request<'a>) -> Field<'a>;
+    let fields: [(&str, Read); 5] = [
+        ("X-API-Key", |request| request.api_key),
+        ("Idempotency-Key", |request| request.idempotency_key),
+        ("X-Request-Timeout-Ms", |request| request.timeout_ms),
+        ("X-Request-Id", |request| request.request_id),
+        ("traceparent", |request| request.traceparent),
+    ];
+    for (name, read) in fields {
+        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+            for (lines, expected) in [
+                (String::new(), Field::Absent),
+                (format!("{name}x: v\r\nx{name}: v\r\n"), Field::Absent),
+                (format!("{name}:\r\n"), Field::One(b"")),
+                (format!("{name}: \t v w\t \r\n"), Field::One(b"v w")),
+                (format!("{name}: v\r\n{name}: v\r\n"), Field::Repeated),
+                (
+                    format!("{name}: v\r\n{name}: w\r\n{name}:\r\n"),
+                    Field::Repeated,
+                ),
+            ] {
+                let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+                let request = request::parse(head.as_bytes()).expect(&head);
+                assert_eq!(read(&request), expected, "{head}");
+            }
+        }
+    }
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\naccept: c\r\n\r\n";
+    assert_eq!(request::parse(head).unwrap().accept, Some(&b"b"[..]));
 }

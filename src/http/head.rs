@@ -1,6 +1,7 @@
 //! Finds the end of a request head in bytes that arrive bit by bit.
 
 use super::refusal::Refusal;
+use super::request::is_token;
 use crate::limits::{
     HEADERS_MAX_BYTES, HEADERS_MAX_COUNT, LEADING_CRLF_MAX_COUNT, METHOD_MAX_BYTES,
     TARGET_MAX_BYTES,
@@ -60,8 +61,8 @@ impl HeadScan {
                 b'\r' => self.after_cr = true,
                 b'\n' => return Err(Refusal::BareLf),
                 0 => return Err(Refusal::Nul),
-                b'\t' if self.headers > 0 => {}
-                0x01..=0x1f | 0x7f => return Err(Refusal::ControlCharacter),
+                0x01..=0x08 | 0x0a..=0x1f | 0x7f => return Err(Refusal::ControlCharacter),
+                b'\t' if self.headers == 0 => return Err(Refusal::ControlCharacter),
                 _ => self.check_size(buffer)?,
             }
         }
@@ -87,18 +88,23 @@ impl HeadScan {
             return Ok(true);
         }
         self.lines += 1;
-        match self.lines > HEADERS_MAX_COUNT {
-            true => Err(Refusal::TooManyHeaders),
-            false => Ok(false),
+        if self.lines > HEADERS_MAX_COUNT {
+            return Err(Refusal::TooManyHeaders);
+        }
+        self.check_headers_size().map(|()| false)
+    }
+
+    /// Header lines count with their line ends; the blank line behind them does not.
+    fn check_headers_size(&self) -> Result<(), Refusal> {
+        match self.seen - self.headers > HEADERS_MAX_BYTES {
+            true => Err(Refusal::HeadersTooLarge),
+            false => Ok(()),
         }
     }
 
     fn check_size(&self, buffer: &[u8]) -> Result<(), Refusal> {
         if self.headers > 0 {
-            return match self.seen - self.headers > HEADERS_MAX_BYTES {
-                true => Err(Refusal::HeadersTooLarge),
-                false => Ok(()),
-            };
+            return self.check_headers_size();
         }
         let length = self.seen - self.line;
         if length <= METHOD_MAX_BYTES {
@@ -107,8 +113,12 @@ impl HeadScan {
         // The method is looked for once, when the line has just outgrown the longest one.
         if length == METHOD_MAX_BYTES + 1 {
             let start = buffer.get(self.line..self.seen).unwrap_or_default();
-            if !start.contains(&b' ') {
+            if start.iter().all(|&byte| is_token(byte)) {
                 return Err(Refusal::MethodTooLong);
+            }
+            // RFC 9110 section 15.6.2: 501 is for methods, and this is not one.
+            if !start.contains(&b' ') {
+                return Err(Refusal::RequestLine);
             }
         }
         match length > LINE_MAX_BYTES {

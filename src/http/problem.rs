@@ -58,3 +58,46 @@ impl<'a> Problem<'a> {
 fn urn<S: serde::Serializer>(code: &&str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("urn:payment-latency-api:problem:{code}"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn written(problem: &Problem<'_>) -> String {
+        let mut out = b"before".to_vec();
+        problem.write(&mut out);
+        String::from_utf8(out).unwrap().split_off("before".len())
+    }
+
+    #[test]
+    fn a_problem_without_particulars_has_only_the_members_of_rfc_9457() {
+        let problem = Problem::new(Status::NotFound, "not_found", "there is nothing here");
+        assert_eq!(
+            written(&problem),
+            concat!(
+                r#"{"type":"urn:payment-latency-api:problem:not_found","title":"Not Found","#,
+                r#""status":404,"detail":"there is nothing here"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn particulars_are_written_and_text_of_callers_stays_text() {
+        let mut problem = Problem::new(Status::GatewayTimeout, "deadline", "too late");
+        problem.field = Some("a\"\\\r\n\u{1}\u{e9}");
+        problem.transaction_id = Some("id");
+        problem.outcome = Some("unknown");
+        problem.request_id = Some("r");
+        let text = written(&problem);
+        assert!(!text.bytes().any(|byte| byte.is_ascii_control()), "{text}");
+        let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = json!({
+            "type": "urn:payment-latency-api:problem:deadline", "title": "Gateway Timeout",
+            "status": 504, "detail": "too late", "field": "a\"\\\r\n\u{1}\u{e9}",
+            "transaction_id": "id", "outcome": "unknown", "request_id": "r",
+        });
+        assert_eq!(found, expected);
+    }
+}

@@ -296,3 +296,34 @@ impl Refusal {
         &TABLE[self as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_stable_labels_that_differ() {
+        let codes: HashSet<_> = Refusal::all().map(Refusal::code).collect();
+        assert_eq!(codes.len(), COUNT);
+        for code in codes {
+            let label = code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(label && !code.is_empty(), "{code}");
+        }
+    }
+
+    #[test]
+    fn sentences_name_the_limits_in_force() {
+        for (refusal, limit) in [
+            (Refusal::BodyTooLarge, limits::BODY_MAX_BYTES),
+            (Refusal::TargetTooLong, limits::TARGET_MAX_BYTES as u64),
+            (Refusal::TooManyHeaders, limits::HEADERS_MAX_COUNT as u64),
+            (Refusal::HeadersTooLarge, limits::HEADERS_MAX_BYTES as u64),
+            (Refusal::TrailersTooLarge, limits::TRAILERS_MAX_BYTES as u64),
+        ] {
+            let detail = refusal.detail();
+            assert!(detail.contains(&format!(" {limit} ")), "{detail}");
+        }
+    }
+}

@@ -1,7 +1,12 @@
 //! Reads a complete request head.
 
+use std::net::Ipv6Addr;
+
 use super::refusal::Refusal;
 use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES};
+
+/// Digits of the largest port.
+const PORT_MAX_DIGITS: usize = 5;
 
 /// The methods that the service tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +76,9 @@ pub struct Request<'a> {
     pub method: Method,
     /// The version of the answer.
     pub version: Version,
-    /// The path, as sent.
+    /// The path, as sent; the whole target of CONNECT and of `OPTIONS *`.
     pub path: &'a str,
-    /// What stands behind the first question mark.
+    /// What stands behind the target's first question mark.
     pub query: Option<&'a str>,
     /// Whether the caller wants the connection to stay open.
     pub keep_alive: bool,
@@ -197,49 +202,56 @@ fn read_line(line: &[u8]) -> Result<(Method, &str, Option<&str>), Refusal> {
     }) {
         return Err(Refusal::Target);
     }
-    // The four forms of RFC 9112 section 3.2.
-    let path = match token {
-        b"OPTIONS" if target == "*" => target,
-        b"CONNECT" if is_authority(target.as_bytes()) => target,
-        b"CONNECT" => return Err(Refusal::Target),
-        _ if target.starts_with('/') => target,
-        _ => absolute_path(target).ok_or(Refusal::Target)?,
-    };
-    Ok(match path.split_once('?') {
-        Some((path, query)) => (method, path, Some(query)),
-        None => (method, path, None),
-    })
+    let (path, query) = read_target(token, target).ok_or(Refusal::Target)?;
+    Ok((method, path, query))
 }
 
-/// The path of an absolute-form target. Its authority stands in for Host (RFC 9112 section 3.2.2);
-/// the service has one virtual host, so neither decides anything.
-fn absolute_path(target: &str) -> Option<&str> {
+/// Path and query of a target in one of the four forms of RFC 9112 section 3.2.
+fn read_target<'a>(method: &[u8], target: &'a str) -> Option<(&'a str, Option<&'a str>)> {
+    match method {
+        b"OPTIONS" if target == "*" => Some((target, None)),
+        b"CONNECT" => is_tunnel_end(target.as_bytes()).then_some((target, None)),
+        _ if target.starts_with('/') => Some(split_query(target)),
+        _ => absolute_form(target),
+    }
+}
+
+fn split_query(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+/// An absolute-form target. Its authority stands in for Host (RFC 9112 section 3.2.2); the service
+/// has one virtual host, so neither decides anything.
+fn absolute_form(target: &str) -> Option<(&str, Option<&str>)> {
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         let head = target.get(..scheme.len())?;
         head.eq_ignore_ascii_case(scheme)
             .then(|| target.get(scheme.len()..))?
     })?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(end)?;
-    if authority.is_empty() || !is_authority(authority.as_bytes()) {
-        return None;
-    }
-    match path.as_bytes().first() {
-        Some(b'/') => Some(path),
-        // RFC 9110 section 4.2.3: an empty path is "/", which this service answers with 404 anyway.
-        None => Some("/"),
-        _ => None,
-    }
+    let (authority, rest) = rest.split_at_checked(end)?;
+    split_authority(authority.as_bytes())?;
+    let (path, query) = split_query(rest);
+    // RFC 9110 section 4.2.3: an empty path is "/".
+    Some((if path.is_empty() { "/" } else { path }, query))
 }
 
 #[derive(Default)]
 struct Fields<'a> {
     host: bool,
-    length: Option<u64>,
+    has_length: bool,
+    length: u64,
+    has_coding: bool,
     chunked: bool,
+    /// What is wrong with a length or a coding, taken alone.
+    fault: Option<Refusal>,
     close: bool,
     keep_alive: bool,
     expect_continue: bool,
+    expect_other: bool,
     api_key: Field<'a>,
     idempotency_key: Field<'a>,
     timeout_ms: Field<'a>,
@@ -256,15 +268,19 @@ impl<'a> Fields<'a> {
         // The first byte and the length decide at once for most headers that callers send.
         match (name.first().map(u8::to_ascii_lowercase), name.len()) {
             (Some(b'h'), 4) if is(b"host") => return self.add_host(value),
-            (Some(b'c'), 14) if is(b"content-length") => return self.add_length(value),
-            (Some(b't'), 17) if is(b"transfer-encoding") => return self.add_coding(value),
-            (Some(b'c'), 10) if is(b"connection") => self.add_connection(value),
-            (Some(b'e'), 6) if is(b"expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::ExpectationUnknown);
-                }
-                self.expect_continue = true;
+            (Some(b'c'), 14) if is(b"content-length") => {
+                let result = self.add_length(value);
+                self.note(result);
             }
+            (Some(b't'), 17) if is(b"transfer-encoding") => {
+                let result = self.add_coding(value);
+                self.note(result);
+            }
+            (Some(b'c'), 10) if is(b"connection") => self.add_connection(value),
+            (Some(b'e'), 6) if is(b"expect") => match value.eq_ignore_ascii_case(b"100-continue") {
+                true => self.expect_continue = true,
+                false => self.expect_other = true,
+            },
             (Some(b'x'), 9) if is(b"x-api-key") => self.api_key.add(value),
             (Some(b'i'), 15) if is(b"idempotency-key") => self.idempotency_key.add(value),
             (Some(b'x'), 20) if is(b"x-request-timeout-ms") => self.timeout_ms.add(value),
@@ -281,7 +297,7 @@ impl<'a> Fields<'a> {
             return Err(Refusal::HostRepeated);
         }
         // An empty Host is what a URI without an authority has (RFC 9110 section 7.2).
-        match value.is_empty() || is_authority(value) {
+        match value.is_empty() || split_authority(value).is_some() {
             true => Ok(()),
             false => Err(Refusal::HostMalformed),
         }
@@ -290,7 +306,7 @@ impl<'a> Fields<'a> {
     /// One number and nothing else. A list of equal numbers may be taken (RFC 9110 section 8.6), but
     /// no honest sender makes one.
     fn add_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if self.length.is_some() {
+        if std::mem::replace(&mut self.has_length, true) {
             return Err(Refusal::LengthRepeated);
         }
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -299,12 +315,15 @@ impl<'a> Fields<'a> {
         let number = value.iter().try_fold(0_u64, |number, digit| {
             number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         });
-        self.length = Some(number.ok_or(Refusal::BodyTooLarge)?);
+        self.length = number
+            .filter(|&number| number <= BODY_MAX_BYTES)
+            .ok_or(Refusal::BodyTooLarge)?;
         Ok(())
     }
 
     /// RFC 9112 section 6.1: chunked, once, and last. No other coding is implemented.
     fn add_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.has_coding = true;
         for coding in value.split(|&b| b == b',') {
             let coding = coding.trim_ascii();
             if self.chunked {
@@ -316,6 +335,27 @@ impl<'a> Fields<'a> {
             self.chunked = true;
         }
         Ok(())
+    }
+
+    /// Keeps the first fault: the head is read to its end before it is refused, because a length
+    /// beside a coding outweighs whatever is wrong with either.
+    fn note(&mut self, result: Result<(), Refusal>) {
+        self.fault = self.fault.or(result.err());
+    }
+
+    /// RFC 9112 sections 6.1 and 6.3: first what makes the framing ambiguous.
+    fn body(&self, version: Version) -> Result<BodyLength, Refusal> {
+        match (self.has_length, self.has_coding) {
+            (true, true) => return Err(Refusal::LengthAndCoding),
+            (_, true) if version == Version::Http10 => return Err(Refusal::CodingInOldVersion),
+            _ => {}
+        }
+        match self.fault {
+            Some(fault) => Err(fault),
+            None if self.chunked => Ok(BodyLength::Chunked),
+            None if self.length == 0 => Ok(BodyLength::None),
+            None => Ok(BodyLength::Length(self.length)),
+        }
     }
 
     fn add_connection(&mut self, value: &[u8]) {
@@ -337,14 +377,10 @@ impl<'a> Fields<'a> {
         if !self.host && !old {
             return Err(Refusal::HostMissing);
         }
-        let body = match (self.length, self.chunked) {
-            (Some(_), true) => return Err(Refusal::LengthAndCoding),
-            (None, true) if old => return Err(Refusal::CodingInOldVersion),
-            (None, true) => BodyLength::Chunked,
-            (Some(length), false) if length > BODY_MAX_BYTES => return Err(Refusal::BodyTooLarge),
-            (None | Some(0), false) => BodyLength::None,
-            (Some(length), false) => BodyLength::Length(length),
-        };
+        let body = self.body(version)?;
+        if self.expect_other {
+            return Err(Refusal::ExpectationUnknown);
+        }
         Ok(Request {
             method,
             version,
@@ -369,26 +405,48 @@ pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// `host[:port]` of RFC 3986 section 3.2, without user information.
-fn is_authority(value: &[u8]) -> bool {
+/// Host and port of `host[:port]` (RFC 3986 section 3.2, without user information).
+fn split_authority(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let (host, port) = match value.iter().rposition(|&b| b == b':') {
-        Some(colon) if !value.ends_with(b"]") => value.split_at(colon),
-        _ => (value, &[][..]),
+        Some(colon) if !value.ends_with(b"]") => {
+            let (host, port) = value.split_at_checked(colon)?;
+            (host, Some(port.get(1..)?))
+        }
+        _ => (value, None),
     };
-    let port_is_number = port.iter().skip(1).all(u8::is_ascii_digit) && port.len() <= 6;
+    let port_is_sane = port.unwrap_or_default().iter().all(u8::is_ascii_digit)
+        && port.unwrap_or_default().len() <= PORT_MAX_DIGITS;
     let host_is_sane = match host {
         [b'[', address @ .., b']'] => {
-            !address.is_empty()
-                && address
-                    .iter()
-                    .all(|&b| b.is_ascii_hexdigit() || b":.".contains(&b))
+            std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
         }
-        _ => {
-            !host.is_empty()
-                && host
-                    .iter()
-                    .all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b))
-        }
+        _ => is_registered_name(host),
     };
-    port_is_number && host_is_sane
+    (port_is_sane && host_is_sane).then_some((host, port))
+}
+
+/// RFC 3986 section 3.2.2, but not empty; IPv4 addresses are among these.
+fn is_registered_name(host: &[u8]) -> bool {
+    let mut rest = host;
+    while let [byte, behind @ ..] = rest {
+        rest = match (byte, behind) {
+            (b'%', [high, low, behind @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                behind
+            }
+            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => {
+                behind
+            }
+            _ => return false,
+        };
+    }
+    !host.is_empty()
+}
+
+/// What CONNECT may name: a host and a port that exists (RFC 9110 section 9.3.6).
+fn is_tunnel_end(target: &[u8]) -> bool {
+    let port = split_authority(target)
+        .and_then(|(_, port)| std::str::from_utf8(port?).ok()?.parse::<u16>().ok());
+    port.is_some_and(|port| port > 0)
 }

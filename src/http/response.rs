@@ -55,8 +55,10 @@ statuses! {
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Digits that Content-Length is given before it is known.
-const LENGTH_DIGITS: usize = 7;
+/// Digits that Content-Length is given before it is known: every length fits.
+const LENGTH_DIGITS: usize = 20;
+
+const _: () = assert!((usize::MAX.ilog10() as usize) < LENGTH_DIGITS);
 
 /// What an answer needs to know of its request.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +188,26 @@ mod tests {
                 );
                 assert_eq!(written(&context, body), expected);
             }
+        }
+    }
+
+    #[test]
+    fn lengths_of_every_number_of_digits_are_written_without_zeros_in_front() {
+        let context = Context {
+            version: Version::Http11,
+            keep_alive: true,
+            method: Method::Get,
+            date: super::super::date::format(0),
+        };
+        for digits in 0..8 {
+            let length = 10_usize.pow(digits);
+            let mut out = Vec::new();
+            Response::begin(&mut out, &context, Status::Ok)
+                .body("a/b", |out| out.resize(out.len() + length, b'z'));
+            let head = out.len() - length;
+            let end = format!("Content-Length: {length}\r\n\r\n");
+            assert!(out[..head].ends_with(end.as_bytes()), "{length}");
+            assert!(out[head..].iter().all(|&byte| byte == b'z'), "{length}");
         }
     }
 

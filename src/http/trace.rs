@@ -1,6 +1,7 @@
 //! Identifiers that callers send along: checked, and replaced when they are malformed.
 
 use arrayvec::{ArrayString, ArrayVec};
+use std::fmt::Write;
 
 use crate::limits::REQUEST_ID_MAX_BYTES;
 
@@ -45,7 +46,8 @@ pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
         && (hex(trace, 32) && nonzero(trace))
         && (hex(parent, 16) && nonzero(parent))
         && hex(flags, 2);
-    // A later version may have more behind another dash.
+    // A later version may have more behind another dash; what is kept of it is version 00, with
+    // the one flag that version 00 knows ("Versioning of traceparent" in the recommendation).
     let ends = match text.get(TRACEPARENT_BYTES..) {
         Some("") => true,
         Some(rest) => version != "00" && rest.starts_with('-'),
@@ -54,7 +56,13 @@ pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
     if !well_formed || !ends {
         return None;
     }
-    TraceParent::from(known).ok()
+    if version == "00" {
+        return TraceParent::from(known).ok();
+    }
+    let sampled = u8::from_str_radix(flags, 16).ok()? & 1;
+    let mut text = TraceParent::new();
+    write!(text, "00-{trace}-{parent}-{sampled:02x}").ok()?;
+    Some(text)
 }
 
 /// A trace context of random ids, not sampled: nobody asked for a trace.
@@ -104,11 +112,22 @@ mod tests {
     fn trace_contexts_follow_the_recommendation() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(traceparent(good.as_bytes()).unwrap().as_str(), good);
-        let later = format!("cc{}-what-the-future-brings", &good[2..]);
-        assert_eq!(
-            traceparent(later.as_bytes()).unwrap().as_str(),
-            &later[..55]
-        );
+        for (later, kept) in [
+            (
+                "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings",
+                good,
+            ),
+            (
+                "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff",
+                good,
+            ),
+            (
+                "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02-",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+            ),
+        ] {
+            assert_eq!(traceparent(later.as_bytes()).unwrap().as_str(), kept);
+        }
         for bad in [
             "",
             "00",

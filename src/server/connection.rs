@@ -3,6 +3,7 @@
 use socket2::SockRef;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -216,11 +217,18 @@ impl Connection {
     async fn read_more(&mut self) -> Result<(), Stop> {
         loop {
             let (place, stream) = (&self.place, &self.stream);
-            poll_fn(|cx| match place.poll_ending(cx) {
+            let ready = poll_fn(|cx| match place.poll_ending(cx) {
                 Poll::Ready(ending) => Poll::Ready(Err(Stop::from(ending))),
                 Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
-            })
-            .await?;
+            });
+            let ended = ready.await.err();
+            // An idle connection that is to end is looked at once more: a request that came in at the
+            // same moment is still answered.
+            if let Some(stop) = ended
+                && (self.scan.has_begun() || !self.has_arrived())
+            {
+                return Err(stop);
+            }
             let input = buffer(&mut self.input, &self.server)?;
             if !input.make_room() {
                 return Err(Refusal::BuffersExhausted.into());
@@ -232,6 +240,12 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether the caller has sent something that is not read yet.
+    fn has_arrived(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        matches!(SockRef::from(&self.stream).peek(&mut byte), Ok(count) if count > 0)
     }
 
     /// Writes all answers that are ready.

@@ -107,6 +107,12 @@ fn valid() -> Vec<Case> {
             format!("GET http://b HTTP/1.1\r\n{H}\r\n"),
             Accept,
         ),
+        // RFC 9110 section 4.2.3: an empty path is "/", also in front of a query.
+        case(
+            "absolute form with a query and no path",
+            format!("GET http://b?c=d HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
         // RFC 9112 section 3.2.4.
         case(
             "asterisk form",
@@ -375,7 +381,22 @@ fn hosts() -> Vec<Case> {
         host("an empty port", "a:", Accept),
         host("an IPv6 address", "[::1]", Accept),
         host("an IPv6 address and a port", "[::1]:80", Accept),
+        host(
+            "an IPv4 tail in an IPv6 address",
+            "[::ffff:192.0.2.1]",
+            Accept,
+        ),
+        host("a percent-encoded name", "a%2db", Accept),
         host("only a port", ":80", malformed),
+        // RFC 3986 sections 2.1 and 3.2.2.
+        host("a percent sign alone", "a%", malformed),
+        host("a percent sign before no digits", "a%zz", malformed),
+        host("brackets around colons", "[:::::]", malformed),
+        host("brackets around a dot", "[.]", malformed),
+        host("brackets around an IPv4 address", "[192.0.2.1]", malformed),
+        host("empty brackets", "[]", malformed),
+        host("something behind the brackets", "[::1]a", malformed),
+        host("a port of many digits", "a:000080", malformed),
         host("a port of letters", "a:b", malformed),
         host("two ports", "a:1:2", malformed),
         host("an open bracket", "[::1", malformed),
@@ -445,6 +466,55 @@ fn lengths() -> Vec<Case> {
             "0\r\n\r\n",
             both,
         ),
+        // RFC 9112 section 6.1: both is an attempt at smuggling, whatever else is wrong with either.
+        get(
+            "a length and an unknown coding",
+            "Content-Length: 5\r\nTransfer-Encoding: xchunked\r\n",
+            "hello",
+            both,
+        ),
+        get(
+            "an unknown coding and a length",
+            "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+            "hello",
+            both,
+        ),
+        get(
+            "a length and an empty coding",
+            "Content-Length: 5\r\nTransfer-Encoding:\r\n",
+            "hello",
+            both,
+        ),
+        get(
+            "a length and chunked twice",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked, chunked\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+        get(
+            "a malformed length and a coding",
+            "Content-Length: +5\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+        get(
+            "an endless length and a coding",
+            "Content-Length: 99999999999999999999\r\nTransfer-Encoding: chunked\r\n",
+            "0\r\n\r\n",
+            both,
+        ),
+        get(
+            "a good length, then a malformed one",
+            "Content-Length: 5\r\nContent-Length: x\r\n",
+            "hello",
+            repeated,
+        ),
+        get(
+            "a malformed length, then a good one",
+            "Content-Length: x\r\nContent-Length: 5\r\n",
+            "hello",
+            malformed,
+        ),
         get(
             "no length and a coding",
             "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
@@ -505,6 +575,22 @@ fn codings() -> Vec<Case> {
             "0\r\n\r\n",
             Refuse(400, "space_before_colon"),
         ),
+        // RFC 9112 section 6.1: whatever the coding, the framing of such a message is faulty.
+        case(
+            "an unknown one in HTTP/1.0",
+            "GET /livez HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n",
+            Refuse(400, "coding_in_old_version"),
+        ),
+        case(
+            "an empty one in HTTP/1.0",
+            "GET /livez HTTP/1.0\r\nTransfer-Encoding:\r\n\r\n",
+            Refuse(400, "coding_in_old_version"),
+        ),
+        case(
+            "with a length in HTTP/1.0",
+            "GET /livez HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello",
+            Refuse(400, "length_and_coding"),
+        ),
         case(
             "in HTTP/1.0",
             "GET /livez HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -555,6 +641,31 @@ fn chunks() -> Vec<Case> {
         chunked("a space first", " 5\r\nhello\r\n0\r\n\r\n", size),
         chunked("a space behind the size", "5 \r\nhello\r\n0\r\n\r\n", size),
         chunked("only an extension", ";a\r\n", size),
+        chunked(
+            "a space before an extension",
+            "5 ;ext\r\nhello\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked(
+            "a line end in a quoted extension",
+            "5;a=\"\r\nhello\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked("two sizes", "5 5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a vertical tab first", "\x0b5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("an underscore", "1_0\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a trailer of only a colon", "0\r\n: y\r\n\r\n", trailer),
+        chunked("NUL in a trailer", "0\r\nX: a\0b\r\n\r\n", trailer),
+        chunked(
+            "CR in a trailer",
+            "0\r\nX: a\rb\r\n\r\n",
+            Refuse(400, "bare_cr"),
+        ),
+        chunked(
+            "CR and something at the end",
+            "0\r\n\rx",
+            Refuse(400, "bare_cr"),
+        ),
         chunked("LF behind the size", "5\nhello\r\n0\r\n\r\n", size),
         chunked(
             "CR behind the size",
@@ -615,6 +726,13 @@ fn targets() -> Vec<Case> {
         )
     };
     let refused = Refuse(400, "target");
+    let connect = |name, target: &str| {
+        case(
+            name,
+            format!("CONNECT {target} HTTP/1.1\r\n{H}\r\n"),
+            refused,
+        )
+    };
     vec![
         target("a fragment", "/a#b"),
         target("no slash", "a"),
@@ -623,7 +741,9 @@ fn targets() -> Vec<Case> {
         target("another scheme", "ftp://a/"),
         target("no authority", "http:///a"),
         target("a user", "http://u@a/"),
-        target("a query instead of a path", "http://a?b"),
+        target("a fragment in absolute form", "http://a/b#c"),
+        target("an open bracket in absolute form", "http://[::1/"),
+        target("a port of letters in absolute form", "http://a:b/"),
         target("a quotation mark", "/\""),
         target("a backslash", "/\\"),
         target("beyond ASCII", "/\u{e4}"),
@@ -636,6 +756,24 @@ fn targets() -> Vec<Case> {
             "CONNECT",
             format!("CONNECT a:80 HTTP/1.1\r\n{H}\r\n"),
             Accept,
+        ),
+        case(
+            "CONNECT to an IPv6 address",
+            format!("CONNECT [::1]:443 HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        // RFC 9110 section 9.3.6: an empty or invalid port must be refused.
+        connect("CONNECT without a port", "a"),
+        connect("CONNECT with an empty port", "a:"),
+        connect("CONNECT to port 0", "a:0"),
+        connect("CONNECT to a port past the last", "a:65536"),
+        connect("CONNECT to an address without a port", "[::1]"),
+        connect("CONNECT in absolute form", "http://a:80/"),
+        // RFC 9112 section 3.2.4: the asterisk stands alone.
+        case(
+            "an asterisk with a query",
+            format!("OPTIONS *?a HTTP/1.1\r\n{H}\r\n"),
+            refused,
         ),
     ]
 }
@@ -678,8 +816,23 @@ fn sizes() -> Vec<Case> {
             Refuse(431, "headers_too_large"),
         ),
         case(
+            "headers one byte too large",
+            bytes(16_385),
+            Refuse(431, "headers_too_large"),
+        ),
+        case(
             "far too large headers",
             bytes(60_000),
+            Refuse(431, "headers_too_large"),
+        ),
+        case(
+            "a value of tabs without an end",
+            format!("GET /livez HTTP/1.1\r\n{H}X: {}", "\t".repeat(20_000)),
+            Refuse(431, "headers_too_large"),
+        ),
+        case(
+            "a value of spaces without an end",
+            format!("GET /livez HTTP/1.1\r\n{H}X: {}", " ".repeat(20_000)),
             Refuse(431, "headers_too_large"),
         ),
         case(
@@ -691,6 +844,12 @@ fn sizes() -> Vec<Case> {
             "too long a method",
             format!("{} / HTTP/1.1\r\n{H}\r\n", "M".repeat(33)),
             Refuse(501, "method_too_long"),
+        ),
+        // RFC 9110 section 15.6.2: 501 is for a method, and this is none.
+        case(
+            "too long for a method, and no token",
+            format!("GET/{} / HTTP/1.1\r\n{H}\r\n", "x".repeat(40)),
+            Refuse(400, "request_line"),
         ),
         case(
             "a method without an end",

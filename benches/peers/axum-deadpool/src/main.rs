@@ -1,0 +1,157 @@
+//! The same payment as the service's, in the way that axum and deadpool-postgres are commonly used:
+//! a multi-threaded runtime, a pool, a cached prepared statement, TLS by rustls.
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Json, Router};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+use time::OffsetDateTime;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const INSERT: &str = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, \
+    amount_exponent, currency, region, status, processing_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING created_at";
+
+#[derive(Clone)]
+struct App {
+    pool: Pool,
+    key: Arc<str>,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    amount: Option<String>,
+    currency: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Payment {
+    transaction_id: Uuid,
+    status: &'static str,
+    amount: String,
+    currency: String,
+    region: &'static str,
+    processing_time_ms: u16,
+    database_time_ms: f64,
+    #[serde(with = "time::serde::rfc3339")]
+    timestamp: OffsetDateTime,
+}
+
+async fn simulate(
+    State(app): State<App>,
+    Query(parameters): Query<Parameters>,
+    headers: HeaderMap,
+) -> Result<Json<Payment>, StatusCode> {
+    let presented = headers
+        .get("x-api-key")
+        .map_or(&b""[..], |key| key.as_bytes());
+    if Sha256::digest(presented) != Sha256::digest(app.key.as_bytes()) {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    let amount = parameters.amount.unwrap_or_else(|| "100.00".into());
+    let currency = parameters.currency.unwrap_or_else(|| "EUR".into());
+    let minor: i64 = amount
+        .replace('.', "")
+        .parse()
+        .map_err(|_| StatusCode::BAD_REQUEST)?;
+    let hash = Sha256::digest(format!("{amount}{currency}")).to_vec();
+    let id = Uuid::now_v7();
+    let began = Instant::now();
+    let unavailable = |_| StatusCode::SERVICE_UNAVAILABLE;
+    let client = app
+        .pool
+        .get()
+        .await
+        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let statement = client.prepare_cached(INSERT).await.map_err(unavailable)?;
+    let row = client
+        .query_one(
+            &statement,
+            &[
+                &id,
+                &None::<&str>,
+                &hash,
+                &minor,
+                &2_i16,
+                &currency,
+                &"local",
+                &"approved",
+                &0_i32,
+            ],
+        )
+        .await
+        .map_err(unavailable)?;
+    Ok(Json(Payment {
+        transaction_id: id,
+        status: "approved",
+        amount,
+        currency,
+        region: "local",
+        processing_time_ms: 0,
+        database_time_ms: began.elapsed().as_secs_f64() * 1e3,
+        timestamp: row.get(0),
+    }))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let read = |name: &str| -> std::io::Result<String> {
+        let path = std::env::var(name).map_err(std::io::Error::other)?;
+        Ok(std::fs::read_to_string(path)?.trim().to_owned())
+    };
+    let url = read("DATABASE_URL_FILE")?;
+    let (url, query) = url.split_once('?').ok_or("the URL has no sslrootcert")?;
+    let root = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("sslrootcert="));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(
+        root.ok_or("the URL has no sslrootcert")?,
+    )?)?;
+    let tls = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut config: tokio_postgres::Config = url.parse()?;
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let recycling = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let manager = Manager::from_config(config, MakeRustlsConnect::new(tls), recycling);
+    let size: usize = std::env::var("POOL_SIZE")?.parse()?;
+    let pool = Pool::builder(manager).max_size(size).build()?;
+    // All connections are open and prepared before the first request, as the service's are.
+    let mut clients = Vec::new();
+    for _ in 0..size {
+        let client = pool.get().await?;
+        client.prepare_cached(INSERT).await?;
+        clients.push(client);
+    }
+    drop(clients);
+    let app = App {
+        pool,
+        key: read("API_SECRET_KEY_FILE")?.into(),
+    };
+    let router = Router::new()
+        .route("/api/payment/simulate", get(simulate))
+        .with_state(app);
+    let address = format!("127.0.0.1:{}", std::env::var("PORT")?);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |stream| {
+            let _ = stream.set_nodelay(true);
+        }),
+        router,
+    )
+    .await?;
+    Ok(())
+}
