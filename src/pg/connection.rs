@@ -21,6 +21,8 @@ use crate::pg::transport::{Transport, TransportError};
 /// connection is of no further use.
 #[derive(Debug)]
 pub enum Broken {
+    /// The answer did not come in time.
+    Timeout,
     /// The socket failed.
     Io(io::Error),
     /// The server closed the connection.
@@ -34,6 +36,7 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Timeout => f.write_str("the answer did not come in time"),
             Self::Io(error) => write!(f, "the socket failed: {error}"),
             Self::Closed => f.write_str("the server closed the connection"),
             Self::Transport(TransportError::Tls(error)) => write!(f, "TLS failed: {error}"),

@@ -228,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     fn time_out(self) -> Finished {
         let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
+        pool.note_broken(&Broken::Timeout);
         self.lease.close(Closed::Timeout);
         pool.suspect_idle();
         Finished::lost(elapsed)
