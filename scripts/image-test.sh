@@ -20,7 +20,7 @@ clean() {
 trap clean EXIT
 
 say "unpacking the image"
-mkdir -p "$scratch/image" "$scratch/root"
+mkdir -p "$scratch/image" "$scratch/rootfs"
 tar -xf "$archive" -C "$scratch/image"
 python3 - "$scratch/image" <<'PY' >"$scratch/layers"
 import json, sys
@@ -41,21 +41,21 @@ for label in ("title", "description", "licenses", "version", "revision", "create
 print(*manifest["Layers"], sep="\n")
 PY
 while read -r layer; do
-  tar -xf "$scratch/image/$layer" -C "$scratch/root"
+  tar -xf "$scratch/image/$layer" -C "$scratch/rootfs"
 done <"$scratch/layers"
-found=$(cd "$scratch/root" && find . -type f)
+found=$(cd "$scratch/rootfs" && find . -type f)
 [ "$found" = ./payment-latency-api ] || die "the image holds more than the binary: $found"
 
 scripts/postgres.sh start
 export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"
-DATABASE_URL_FILE="$DEV/secrets/database_url" "$scratch/root/payment-latency-api" migrate
+DATABASE_URL_FILE="$DEV/secrets/database_url" "$scratch/rootfs/payment-latency-api" migrate
 
 # What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
-mkdir "$scratch/root/secrets"
-sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$scratch/root/secrets/database_url"
-cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$scratch/root/secrets/"
-as_root chown -R 65534:65534 "$scratch/root/secrets"
-chmod 755 "$scratch" "$scratch/root"
+mkdir "$scratch/rootfs/secrets"
+sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
+cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$scratch/rootfs/secrets/"
+as_root chown -R 65534:65534 "$scratch/rootfs/secrets"
+chmod 755 "$scratch" "$scratch/rootfs"
 
 say "serving out of the image's root as user 65534"
 port=$(free_port)
@@ -63,7 +63,7 @@ sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
 chroot=("${sudo[@]}" env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_KEY_FILE=/secrets/api_key \
   PORT="$port" LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=test
-  "$(PATH=$PATH:/usr/sbin command -v chroot)" --userspec=65534:65534 "$scratch/root" /payment-latency-api)
+  "$(PATH=$PATH:/usr/sbin command -v chroot)" --userspec=65534:65534 "$scratch/rootfs" /payment-latency-api)
 "${chroot[@]}" serve &
 service=$!
 for _ in $(seq 100); do
