@@ -47,7 +47,9 @@ pub const TRAILERS_MAX_BYTES: usize = 4 * 1024;
 pub const HEAD_TIMEOUT_MS: u64 = 5_000;
 /// A request body that is not complete this long after its head is answered 408.
 pub const BODY_TIMEOUT_MS: u64 = 10_000;
-/// An idle connection is closed after this; longer than a load balancer's 60 s, so that the
+/// A connection that is idle for this long is parked: it gives up the memory that serving takes.
+pub const PARK_AFTER_MS: u64 = 5_000;
+/// A parked connection is closed after this; longer than a load balancer's 60 s, so that the
 /// balancer closes first and never sends a request into a closing connection.
 pub const KEEP_ALIVE_MS: u64 = 75_000;
 /// An answer that the peer does not take in this time ends the connection.
@@ -205,6 +207,7 @@ const _: () = {
     assert!(CHECKOUT_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(2 * EXCHANGE_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(PROCESSING_MAX_MS < HEAD_TIMEOUT_MS);
+    assert!(PARK_AFTER_MS < KEEP_ALIVE_MS);
     assert!(PAYMENT_DEADLINE_MS.max + PROCESSING_MAX_MS < KEEP_ALIVE_MS);
     assert!(BUFFER_BYTES <= HEAD_MAX_BYTES);
     assert!(HEAD_MAX_BYTES < BUFFERED_MAX_BYTES);

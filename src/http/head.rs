@@ -45,7 +45,16 @@ impl HeadScan {
     /// # Errors
     /// What makes the request refusable whatever follows.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<usize>, Refusal> {
-        for &byte in buffer.get(self.seen..).unwrap_or_default() {
+        loop {
+            // Header lines are most of a head, and of most of their bytes only the number counts.
+            if self.headers > 0 && !self.after_cr {
+                let rest = buffer.get(self.seen..).unwrap_or_default();
+                self.seen += rest.iter().take_while(|&&byte| !is_control(byte)).count();
+                self.check_headers_size()?;
+            }
+            let Some(&byte) = buffer.get(self.seen) else {
+                return Ok(None);
+            };
             self.seen += 1;
             if self.after_cr {
                 if byte != b'\n' {
@@ -66,7 +75,6 @@ impl HeadScan {
                 _ => self.check_size(buffer)?,
             }
         }
-        Ok(None)
     }
 
     /// Ends a line at `seen`; true when it was the blank one that ends the head.
@@ -126,4 +134,8 @@ impl HeadScan {
             false => Ok(()),
         }
     }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' || byte == 0x7f
 }

@@ -7,6 +7,7 @@
 //! does not (a line that ends in LF alone, above all) is refused here.
 
 pub mod body;
+mod byte_set;
 pub mod date;
 pub mod head;
 pub mod problem;

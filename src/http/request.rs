@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::byte_set::ByteSet;
 use super::refusal::Refusal;
 use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES};
 
@@ -402,7 +403,8 @@ impl<'a> Fields<'a> {
 
 /// RFC 9110 section 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TOKEN: ByteSet = ByteSet::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+    TOKEN.contains(byte)
 }
 
 /// Host and port of `host[:port]` (RFC 3986 section 3.2, without user information).
@@ -427,6 +429,7 @@ fn split_authority(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 
 /// RFC 3986 section 3.2.2, but not empty; IPv4 addresses are among these.
 fn is_registered_name(host: &[u8]) -> bool {
+    const NAME: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=");
     let mut rest = host;
     while let [byte, behind @ ..] = rest {
         rest = match (byte, behind) {
@@ -435,9 +438,7 @@ fn is_registered_name(host: &[u8]) -> bool {
             {
                 behind
             }
-            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => {
-                behind
-            }
+            (&byte, _) if NAME.contains(byte) => behind,
             _ => return false,
         };
     }

@@ -127,8 +127,9 @@ fn make(
 impl Connect<TcpStream> for TcpConnector {
     fn connect(&self) -> Connecting<TcpStream> {
         let (reply, made) = oneshot::channel();
+        let asked_with = self.credentials.target.borrow().clone();
         let job = Job {
-            target: self.credentials.target.borrow().clone(),
+            target: asked_with.clone(),
             source: self.credentials.source.clone(),
             region: self.credentials.region.clone(),
             mode: self.mode,
@@ -144,9 +145,11 @@ impl Connect<TcpStream> for TcpConnector {
             if !sent {
                 return Err(gone());
             }
-            let asked_with = credentials.target.borrow().clone();
             let (made, used) = made.await.map_err(|_| gone())?;
-            if !Arc::ptr_eq(&used, &asked_with) {
+            // Unless the watcher of the file was faster.
+            if !Arc::ptr_eq(&used, &asked_with)
+                && Arc::ptr_eq(&asked_with, &credentials.target.borrow())
+            {
                 credentials.replace(used);
             }
             let made = made?;

@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Lease<S> {
         }
     }
 
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         if let Some(member) = self.member.take() {
             self.pool.release(member);
         }

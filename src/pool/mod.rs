@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     fn take_waiter(&self) -> Option<(Seat, Insert)> {
-        self.waiters.borrow_mut().take()
+        self.waiters.borrow_mut().take(Instant::now())
     }
 
     fn deliver(&self, seat: Seat, answer: Answer) {
@@ -260,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             self.wanted.notify_one();
         }
         member.proven = now;
-        let Some(mut member) = self.waiters.borrow_mut().grant(member) else {
+        let Some(mut member) = self.waiters.borrow_mut().grant(member, now) else {
             return self.gauges();
         };
         // Leaves the keeper's waker with the socket: it hears of the end of an idle connection.

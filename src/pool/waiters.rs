@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::pg::error::ServerError;
 use crate::pg::payments::Insert;
@@ -54,14 +55,20 @@ pub(super) enum Turn<M> {
 
 enum State<M> {
     Free,
-    /// Without a payment it takes no company: a lookup, or a retry of its own.
-    Queued(Option<Insert>),
+    Queued(Queued),
     Granted(M),
     /// In another waiter's exchange, since then without an owner if that one gave up.
     Taken {
         left: bool,
     },
     Done(Answer),
+}
+
+struct Queued {
+    /// Without a payment it takes no company: a lookup, or a retry of its own.
+    payment: Option<Insert>,
+    /// It is passed over after this; its owner finds out by itself.
+    deadline: Instant,
 }
 
 struct Slot<M> {
@@ -95,7 +102,7 @@ impl<M> Waiters<M> {
     }
 
     /// Queues one more behind the others; `None` when the queue is full.
-    pub(super) fn join(&mut self, payment: Option<Insert>) -> Option<Seat> {
+    pub(super) fn join(&mut self, payment: Option<Insert>, deadline: Instant) -> Option<Seat> {
         if self.queue.len() >= self.max {
             return None;
         }
@@ -106,32 +113,43 @@ impl<M> Waiters<M> {
             });
             self.slots.len() - 1
         });
-        self.slots.get_mut(seat)?.state = State::Queued(payment);
+        self.slots.get_mut(seat)?.state = State::Queued(Queued { payment, deadline });
         self.queue.push_back(seat);
         Some(seat)
     }
 
     /// Gives `member` to the first in the queue, or back when nobody waits.
-    pub(super) fn grant(&mut self, member: M) -> Option<M> {
-        let Some(slot) = self.queue.pop_front().and_then(|s| self.slots.get_mut(s)) else {
+    pub(super) fn grant(&mut self, member: M, now: Instant) -> Option<M> {
+        let Some(slot) = self.next(now) else {
             return Some(member);
         };
         slot.state = State::Granted(member);
         wake(slot);
+        self.queue.pop_front();
         None
     }
 
     /// The next in the queue, if it takes company, from now on carried by the caller's exchange.
-    pub(super) fn take(&mut self) -> Option<(Seat, Insert)> {
-        let seat = *self.queue.front()?;
-        let slot = self.slots.get_mut(seat)?;
-        let State::Queued(payment @ Some(_)) = &mut slot.state else {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Seat, Insert)> {
+        let slot = self.next(now)?;
+        let State::Queued(queued) = &mut slot.state else {
             return None;
         };
-        let payment = payment.take()?;
+        let payment = queued.payment.take()?;
         slot.state = State::Taken { left: false };
-        self.queue.pop_front();
-        Some((seat, payment))
+        Some((self.queue.pop_front()?, payment))
+    }
+
+    /// The first in the queue whose deadline has not passed.
+    fn next(&mut self, now: Instant) -> Option<&mut Slot<M>> {
+        let late = |slot: &Slot<M>| match &slot.state {
+            State::Queued(queued) => queued.deadline <= now,
+            _ => true,
+        };
+        while self.slots.get(*self.queue.front()?).is_none_or(late) {
+            self.queue.pop_front();
+        }
+        self.slots.get_mut(*self.queue.front()?)
     }
 
     /// Tells a carried payment's waiter how it ended.

@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         mut abandoned: impl Future<Output = ()> + Unpin,
     ) -> Result<Turn<Lease<S>>, Attempt> {
         let joined = Instant::now();
-        let Some(seat) = self.waiters.borrow_mut().join(payment.cloned()) else {
+        let Some(seat) = self.waiters.borrow_mut().join(payment.cloned(), deadline) else {
             self.metrics.pool.rejected(Rejected::WaitersFull);
             return Err(Attempt::NoConnection(Unavailable::WaitersFull));
         };
@@ -210,6 +210,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         });
         let outcome = timeout_at(limit, turn).await;
         let attempt = match outcome {
+            // The turn came, and the deadline before this task did.
+            Ok(Some(Turn::Granted(lease))) if Instant::now() >= deadline => {
+                lease.give_back();
+                Attempt::Deadline { sent }
+            }
             Ok(Some(turn)) => {
                 self.metrics.pool.checkout(joined.elapsed());
                 return Ok(turn);

@@ -28,6 +28,8 @@ enum Stop {
     Refuse(Refusal),
     /// The last answer is written, or about to be.
     Close(ConnectionEnd),
+    /// No request came for a while.
+    Park,
 }
 
 impl From<Refusal> for Stop {
@@ -68,20 +70,55 @@ impl Connection {
         }
     }
 
-    /// Serves the connection to its end.
+    /// Serves the connection to its end. What serving takes is in a box that lives as long as requests
+    /// come; a parked connection is a socket and this small future.
     pub(super) async fn run(mut self) {
         let end = loop {
-            match self.serve_one().await {
-                Ok(()) => {}
-                Err(Stop::End(end)) => break end,
-                Err(Stop::Close(end)) => break self.close(end).await,
-                Err(Stop::Refuse(refusal)) => {
-                    self.refuse(refusal);
-                    break self.close(ConnectionEnd::Refused).await;
-                }
+            if let Err(end) = self.park().await {
+                break end;
+            }
+            if let Some(end) = Box::pin(self.serve()).await {
+                break end;
             }
         };
-        self.server.app.metrics().http.closed(end);
+        let Self { server, place, .. } = self;
+        drop(place);
+        let http = &server.app.metrics().http;
+        http.closed(end);
+        http.connections.set(server.registry.len());
+    }
+
+    /// Waits for the first byte of a request.
+    async fn park(&mut self) -> Result<(), ConnectionEnd> {
+        self.place.set(Phase::Parked);
+        let (place, stream) = (&self.place, &self.stream);
+        let ending = poll_fn(|cx| match place.poll_ending(cx) {
+            Poll::Ready(ending) => Poll::Ready(Some(ending)),
+            // A socket that has failed is read like any other, which tells.
+            Poll::Pending => stream.poll_read_ready(cx).map(|_| None),
+        });
+        match ending.await {
+            Some(ending) if !self.has_arrived() => Err(ending.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Serves requests until none comes for a while, which is `None`, or to the connection's end.
+    async fn serve(&mut self) -> Option<ConnectionEnd> {
+        // The first request is on its way: its time runs from here.
+        self.place.set(Phase::Idle);
+        loop {
+            match self.serve_one().await {
+                Ok(()) => {}
+                Err(Stop::Park) => return None,
+                Err(Stop::End(end)) => return Some(end),
+                Err(Stop::Close(end)) => return Some(self.close(end).await),
+                Err(Stop::Refuse(refusal)) => {
+                    self.refuse(refusal);
+                    return Some(self.close(ConnectionEnd::Refused).await);
+                }
+            }
+        }
     }
 
     /// Reads one request and answers it. The answer may stay in the buffer when more requests have
@@ -169,11 +206,12 @@ impl Connection {
                 false => Phase::Idle,
             };
             self.place.set_unless(phase);
-            match self.read_more().await {
-                Err(Stop::End(ConnectionEnd::KeepAlive)) if phase == Phase::Head => {
+            match (self.read_more().await, phase) {
+                (Err(Stop::End(ConnectionEnd::KeepAlive)), Phase::Head) => {
                     return Err(Refusal::HeadTimeout.into());
                 }
-                result => result?,
+                (Err(Stop::End(ConnectionEnd::KeepAlive)), _) => return Err(Stop::Park),
+                (result, _) => result?,
             }
         }
     }
@@ -321,13 +359,19 @@ impl Connection {
     }
 }
 
+impl From<Ending> for ConnectionEnd {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::TimedOut => Self::KeepAlive,
+            Ending::Evicted => Self::Evicted,
+            Ending::Drained => Self::Drain,
+        }
+    }
+}
+
 impl From<Ending> for Stop {
     fn from(ending: Ending) -> Self {
-        Self::End(match ending {
-            Ending::TimedOut => ConnectionEnd::KeepAlive,
-            Ending::Evicted => ConnectionEnd::Evicted,
-            Ending::Drained => ConnectionEnd::Drain,
-        })
+        Self::End(ending.into())
     }
 }
 

@@ -181,11 +181,7 @@ impl Server {
         }
         let place = self.registry.enter();
         http.connections.set(self.registry.len());
-        tokio::task::spawn_local(async move {
-            Connection::new(stream, self.clone(), place).run().await;
-            let connections = self.registry.len();
-            self.app.metrics().http.connections.set(connections);
-        });
+        tokio::task::spawn_local(Connection::new(stream, self.clone(), place).run());
     }
 }
 

@@ -2,18 +2,22 @@
 //!
 //! Every phase that has a time limit is a list in the order of entry. The limit is the same for all
 //! of a phase, so the first of a list is always the next one whose time is over, and the first of
-//! the idle ones is the oldest. A sweep looks at the heads of the lists only.
+//! the parked ones is the oldest. A sweep looks at the heads of the lists only.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::limits::{BODY_TIMEOUT_MS, HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, LINGER_MS, WRITE_TIMEOUT_MS};
+use crate::limits::{
+    BODY_TIMEOUT_MS, HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, LINGER_MS, PARK_AFTER_MS, WRITE_TIMEOUT_MS,
+};
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The first byte of a request.
+    /// The first byte of a request, since a while or since it came in.
+    Parked,
+    /// The first byte of the next request.
     Idle,
     /// The rest of a request head.
     Head,
@@ -28,8 +32,9 @@ pub(super) enum Phase {
 }
 
 /// The phases that have a limit.
-const LIMITS_MS: [(Phase, u64); 5] = [
-    (Phase::Idle, KEEP_ALIVE_MS),
+const LIMITS_MS: [(Phase, u64); 6] = [
+    (Phase::Parked, KEEP_ALIVE_MS),
+    (Phase::Idle, PARK_AFTER_MS),
     (Phase::Head, HEAD_TIMEOUT_MS),
     (Phase::Body, BODY_TIMEOUT_MS),
     (Phase::Write, WRITE_TIMEOUT_MS),
@@ -102,7 +107,7 @@ impl Registry {
         state.entries.len() - state.free.len()
     }
 
-    /// A place for one more, idle.
+    /// A place for one more, parked.
     pub(super) fn enter(self: &Rc<Self>) -> Place {
         let mut state = self.0.borrow_mut();
         let entry = Entry {
@@ -125,7 +130,7 @@ impl Registry {
                 state.entries.len() - 1
             }
         };
-        state.change(index, Phase::Idle);
+        state.change(index, Phase::Parked);
         Place {
             registry: self.clone(),
             index,
@@ -134,20 +139,12 @@ impl Registry {
 
     /// Asks the connection that is idle for the longest time to end; false when none is idle.
     pub(super) fn evict(&self) -> bool {
-        let mut state = self.0.borrow_mut();
-        let first = state.list(Phase::Idle).map_or(NONE, |list| list.first);
-        state.end(first, Ending::Evicted)
+        self.0.borrow_mut().end_idle(Ending::Evicted)
     }
 
     /// Asks all idle connections to end.
     pub(super) fn drain(&self) {
-        let mut state = self.0.borrow_mut();
-        loop {
-            let first = state.list(Phase::Idle).map_or(NONE, |list| list.first);
-            if !state.end(first, Ending::Drained) {
-                return;
-            }
-        }
+        while self.0.borrow_mut().end_idle(Ending::Drained) {}
     }
 
     /// Ends what is over its time at `now_ms`, which is counted from the registry's beginning.
@@ -156,7 +153,7 @@ impl Registry {
         state.now_ms = now_ms;
         for (phase, limit_ms) in LIMITS_MS {
             loop {
-                let first = state.list(phase).map_or(NONE, |list| list.first);
+                let first = state.first(phase);
                 let over = state
                     .entries
                     .get(first)
@@ -232,6 +229,17 @@ impl Drop for Place {
 impl State {
     fn list(&mut self, phase: Phase) -> Option<&mut List> {
         self.lists.get_mut(phase as usize)
+    }
+
+    fn first(&mut self, phase: Phase) -> usize {
+        self.list(phase).map_or(NONE, |list| list.first)
+    }
+
+    /// Asks one idle connection to end: the one that is parked for the longest time, before those
+    /// that are not parked yet.
+    fn end_idle(&mut self, ending: Ending) -> bool {
+        let (parked, idle) = (self.first(Phase::Parked), self.first(Phase::Idle));
+        self.end(parked, ending) || self.end(idle, ending)
     }
 
     /// Moves an entry to the end of another phase's list.
@@ -330,7 +338,8 @@ mod tests {
         places[0].set(Phase::Busy);
         places[1].set(Phase::Head);
         places[0].set(Phase::Idle);
-        for (evicted, expected) in [(true, 2), (true, 3), (true, 0)] {
+        places[2].set(Phase::Idle);
+        for (evicted, expected) in [(true, 3), (true, 0), (true, 2)] {
             assert_eq!(registry.evict(), evicted);
             assert_eq!(
                 ending(&places[expected]),

@@ -146,3 +146,49 @@ fn a_lost_exchange_leaves_none_of_its_company_without_an_answer_or_with_two_rows
     }
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "23");
 }
+
+#[test]
+fn two_services_with_the_same_keys_in_opposite_order_do_not_deadlock() {
+    let cluster = database();
+    let settings = [
+        ("POOL_SIZE", "2"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+        ("EXCHANGE_TIMEOUT_MS", "25000"),
+        ("PAYMENT_DEADLINE_MS", "29000"),
+    ];
+    let services = [(); 2].map(|()| Service::start(&cluster, &settings));
+    for round in 0..5 {
+        let lock = TableLock::take(&cluster);
+        let key = |number: usize| format!("both-{round}-{number}");
+        let busy: Vec<Caller> = [0, 1, 2, 3]
+            .map(|n| send(&services[n % 2], "amount=1", &format!("busy-{round}-{n}")))
+            .into();
+        eventually("all connections are busy", || {
+            services
+                .iter()
+                .all(|service| service.metric("pool_connections{state=\"busy\"}") == 2.0)
+        });
+        let sent: Vec<[Caller; 2]> = (0..50)
+            .map(|n| {
+                [(0, n), (1, 49 - n)]
+                    .map(|(service, n)| send(&services[service], "amount=2", &key(n)))
+            })
+            .collect();
+        services.iter().for_each(|service| wait_for(service, 50));
+        drop(lock);
+        busy.into_iter().for_each(|mut caller| {
+            caller.receive().id();
+        });
+        let mut ids = [const { Vec::new() }; 2];
+        for callers in sent {
+            for (mut caller, ids) in callers.into_iter().zip(&mut ids) {
+                ids.push(caller.receive().id());
+            }
+        }
+        ids[1].reverse();
+        assert_eq!(ids[0], ids[1], "one row for each key, whoever wrote it");
+    }
+    cluster.psql("SELECT pg_stat_force_next_flush()");
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(cluster.psql(deadlocks), "0");
+}
