@@ -1,6 +1,6 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench-quick allocators clean
+.PHONY: help run test check image bench bench-quick bench-plots allocators clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,14 @@ image: ## build the scratch image, check its size, serve a payment out of it
 	@scripts/image.sh
 	@scripts/image-test.sh
 
-bench-quick: ## latency beside a peer and the floor, in one run of about five minutes
+bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
+	@scripts/bench.sh
+
+bench-quick: ## the essential part of it, in about five minutes; recorded nowhere
 	@scripts/bench.sh --quick
+
+bench-plots: ## draw the pictures of docs/PERFORMANCE.md from what was recorded
+	@scripts/bench-plots.sh
 
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh

@@ -1,182 +1,295 @@
 """Runs the contestants side by side and prints medians with their spread. scripts/bench.sh calls it.
 
-The database has one core, server and generator share the other; the generator has the same real-time
-priority for all. Repetitions alternate between contestants, each in the opposite order of the one
-before, so that what else the machine does meets all of them.
+Repetitions go through all scenarios and, within one, through its contestants, each time in the
+opposite order: what else the machine does meets all of them. Refused and late runs are named.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import os
 import pathlib
-import signal
-import socket
-import statistics
+import platform
 import subprocess
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEV = pathlib.Path(os.environ["DEV"])
-SECRETS = DEV / "secrets"
-POOL_SIZE = "8"
-DATABASE_CORE, SERVER_CORE = "1", "0"
-FLOOR = "wire loop"
-TICKS = os.sysconf("SC_CLK_TCK")
+import figures
+import stage
+from stage import PEERS, PGBENCH, SERVICE, WIRE
 
-CONTESTANTS = {
-    "payment-latency-api": [os.environ["SERVICE"]],
-    "axum + deadpool": [str(ROOT / "target/peers/release/axum-deadpool")],
-}
+RECORD = stage.ROOT / "docs/performance/results.json"
+LADDER = [2000, 3000, 4000, 5000, 6500, 8000, 10000, 13000, 16000, 20000, 25000, 30000]
+LADDER_SECONDS = 3.0
+P99_LIMIT_US = 25_000
+MANAGED_COMMIT_US = 3000
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+@dataclasses.dataclass
+class Scenario:
+    name: str
+    rate: int
+    seconds: float
+    contestants: list
+    repetitions: int
+    load: tuple = ()
+    settings: dict = dataclasses.field(default_factory=dict)
+    """Of the service; the peers have none."""
+    companions: tuple = ()
+    """Paths that are asked for once a second during the load."""
+    pooler: bool = False
+    commit_delay_us: int = 0
+    beyond_knee: bool = False
 
 
-def pin_database():
-    for port in (DEV / "port").read_text().split():
-        postmaster = subprocess.run(
-            ["pgrep", "-f", f"postgres.*-p {port}"], capture_output=True, text=True, check=True
-        ).stdout.split()
-        for process in postmaster:
-            subprocess.run(["taskset", "-acp", DATABASE_CORE, process], capture_output=True, check=False)
+def scenarios(quick, peers, best):
+    """What is run before anything is known of saturation."""
+    everybody, both = [SERVICE, *peers], [SERVICE, best]
+    if quick:
+        return [
+            Scenario("200/s", 200, 4, [*everybody, WIRE, PGBENCH], 3),
+            Scenario("1,000/s", 1000, 4, [*everybody, WIRE, PGBENCH], 3),
+            Scenario("commits of 3 ms, 1,000/s", 1000, 4, both, 3, commit_delay_us=MANAGED_COMMIT_US),
+        ]
+    delayed = {"commit_delay_us": MANAGED_COMMIT_US, "repetitions": 3}
+    return [
+        Scenario("50/s", 50, 6, [*everybody, WIRE, PGBENCH], 7),
+        Scenario("200/s", 200, 6, [*everybody, WIRE, PGBENCH], 7),
+        Scenario("1,000/s", 1000, 15, [*everybody, WIRE, PGBENCH], 7),
+        Scenario("3,000/s", 3000, 5, [*everybody, PGBENCH], 7),
+        Scenario("burst: 500/s, 10 times as many for 200 ms of each second", 500, 8, both, 3, load=("--burst", 10)),
+        Scenario("200/s beside 1,000 idle connections", 200, 6, both, 3, load=("--idle", 1000)),
+        Scenario("200/s beside 10,000 idle connections", 200, 6, both, 3, load=("--idle", 10000)),
+        Scenario("200/s, a new connection for each", 200, 6, both, 3, load=("--fresh",)),
+        Scenario("1,000/s, nothing else", 1000, 12, [SERVICE], 9),
+        Scenario("1,000/s, scraped each second", 1000, 12, [SERVICE], 9, companions=("/metrics", "/health")),
+        Scenario("1,000/s, unnamed statements", 1000, 12, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
+        Scenario("1,000/s, connections replaced each second", 1000, 12, [SERVICE], 9,
+                 settings={"CONNECTION_LIFETIME_S": "1"}),
+        Scenario("200/s through pgbouncer, unnamed", 200, 6, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"},
+                 pooler=True),
+        Scenario("commits of 3 ms, 50/s", 50, 6, [*both, WIRE], **delayed),
+        Scenario("commits of 3 ms, 200/s", 200, 6, both, **delayed),
+        Scenario("commits of 3 ms, 1,000/s", 1000, 10, both, **delayed),
+    ]  # fmt: skip
 
 
-class Server:
-    """A contestant, started and warm when the block begins, ended with it."""
-
-    def __init__(self, command):
-        self.port = free_port()
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PORT": str(self.port),
-            "LISTEN_ADDRESS": "127.0.0.1",
-            "DATABASE_URL_FILE": str(SECRETS / "database_url"),
-            "API_SECRET_KEY_FILE": str(SECRETS / "api_key"),
-            "POOL_SIZE": POOL_SIZE,
-            "STATEMENT_MODE": "named",
-            "DRAIN_MS": "0",
-            "REGION": "local",
-            "ENVIRONMENT": "bench",
-            "MIMALLOC_ARENA_EAGER_COMMIT": "0",
-        }
-        self.process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *command], env=environment, stdout=subprocess.DEVNULL
-        )
-
-    def __enter__(self):
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                break
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{self.process.args} did not start")
-                time.sleep(0.05)
-        time.sleep(0.5)
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def generate(program, arguments):
-    command = ["taskset", "-c", SERVER_CORE, "chrt", "-f", "10", str(ROOT / "target/harness/release" / program)]
-    output = subprocess.run(command + arguments, capture_output=True, text=True, check=False)
-    if output.returncode != 0:
-        return {"error": output.stderr.strip()}
-    return json.loads(output.stdout)
-
-
-def run_once(name, rate, options, seed):
-    times = ["--rate", str(rate), "--duration-s", str(options.duration), "--warm-up-s", "1", "--seed", str(seed)]
-    if name == FLOOR:
-        return generate("floor", times + ["--url-file", str(SECRETS / "database_url")])
-    with Server(CONTESTANTS[name]) as server:
+def run_once(scenario, name, seed):
+    stage.empty_table()
+    if name == WIRE:
+        return stage.wire_loop(scenario.rate, scenario.seconds, seed)
+    if name == PGBENCH:
+        return stage.pgbench(scenario.rate, scenario.seconds, seed)
+    settings = dict(scenario.settings) if name == SERVICE else {}
+    with contextlib.ExitStack() as stack:
+        if scenario.pooler:
+            settings["DATABASE_URL_FILE"] = str(stack.enter_context(stage.PgBouncer()).url_file)
+        server = stack.enter_context(stage.Server(name, settings))
+        companions = [
+            stage.Process(
+                [stage.ROOT / "target/harness/release/load", f"127.0.0.1:{server.port}", "--rate", 1, "--connections",
+                 1, "--duration-s", scenario.seconds, "--target", path], stage.SERVER_CORE)
+            for path in scenario.companions
+        ]  # fmt: skip
+        for companion in companions:
+            stack.enter_context(companion)
         before = server.cpu_seconds()
-        load = [f"127.0.0.1:{server.port}", "--key-file", str(SECRETS / "api_key")]
-        result = generate("load", load + times)
-        # The warm-up counts on both sides.
-        result["cpu_us"] = (server.cpu_seconds() - before) * 1e6 / (rate * (options.duration + 1))
-        return result
+        run = stage.generate(server.port, scenario.rate, scenario.seconds, seed, *scenario.load)
+        if run.get("served"):
+            run["cpu_us"] = (server.cpu_seconds() - before) * 1e6 / run["served"]
+            run["resident_kib"] = server.resident_kib()
+        return run
 
 
-def verdict(result):
-    """Why a run does not count, or None."""
-    if "error" in result:
-        return result["error"]
-    if result["failed"]:
-        return f"{result['failed']} failed"
-    lag, median = result["lag_us"]["p99"], result["latency_us"]["p50"]
-    if lag > median / 4:
-        return f"the generator was late: p99 {lag:.0f} us beside a p50 of {median:.0f} us"
-    return None
+def climb(name, delay_us, seed):
+    """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms."""
+    steps = []
+    with stage.Server(name) as server:
+        for rate in LADDER:
+            stage.empty_table()
+            before = server.cpu_seconds()
+            run = stage.generate(server.port, rate, LADDER_SECONDS, seed, warm_up=0.5)
+            if "error" in run:
+                steps.append({"rate": rate, "error": run["error"], "sustained": False})
+                break
+            sustained = not run["failed"] and run["latency_us"]["p99"] < P99_LIMIT_US
+            steps.append({
+                "rate": rate,
+                "achieved": round(run["achieved"]),
+                "failed": run["failed"],
+                "p50_us": run["latency_us"]["p50"],
+                "p99_us": run["latency_us"]["p99"],
+                "lag_p99_us": run["lag_us"]["p99"],
+                "cpu_us": round((server.cpu_seconds() - before) * 1e6 / max(run["served"], 1), 1),
+                "sustained": sustained,
+            })  # fmt: skip
+            if not sustained:
+                break
+    return steps
 
 
-def spread(values):
-    middle = statistics.median(values)
-    return f"{middle:9.0f} ({min(values):.0f} to {max(values):.0f})"
+def sustained_rates(climbs):
+    """The highest rate that each climb sustained."""
+    return [max((step["rate"] for step in steps if step["sustained"]), default=0) for steps in climbs]
 
 
-def table(rate, runs):
-    print(f"\n{rate} payments/s, microseconds: median of the runs (least to most)")
-    print(f"{'':22} {'p50':>24} {'p99':>26} {'CPU for each':>22} {'runs':>5}")
-    for name, results in runs.items():
-        if not results:
-            print(f"{name:22} no run counts")
-            continue
-        columns = [spread([run["latency_us"][q] for run in results]) for q in ("p50", "p99")]
-        cpu = [run["cpu_us"] for run in results if "cpu_us" in run]
-        columns.append(spread(cpu) if cpu else "")
-        print(f"{name:22} {columns[0]:>24} {columns[1]:>26} {columns[2]:>22} {len(results):>5}")
+class Bench:
+    def __init__(self, options):
+        self.quick, self.trial = options.quick, options.trial
+        self.peers = [name for name in PEERS if name not in stage.missing()]
+        self.runs, self.rejected, self.climbs, self.scenarios, self.instructions = {}, {}, {}, {}, {}
+        self.began = time.monotonic()
+
+    def say(self, text):
+        print(f"[{(time.monotonic() - self.began) / 60:4.1f} min] {text}", flush=True)
+
+    def add(self, scenario, repetition):
+        self.scenarios.setdefault(scenario.name, scenario)
+        stage.set_commit_delay(scenario.commit_delay_us)
+        names, seconds = scenario.contestants, 1 if self.trial else scenario.seconds
+        for name in names if repetition % 2 == 0 else names[::-1]:
+            # A run that does not count is repeated once.
+            for _ in range(2):
+                run = run_once(dataclasses.replace(scenario, seconds=seconds), name, repetition + 1)
+                reason = figures.verdict(run, scenario.beyond_knee)
+                if not reason:
+                    self.runs.setdefault((scenario.name, name), []).append(run)
+                    break
+                self.say(f"{scenario.name}, {name}, repetition {repetition + 1} does not count: {reason}")
+                self.rejected.setdefault((scenario.name, name), []).append(reason)
+
+    def climb_all(self, repetition, names, delay_us):
+        stage.set_commit_delay(delay_us)
+        for name in names if repetition % 2 == 0 else names[::-1]:
+            self.climbs.setdefault((delay_us, name), []).append(climb(name, delay_us, repetition + 1))
+
+    def best_peer(self):
+        """The one with the lowest p99 at 1,000/s so far; before that, the first."""
+        tails = {
+            name: figures.median([run["latency_us"]["p99"] for run in self.runs.get(("1,000/s", name), [])])
+            for name in self.peers
+        }
+        known = {name: tail for name, tail in tails.items() if tail is not None}
+        return min(known, key=known.get) if known else self.peers[0]
+
+    def best_rate(self):
+        """The rate that the strongest peer sustains, and its name."""
+        rates = {name: figures.median(sustained_rates(self.climbs[0, name])) for name in self.peers}
+        name = max(rates, key=rates.get)
+        return name, int(rates[name])
+
+    def everything(self):
+        best = None
+        for repetition in range(1 if self.trial else 3 if self.quick else 9):
+            # Once the first repetition has shown it, the best peer stays the same.
+            plan = scenarios(self.quick, self.peers, best or self.peers[0])
+            main = [scenario for scenario in plan if set(self.peers) <= set(scenario.contestants)]
+            for scenario in main:
+                if repetition < scenario.repetitions:
+                    self.add(scenario, repetition)
+            best = best or self.best_peer()
+            plan = scenarios(self.quick, self.peers, best)
+            for scenario in plan:
+                if scenario.name not in [done.name for done in main] and repetition < scenario.repetitions:
+                    self.add(scenario, repetition)
+            if not self.quick and repetition < 7:
+                self.climb_all(repetition, [SERVICE, *self.peers], 0)
+            if not self.quick and repetition < 3:
+                self.climb_all(repetition, [SERVICE, best], MANAGED_COMMIT_US)
+            self.say(f"repetition {repetition + 1} is done")
+        if not self.quick:
+            self.overload()
+        for name in [SERVICE, *self.peers]:
+            self.say(f"counting the instructions of {name}")
+            self.instructions[name] = stage.instructions(name)
+
+    def overload(self):
+        peer, rate = self.best_rate()
+        beyond = next(step for step in LADDER if step > rate)
+        for name, wanted in ((f"{beyond:,}/s, where {peer} is past its knee", beyond),
+                             (f"{3 * rate:,}/s, three times what {peer} sustains", 3 * rate)):  # fmt: skip
+            for repetition in range(1 if self.trial else 3):
+                self.add(Scenario(name, wanted, 4, [SERVICE, peer], 3, beyond_knee=True), repetition)
+
+    def result(self):
+        contestants = lambda scenario: {
+            name: figures.summary(
+                self.runs.get((scenario.name, name), []), self.rejected.get((scenario.name, name), [])
+            )
+            for name in scenario.contestants
+        }
+        return {
+            "machine": machine(),
+            "pool_size": stage.POOL_SIZE,
+            "connections": stage.CONNECTIONS,
+            "missing": stage.missing(),
+            "instructions_per_payment": self.instructions,
+            "scenarios": {
+                name: {
+                    "rate": scenario.rate,
+                    "seconds": scenario.seconds,
+                    "commit_delay_us": scenario.commit_delay_us,
+                    "contestants": contestants(scenario),
+                }
+                for name, scenario in self.scenarios.items()
+            },
+            "ladders": [
+                {"commit_delay_us": delay, "contestant": name, "sustained": sustained_rates(climbs), "climbs": climbs}
+                for (delay, name), climbs in self.climbs.items()
+            ],
+        }
+
+
+def machine():
+    cpu = next(
+        line.split(":")[1].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    output = lambda *command: subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "postgresql": stage.sql("SHOW server_version"),
+        "rust": output("rustc", "--version"),
+        "go": output("go", "version") or "missing",
+        "revision": output("git", "-C", str(stage.ROOT), "rev-parse", "--short", "HEAD"),
+        "date": time.strftime("%Y-%m-%d"),
+        "binary_bytes": os.stat(os.environ["SERVICE"]).st_size,
+    }
+
+
+def report(result):
+    for name, scenario in result["scenarios"].items():
+        print(figures.latency_table(name, scenario["contestants"]))
+    rows = [
+        [f"{ladder['contestant']}, commits of {ladder['commit_delay_us'] / 1000:g} ms",
+         figures.spread(ladder["sustained"])] for ladder in result["ladders"]
+    ]  # fmt: skip
+    if rows:
+        print(figures.table("Payments/s sustained with p99 under 25 ms", ["", "payments/s"], rows))
+    rows = [[name, f"{count:,}" if count else "valgrind does not run it"]
+            for name, count in result["instructions_per_payment"].items()]  # fmt: skip
+    print(figures.table("Instructions of the process for one payment", ["", "instructions"], rows))
+    for name, reason in result["missing"].items():
+        print(f"\nMISSING: {name}: {reason}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two rates, three repetitions")
-    parser.add_argument("--rates", type=lambda text: [int(rate) for rate in text.split(",")])
-    parser.add_argument("--repetitions", type=int)
-    parser.add_argument("--commit-delay-us", type=int, default=0, help="what the database was told")
-    parser.add_argument("--duration", type=float, help="seconds of each run")
+    parser.add_argument("--quick", action="store_true", help="the essential scenarios in about five minutes")
+    parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
     options = parser.parse_args()
-    options.rates = options.rates or ([200, 2000] if options.quick else [50, 200, 1000, 3000])
-    options.repetitions = options.repetitions or (3 if options.quick else 7)
-    options.duration = options.duration or (5.0 if options.quick else 10.0)
-    pin_database()
-    print(f"\ncommit_delay {options.commit_delay_us} us, pool of {POOL_SIZE}, {options.duration:.0f} s a run")
-    recorded = []
-    for rate in options.rates:
-        # One connection cannot keep up with more: the floor is where latency begins, not throughput.
-        names = list(CONTESTANTS) + ([FLOOR] if rate <= 200 else [])
-        runs = {name: [] for name in names}
-        for repetition in range(options.repetitions):
-            order = names if repetition % 2 == 0 else names[::-1]
-            for name in order:
-                result = run_once(name, rate, options, seed=repetition + 1)
-                reason = verdict(result) if name != FLOOR else result.get("error")
-                recorded.append({"contestant": name, "repetition": repetition, "rejected": reason, **result})
-                if reason:
-                    print(f"  {name} at {rate}/s, run {repetition + 1}: {reason}")
-                else:
-                    runs[name].append(result)
-        table(rate, runs)
-    out = ROOT / "target/bench"
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / f"results-{options.commit_delay_us}.json"
-    file.write_text(json.dumps(recorded, indent=1))
-    print(f"\nAll runs: {file.relative_to(ROOT)}")
+    stage.configure_database()
+    bench = Bench(options)
+    bench.everything()
+    result = bench.result()
+    report(result)
+    out = stage.ROOT / "target/bench/results.json" if options.quick or options.trial else RECORD
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    print(f"\nrecorded in {out.relative_to(stage.ROOT)}")
 
 
 if __name__ == "__main__":

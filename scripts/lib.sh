@@ -63,6 +63,16 @@ need_rust() {
   need cc gcc libc6-dev
 }
 
+# Makes a virtual environment of Python in folder $1.
+need_venv() {
+  need python3 python3 python3-venv
+  if ! python3 -m venv "$1" >/dev/null 2>&1; then
+    apt_install python3-venv
+    rm -rf "$1"
+    python3 -m venv "$1"
+  fi
+}
+
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 free_port() {

@@ -20,12 +20,7 @@ install_prometheus() {
 install_schemathesis() {
   "$TOOLS/venv/bin/schemathesis" --version 2>/dev/null | grep -q " $SCHEMATHESIS_VERSION\$" && return
   say "fetching schemathesis"
-  need python3 python3 python3-venv
-  if ! python3 -m venv "$TOOLS/venv" >/dev/null 2>&1; then
-    apt_install python3-venv
-    rm -rf "$TOOLS/venv"
-    python3 -m venv "$TOOLS/venv"
-  fi
+  need_venv "$TOOLS/venv"
   "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION"
 }
 

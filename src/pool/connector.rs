@@ -1,16 +1,17 @@
-//! Where new connections come from: a thread that does handshakes, one at a time.
+//! Where new connections come from: threads that do handshakes, one at a time each.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::config::{DatabaseTarget, SecretSource, StatementMode};
+use crate::limits::OPENING_MAX_COUNT;
 use crate::pg::connection::Connection;
 use crate::pg::error::{ConnectError, ConnectStep};
 use crate::pg::handshake::{self, Established};
@@ -60,7 +61,7 @@ struct Job {
 /// A connection, and the credentials that it was made with.
 type Made = (Result<Established, ConnectError>, Arc<DatabaseTarget>);
 
-/// Connects over TCP, in a thread of its own: a handshake costs about a millisecond of CPU, which
+/// Connects over TCP, in threads of its own: a handshake costs about a millisecond of CPU, which
 /// payments on the runtime's thread must not wait for.
 pub struct TcpConnector {
     jobs: mpsc::Sender<Job>,
@@ -71,16 +72,24 @@ pub struct TcpConnector {
 }
 
 impl TcpConnector {
-    /// Starts the thread. It ends when this is dropped.
+    /// Starts the threads. They end when this is dropped.
     pub fn start(
         credentials: Credentials,
         mode: StatementMode,
         timeout: Duration,
     ) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        std::thread::Builder::new()
-            .name("connector".into())
-            .spawn(move || queue.iter().for_each(Job::run))?;
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..OPENING_MAX_COUNT {
+            let queue = queue.clone();
+            std::thread::Builder::new()
+                .name("connector".into())
+                .spawn(move || {
+                    while let Some(job) = next(&queue) {
+                        job.run()
+                    }
+                })?;
+        }
         Ok(Self {
             jobs,
             region: Rc::from(&*credentials.region),
@@ -89,6 +98,11 @@ impl TcpConnector {
             timeout,
         })
     }
+}
+
+/// The next job, for whichever thread is free; `None` when there will be no more.
+fn next(queue: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+    queue.lock().ok()?.recv().ok()
 }
 
 impl Job {

@@ -1,13 +1,17 @@
-//! Opens connections until there are as many as there should be: one at a time, with a jittered
+//! Opens connections until there are as many as there should be: a few at a time, with a jittered
 //! pause after a failure.
 
+use futures_util::future::join_all;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Inner, Member, hard_end};
-use crate::limits::{LIFETIME_JITTER_PERCENT, RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS};
+use crate::limits::{
+    LIFETIME_JITTER_PERCENT, OPENING_MAX_COUNT, RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS,
+};
 use crate::log;
 use crate::pg::connection::Connection;
 use crate::pg::error::ConnectError;
@@ -41,7 +45,7 @@ impl Backoff {
 
 /// Runs until the pool closes.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
-    let mut warnings = log::Limited::default();
+    let warnings = RefCell::new(log::Limited::default());
     while !pool.closing.get() {
         let target = pool.settings.size + usize::from(pool.ageing.get());
         if pool.open.get() >= target {
@@ -56,15 +60,21 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
             }
             continue;
         }
-        let began = Instant::now();
-        match pool.connector.connect().await {
-            Ok(connection) => pool.take_in(connection, began),
-            Err(error) => pool.note_failure(&error, &mut warnings),
-        }
+        let missing = target - pool.open.get();
+        let opening = (0..missing.min(OPENING_MAX_COUNT)).map(|_| pool.open_one(&warnings));
+        join_all(opening).await;
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+    async fn open_one(&self, warnings: &RefCell<log::Limited>) {
+        let began = Instant::now();
+        match self.connector.connect().await {
+            Ok(connection) => self.take_in(connection, began),
+            Err(error) => self.note_failure(&error, &mut warnings.borrow_mut()),
+        }
+    }
+
     fn take_in(&self, connection: Connection<S>, began: Instant) {
         let now = Instant::now();
         let lifetime = jittered(self.settings.connection_lifetime, LIFETIME_JITTER_PERCENT);

@@ -5,10 +5,11 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::Server;
@@ -74,11 +75,14 @@ impl Connection {
     /// come; a parked connection is a socket and this small future.
     pub(super) async fn run(mut self) {
         let end = loop {
-            if let Err(end) = self.park().await {
-                break end;
-            }
-            if let Some(end) = Box::pin(self.serve()).await {
-                break end;
+            let stop = match self.park().await {
+                Ok(()) => Box::pin(self.serve()).await,
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::Park => {}
+                Stop::End(end) => break end,
+                stop => break Box::pin(self.finish(stop)).await,
             }
         };
         let Self { server, place, .. } = self;
@@ -88,36 +92,31 @@ impl Connection {
         http.connections.set(server.registry.len());
     }
 
-    /// Waits for the first byte of a request.
-    async fn park(&mut self) -> Result<(), ConnectionEnd> {
+    /// Waits for the beginning of a request.
+    async fn park(&mut self) -> Result<(), Stop> {
         self.place.set(Phase::Parked);
-        let (place, stream) = (&self.place, &self.stream);
-        let ending = poll_fn(|cx| match place.poll_ending(cx) {
-            Poll::Ready(ending) => Poll::Ready(Some(ending)),
-            // A socket that has failed is read like any other, which tells.
-            Poll::Pending => stream.poll_read_ready(cx).map(|_| None),
-        });
-        match ending.await {
-            Some(ending) if !self.has_arrived() => Err(ending.into()),
-            _ => Ok(()),
+        self.scan = HeadScan::new();
+        self.read_more().await
+    }
+
+    /// Serves requests until none comes for a while, or none may come any more.
+    async fn serve(&mut self) -> Stop {
+        loop {
+            if let Err(stop) = self.serve_one().await {
+                return stop;
+            }
         }
     }
 
-    /// Serves requests until none comes for a while, which is `None`, or to the connection's end.
-    async fn serve(&mut self) -> Option<ConnectionEnd> {
-        // The first request is on its way: its time runs from here.
-        self.place.set(Phase::Idle);
-        loop {
-            match self.serve_one().await {
-                Ok(()) => {}
-                Err(Stop::Park) => return None,
-                Err(Stop::End(end)) => return Some(end),
-                Err(Stop::Close(end)) => return Some(self.close(end).await),
-                Err(Stop::Refuse(refusal)) => {
-                    self.refuse(refusal);
-                    return Some(self.close(ConnectionEnd::Refused).await);
-                }
+    async fn finish(&mut self, stop: Stop) -> ConnectionEnd {
+        match stop {
+            Stop::End(end) => end,
+            Stop::Close(end) => self.close(end).await,
+            Stop::Refuse(refusal) => {
+                self.refuse(refusal);
+                self.close(ConnectionEnd::Refused).await
             }
+            Stop::Park => ConnectionEnd::KeepAlive,
         }
     }
 
@@ -149,7 +148,7 @@ impl Connection {
             Next::Later(later) => {
                 self.flush().await?;
                 let hang_up = HangUp {
-                    stream: &self.stream,
+                    stream: &mut self.stream,
                     input: &mut self.input,
                 };
                 let Some(answer) = later.run(&app, hang_up).await else {
@@ -271,11 +270,12 @@ impl Connection {
             if !input.make_room() {
                 return Err(Refusal::BuffersExhausted.into());
             }
-            match self.stream.try_read_buf(&mut **input) {
-                Ok(0) => return Err(Stop::End(ConnectionEnd::Peer)),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+            match read_now(&mut self.stream, input).await {
+                Poll::Ready(Ok(0)) => return Err(Stop::End(ConnectionEnd::Peer)),
+                Poll::Ready(Ok(_)) => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Pending if input.is_empty() => self.input = None,
+                Poll::Pending => {}
             }
         }
     }
@@ -359,19 +359,13 @@ impl Connection {
     }
 }
 
-impl From<Ending> for ConnectionEnd {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::TimedOut => Self::KeepAlive,
-            Ending::Evicted => Self::Evicted,
-            Ending::Drained => Self::Drain,
-        }
-    }
-}
-
 impl From<Ending> for Stop {
     fn from(ending: Ending) -> Self {
-        Self::End(ending.into())
+        Self::End(match ending {
+            Ending::TimedOut => ConnectionEnd::KeepAlive,
+            Ending::Evicted => ConnectionEnd::Evicted,
+            Ending::Drained => ConnectionEnd::Drain,
+        })
     }
 }
 
@@ -387,10 +381,18 @@ fn room<'a>(output: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut V
     buffer(output, server).map(|buffer| &mut **buffer)
 }
 
+/// Reads what is there, without waiting.
+///
+/// By `poll_read` and not by `try_read`: a read that does not fill the buffer tells tokio that the
+/// socket is empty, which spares the system call that would find it so.
+async fn read_now(stream: &mut TcpStream, input: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    poll_fn(|cx| Poll::Ready(pin!(stream.read_buf(input)).poll(cx))).await
+}
+
 /// Ready when the caller has hung up. Until then it takes in what the caller sends ahead, as far as
 /// there is room.
 struct HangUp<'a> {
-    stream: &'a TcpStream,
+    stream: &'a mut TcpStream,
     input: &'a mut Option<Buffer>,
 }
 
@@ -398,23 +400,17 @@ impl Future for HangUp<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stream, input } = &mut *self;
         loop {
-            let stream = self.stream;
-            let input = self
-                .input
+            let Some(input) = input
                 .as_mut()
-                .filter(|input| input.len() < input.capacity());
-            let Some(input) = input else {
+                .filter(|input| input.len() < input.capacity())
+            else {
                 return Poll::Pending;
             };
-            if ready!(stream.poll_read_ready(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            match stream.try_read_buf(&mut **input) {
-                Ok(0) => return Poll::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(()),
+            match ready!(pin!(stream.read_buf(&mut **input)).poll(cx)) {
+                Ok(count) if count > 0 => {}
+                _ => return Poll::Ready(()),
             }
         }
     }

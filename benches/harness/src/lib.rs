@@ -11,19 +11,25 @@ use serde_json::{Value, json};
 use std::io;
 use std::time::{Duration, Instant};
 
+/// A burst takes this part of every second, from its beginning.
+const BURST: Duration = Duration::from_millis(200);
+const SECOND: Duration = Duration::from_secs(1);
+
 /// When requests are due: gaps that know nothing of each other (Poisson), the same for the same seed.
 pub struct Arrivals {
     next: Duration,
-    mean_gap: f64,
+    rate: f64,
+    burst: f64,
     random: u64,
 }
 
 impl Arrivals {
-    /// `rate` a second on average.
-    pub fn new(rate: f64, seed: u64) -> Self {
+    /// `rate` a second on average, and `burst` times as many in the first 200 ms of every second.
+    pub fn new(rate: f64, burst: f64, seed: u64) -> Self {
         let mut arrivals = Self {
             next: Duration::ZERO,
-            mean_gap: 1.0 / rate,
+            rate,
+            burst,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         };
         arrivals.advance();
@@ -42,27 +48,77 @@ impl Arrivals {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let even = ((self.random >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        self.next += Duration::from_secs_f64(-even.ln() * self.mean_gap);
+        let mut gap = -even.ln();
+        loop {
+            let (rate, rest) = self.rate_and_rest();
+            if gap <= rate * rest.as_secs_f64() {
+                self.next += Duration::from_secs_f64(gap / rate);
+                return;
+            }
+            gap -= rate * rest.as_secs_f64();
+            self.next += rest;
+        }
+    }
+
+    /// The rate at `next`, and how long it stays.
+    fn rate_and_rest(&self) -> (f64, Duration) {
+        let phase = Duration::from_nanos(u64::from(self.next.subsec_nanos()));
+        match phase < BURST {
+            true => (self.rate * self.burst, BURST - phase),
+            false => (self.rate, SECOND - phase),
+        }
     }
 }
 
-/// A timer at the grain of the kernel's high-resolution clock (timerfd_create(2)).
-pub struct Timer(OwnedFd);
+/// A timer at the grain of the kernel's high-resolution clock (timerfd_create(2)) that knows how late
+/// it tends to wake, and is set that much earlier. What is sent early counts from its sending.
+pub struct Timer {
+    descriptor: OwnedFd,
+    began: Instant,
+    set_for: Option<Duration>,
+    early: Duration,
+}
+
+/// No more than this is taken for the timer's own lateness: beyond it the machine is busy.
+const EARLY_MAX: Duration = Duration::from_micros(100);
 
 impl Timer {
-    /// A timer that is not set.
+    /// A timer that is not set; times count from now on.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
+        Ok(Self {
+            descriptor: timerfd_create(TimerfdClockId::Monotonic, flags)?,
+            began: Instant::now(),
+            set_for: None,
+            early: Duration::ZERO,
+        })
+    }
+
+    /// Times count from now on.
+    pub fn restart(&mut self) {
+        self.began = Instant::now();
     }
 
     /// The descriptor that becomes readable when the time has come.
     pub fn descriptor(&self) -> &OwnedFd {
-        &self.0
+        &self.descriptor
     }
 
-    /// Sets it to go off after `wait`; at once, if that is nought.
-    pub fn set(&self, wait: Duration) -> io::Result<()> {
+    /// The time now.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Up to when requests are due now.
+    pub fn horizon(&self) -> Duration {
+        self.now() + self.early
+    }
+
+    /// Sets it to go off for what is due at `due`.
+    pub fn set(&mut self, due: Duration) -> io::Result<()> {
+        let target = due.saturating_sub(self.early);
+        let wait = target.saturating_sub(self.now());
+        self.set_for = (!wait.is_zero()).then_some(target);
         let value = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos().max(u32::from(wait.is_zero()))),
@@ -74,18 +130,27 @@ impl Timer {
             },
             it_value: value,
         };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
     }
 
-    /// Blocks until `due`, counted from `began`.
-    pub fn sleep_until(&self, began: Instant, due: Duration) -> io::Result<()> {
-        let wait = due.saturating_sub(began.elapsed());
-        if !wait.is_zero() {
-            self.set(wait)?;
-            poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None)?;
+    /// Learns from a wake-up how late it was.
+    pub fn woke(&mut self) {
+        if let Some(set_for) = self.set_for.take() {
+            let late = self.now().saturating_sub(set_for).min(EARLY_MAX);
+            self.early = (self.early * 15 + late) / 16;
         }
-        Ok(())
+    }
+
+    /// Blocks until what is due at `due` may be sent; false when that is so already.
+    pub fn sleep_until(&mut self, due: Duration) -> io::Result<bool> {
+        let early = self.horizon() < due;
+        if early {
+            self.set(due)?;
+            poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], None)?;
+            self.woke();
+        }
+        Ok(early)
     }
 }
 
@@ -93,10 +158,12 @@ impl Timer {
 pub struct Tally {
     /// From when a request was due to its answer.
     pub latency: Histogram<u64>,
-    /// From when it was due to its sending.
+    /// From when it was due to the moment before its sending.
     pub lag: Histogram<u64>,
     /// Answers that are no success, and connections that ended.
     pub failed: u64,
+    /// Successes, those of the warm-up included.
+    pub served: u64,
 }
 
 impl Tally {
@@ -108,10 +175,12 @@ impl Tally {
             latency: empty(),
             lag: empty(),
             failed: 0,
+            served: 0,
         }
     }
 
-    /// As JSON; times in microseconds. `curve` has a point for each half of the remaining rest.
+    /// As JSON; times in microseconds. `histogram` has a value and how often it came, so that runs can
+    /// be put together.
     pub fn to_json(&self, rate: f64, seconds: f64) -> Value {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         let quantiles = |histogram: &Histogram<u64>| {
@@ -121,24 +190,20 @@ impl Tally {
                 "max": micros(histogram.max()), "mean": histogram.mean() / 1e3,
             })
         };
-        let curve: Vec<_> = self
+        let values: Vec<_> = self
             .latency
-            .iter_quantiles(2)
-            .map(|point| {
-                json!([
-                    point.quantile_iterated_to(),
-                    micros(point.value_iterated_to())
-                ])
-            })
+            .iter_recorded()
+            .map(|step| json!([micros(step.value_iterated_to()), step.count_at_value()]))
             .collect();
         json!({
             "rate": rate,
             "achieved": self.latency.len() as f64 / seconds,
             "answered": self.latency.len(),
             "failed": self.failed,
+            "served": self.served,
             "latency_us": quantiles(&self.latency),
             "lag_us": quantiles(&self.lag),
-            "curve": curve,
+            "histogram": values,
         })
     }
 }

@@ -14,7 +14,8 @@ use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
-use rustls::crypto::ring;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{self, kx_group};
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use std::fmt;
@@ -65,7 +66,12 @@ pub fn client_config(
             .add(certificate.clone())
             .map_err(|e| TlsConfigError::malformed(root_cert, &e))?;
     }
-    let provider = Arc::new(ring::default_provider());
+    // PostgreSQL before 18 takes P-256 alone (its setting ssl_ecdh_curve); a first offer of another
+    // group costs a round trip and a second key.
+    let provider = Arc::new(CryptoProvider {
+        kx_groups: vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1],
+        ..ring::default_provider()
+    });
     let verifier = Verifier::new(
         checks,
         trusted,

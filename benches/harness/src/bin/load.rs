@@ -6,21 +6,42 @@
 
 use payment_latency_harness::{Arrivals, Tally, Timer, nanos};
 use rustix::event::epoll;
+use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const HELP: &str =
+    "load ADDRESS [options]: requests at random times, latencies from when they were due
+
+  --rate N           requests a second (100)
+  --burst N          N times as many in the first 200 ms of every second (1)
+  --warm-up-s N      seconds that are not counted (1)
+  --duration-s N     seconds that are (5)
+  --connections N    keep-alive connections; requests beyond them wait (64)
+  --fresh            a new connection for each request
+  --idle N           further connections that say nothing (0)
+  --target PATH      what to ask for (/api/payment/simulate)
+  --key-file FILE    the API key
+  --seed N           other arrivals (1)
+";
+
+/// What is not answered this long after the last arrival never will be.
+const GIVE_UP: Duration = Duration::from_secs(10);
 
 struct Options {
     address: String,
     request: Vec<u8>,
     rate: f64,
+    burst: f64,
     warm_up: Duration,
     duration: Duration,
     connections: usize,
+    fresh: bool,
     idle: usize,
     seed: u64,
 }
@@ -32,9 +53,11 @@ impl Options {
             address: String::new(),
             request: Vec::new(),
             rate: 100.0,
+            burst: 1.0,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(5),
             connections: 64,
+            fresh: false,
             idle: 0,
             seed: 1,
         };
@@ -43,6 +66,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("rate") => options.rate = parser.value()?.parse()?,
+                Long("burst") => options.burst = parser.value()?.parse()?,
                 Long("warm-up-s") => {
                     options.warm_up = Duration::from_secs_f64(parser.value()?.parse()?);
                 }
@@ -50,37 +74,49 @@ impl Options {
                     options.duration = Duration::from_secs_f64(parser.value()?.parse()?);
                 }
                 Long("connections") => options.connections = parser.value()?.parse()?,
+                Long("fresh") => options.fresh = true,
                 Long("idle") => options.idle = parser.value()?.parse()?,
                 Long("seed") => options.seed = parser.value()?.parse()?,
                 Long("target") => target = parser.value()?.string()?,
                 Long("key-file") => key = std::fs::read_to_string(parser.value()?)?,
                 Value(address) => options.address = address.string()?,
+                Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
         options.request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n\r\n",
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n{}\r\n",
             options.address,
-            key.trim()
+            key.trim(),
+            if options.fresh {
+                "Connection: close\r\n"
+            } else {
+                ""
+            },
         )
         .into_bytes();
         Ok(options)
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    /// When the request under way was due.
+/// A connection, or the place of one that is made when it is needed.
+struct Place {
+    stream: Option<TcpStream>,
+    /// When the request under way was due, or sent if that was earlier.
     due: Duration,
     answer: Vec<u8>,
 }
 
 struct Generator {
     options: Options,
-    connections: Vec<Connection>,
+    poll: OwnedFd,
+    timer: Timer,
+    places: Vec<Place>,
     free: VecDeque<usize>,
     waiting: VecDeque<Duration>,
-    began: Instant,
     tally: Tally,
 }
 
@@ -91,134 +127,171 @@ fn main() -> Result<()> {
     let idle: Vec<TcpStream> = (0..options.idle)
         .map(|_| TcpStream::connect(&options.address))
         .collect::<std::io::Result<_>>()?;
-    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let timer = Timer::new()?;
-    epoll::add(
-        &poll,
-        timer.descriptor(),
-        epoll::EventData::new_u64(TIMER),
-        epoll::EventFlags::IN,
-    )?;
-    let mut connections = Vec::new();
-    for index in 0..options.connections {
-        let stream = TcpStream::connect(&options.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        epoll::add(
-            &poll,
-            &stream,
-            epoll::EventData::new_u64(index as u64),
-            epoll::EventFlags::IN,
-        )?;
-        connections.push(Connection {
-            stream,
-            due: Duration::ZERO,
-            answer: Vec::with_capacity(4_096),
-        });
-    }
-    let mut generator = Generator {
-        free: (0..connections.len()).collect(),
-        connections,
-        waiting: VecDeque::new(),
-        began: Instant::now(),
-        tally: Tally::new(),
-        options,
-    };
-    generator.run(&poll, &timer)?;
+    let mut generator = Generator::new(options)?;
+    generator.run()?;
     drop(idle);
-    let seconds = generator.options.duration.as_secs_f64();
-    println!(
-        "{}",
-        generator.tally.to_json(generator.options.rate, seconds)
-    );
+    let Options { rate, duration, .. } = generator.options;
+    println!("{}", generator.tally.to_json(rate, duration.as_secs_f64()));
     Ok(())
 }
 
 impl Generator {
-    fn run(&mut self, poll: &rustix::fd::OwnedFd, timer: &Timer) -> Result<()> {
-        let mut arrivals = Arrivals::new(self.options.rate, self.options.seed);
+    fn new(options: Options) -> Result<Self> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let timer = Timer::new()?;
+        epoll::add(
+            &poll,
+            timer.descriptor(),
+            epoll::EventData::new_u64(TIMER),
+            epoll::EventFlags::IN,
+        )?;
+        let place = |_| Place {
+            stream: None,
+            due: Duration::ZERO,
+            answer: Vec::with_capacity(4_096),
+        };
+        let mut generator = Self {
+            places: (0..options.connections).map(place).collect(),
+            free: (0..options.connections).collect(),
+            waiting: VecDeque::new(),
+            tally: Tally::new(),
+            poll,
+            timer,
+            options,
+        };
+        if !generator.options.fresh {
+            for index in 0..generator.places.len() {
+                generator.connect(index)?;
+            }
+        }
+        // The times begin behind the connecting.
+        generator.timer.restart();
+        Ok(generator)
+    }
+
+    fn connect(&mut self, index: usize) -> Result<()> {
+        let stream = TcpStream::connect(&self.options.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        epoll::add(
+            &self.poll,
+            &stream,
+            epoll::EventData::new_u64(index as u64),
+            epoll::EventFlags::IN,
+        )?;
+        self.places[index].stream = Some(stream);
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let mut arrivals = Arrivals::new(self.options.rate, self.options.burst, self.options.seed);
         let end = self.options.warm_up + self.options.duration;
-        // What is not answered a while after the last arrival never will be.
-        let give_up = end + Duration::from_secs(10);
         let mut events = Vec::with_capacity(256);
-        timer.set(arrivals.peek())?;
+        self.timer.set(arrivals.peek())?;
         loop {
             let all_sent = arrivals.peek() > end;
-            let all_free = self.free.len() == self.connections.len() && self.waiting.is_empty();
-            if all_sent && (all_free || self.began.elapsed() > give_up) {
-                self.tally.failed += (self.connections.len() - self.free.len()) as u64;
+            let all_free = self.free.len() == self.places.len() && self.waiting.is_empty();
+            if all_sent && (all_free || self.timer.now() > end + GIVE_UP) {
+                self.tally.failed += (self.places.len() - self.free.len()) as u64;
                 self.tally.failed += self.waiting.len() as u64;
                 return Ok(());
             }
             events.clear();
-            epoll::wait(poll, rustix::buffer::spare_capacity(&mut events), None)?;
+            epoll::wait(
+                &self.poll,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            )?;
             for event in &events {
                 let index = event.data.u64();
-                if index != TIMER {
-                    self.receive(usize::try_from(index)?)?;
+                match index {
+                    TIMER => self.timer.woke(),
+                    _ => self.receive(usize::try_from(index)?),
                 }
             }
-            let now = self.began.elapsed();
-            while arrivals.peek() <= now && arrivals.peek() <= end {
+            let horizon = self.timer.horizon();
+            while arrivals.peek() <= horizon && arrivals.peek() <= end {
                 self.waiting.push_back(arrivals.peek());
                 arrivals.advance();
             }
             self.send()?;
             // Behind the end it still wakes the loop to give up.
-            let next = if arrivals.peek() > end {
-                now + Duration::from_secs(1)
-            } else {
-                arrivals.peek()
-            };
-            timer.set(next.saturating_sub(self.began.elapsed()))?;
+            self.timer.set(match arrivals.peek() > end {
+                true => horizon + Duration::from_secs(1),
+                false => arrivals.peek(),
+            })?;
         }
-    }
-
-    fn measured(&self, due: Duration) -> bool {
-        due >= self.options.warm_up
     }
 
     fn send(&mut self) -> Result<()> {
         while let (Some(&due), Some(&index)) = (self.waiting.front(), self.free.front()) {
             self.waiting.pop_front();
             self.free.pop_front();
-            let connection = &mut self.connections[index];
-            connection.due = due;
-            // A request is smaller than any socket's buffer, which is empty now.
-            connection.stream.write_all(&self.options.request)?;
-            if self.measured(due) {
-                let lag = self.began.elapsed().saturating_sub(due);
+            if self.places[index].stream.is_none() {
+                self.connect(index)?;
+            }
+            let now = self.timer.now();
+            if due >= self.options.warm_up {
+                let lag = now.saturating_sub(due);
                 self.tally.lag.saturating_record(nanos(lag));
+            }
+            let place = &mut self.places[index];
+            place.due = due.min(now);
+            // A request is smaller than any socket's buffer, which is empty now.
+            let sent = place
+                .stream
+                .as_mut()
+                .map(|stream| stream.write_all(&self.options.request));
+            if !matches!(sent, Some(Ok(()))) {
+                self.end(index, false);
             }
         }
         Ok(())
     }
 
-    fn receive(&mut self, index: usize) -> Result<()> {
-        let connection = &mut self.connections[index];
+    fn receive(&mut self, index: usize) {
+        let place = &mut self.places[index];
         let mut bytes = [0; 4_096];
-        loop {
-            match connection.stream.read(&mut bytes) {
-                Ok(0) => return Err("the server closed a connection".into()),
-                Ok(count) => connection.answer.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-            if let Some(success) = complete(&connection.answer) {
-                connection.answer.clear();
-                let due = connection.due;
-                self.free.push_back(index);
-                if self.measured(due) {
-                    let latency = self.began.elapsed().saturating_sub(due);
-                    match success {
-                        true => self.tally.latency.saturating_record(nanos(latency)),
-                        false => self.tally.failed += 1,
+        let Some(stream) = &mut place.stream else {
+            return;
+        };
+        match stream.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(count) if count > 0 => {
+                place.answer.extend_from_slice(&bytes[..count]);
+                if let Some(success) = complete(&place.answer) {
+                    if self.options.fresh {
+                        place.stream = None;
                     }
+                    self.end(index, success);
                 }
-                break;
+            }
+            // Idle or not, the server has closed it.
+            _ => {
+                place.stream = None;
+                if !self.free.contains(&index) {
+                    self.end(index, false);
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Counts a request that has come to its end, and frees its place.
+    fn end(&mut self, index: usize, success: bool) {
+        let place = &mut self.places[index];
+        place.answer.clear();
+        self.free.push_back(index);
+        self.tally.served += u64::from(success);
+        if place.due < self.options.warm_up {
+            return;
+        }
+        match success {
+            true => {
+                let latency = self.timer.now().saturating_sub(place.due);
+                self.tally.latency.saturating_record(nanos(latency));
+            }
+            false => self.tally.failed += 1,
+        }
     }
 }
 

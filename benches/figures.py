@@ -1,0 +1,121 @@
+"""Puts runs together: what counts, medians with their spread, curves, tables, claims."""
+
+import statistics
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def verdict(run, beyond_knee=False):
+    """Why a run does not count, or None. Beyond the knee refusals and a late generator are part of it."""
+    if "error" in run:
+        return run["error"]
+    if beyond_knee:
+        return None
+    if run["failed"]:
+        return f"{run['failed']} failed"
+    if "lag_us" not in run:
+        return None
+    lag, median = run["lag_us"]["p99"], run["latency_us"]["p50"]
+    if lag > median / 4:
+        return f"the generator was late: p99 {lag:.0f} us beside a p50 of {median:.0f} us"
+    return None
+
+
+def merged(runs):
+    """All runs as one list of (latency, count), ascending."""
+    counts = {}
+    for run in runs:
+        for value, count in run["histogram"]:
+            counts[value] = counts.get(value, 0) + count
+    return sorted(counts.items())
+
+
+def at(histogram, quantile):
+    wanted = quantile * sum(count for _, count in histogram)
+    passed = 0
+    for value, count in histogram:
+        passed += count
+        if passed >= wanted:
+            return value
+    return histogram[-1][0]
+
+
+def curve(histogram):
+    """Latencies at quantiles ever closer to 1, four for each halving of the rest."""
+    total = sum(count for _, count in histogram)
+    points, rest = [], 1.0
+    while rest * total >= 1:
+        points.append([1 - rest, at(histogram, 1 - rest)])
+        rest /= 2**0.25
+    return points
+
+
+def summary(runs, rejected):
+    """What is recorded of all repetitions of one contestant in one scenario."""
+    if not runs:
+        return {"runs": 0, "rejected": rejected}
+    histogram = merged(runs)
+    column = lambda name: [round(run["latency_us"][name], 1) for run in runs]
+    result = {
+        "runs": len(runs),
+        "rejected": rejected,
+        "samples": sum(count for _, count in histogram),
+        "failed": sum(run["failed"] for run in runs),
+        "p50_us": column("p50"),
+        "p99_us": column("p99"),
+        "together_us": {f"p{quantile * 100:g}": at(histogram, quantile) for quantile in QUANTILES},
+        "curve": curve(histogram),
+    }
+    for name in ("cpu_us", "resident_kib", "achieved"):
+        values = [round(run[name], 1) for run in runs if name in run]
+        if values:
+            result[name] = values
+    if all("lag_us" in run for run in runs):
+        result["lag_p99_us"] = [round(run["lag_us"]["p99"], 1) for run in runs]
+    return result
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def spread(values, digits=0):
+    """Median, least and most."""
+    if not values:
+        return "-"
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def table(title, columns, rows):
+    """Markdown, so that it can be read on a terminal and pasted into a document."""
+    lines = [f"\n### {title}\n", "| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def latency_table(title, contestants):
+    rows = []
+    for name, figures in contestants.items():
+        if not figures.get("runs"):
+            reasons = "; ".join(sorted(set(figures["rejected"]))) or "not run"
+            rows.append([name, f"no run counts: {reasons}", "", "", "", ""])
+            continue
+        tail = figures["together_us"]["p99.9"] if figures["samples"] >= 100_000 else None
+        rows.append([
+            name,
+            spread(figures["p50_us"]),
+            spread(figures["p99_us"]),
+            f"{tail:,.0f}" if tail else "-",
+            spread(figures.get("cpu_us", []), 1),
+            f"{figures['runs']} of {figures['runs'] + len(figures['rejected'])}",
+        ])  # fmt: skip
+    return table(title, ["", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "runs"], rows)
+
+
+def ratio(ours, theirs):
+    """Medians divided, and whether every run of one side lies on the same side of every other."""
+    if not ours or not theirs:
+        return None
+    value = median(ours) / median(theirs)
+    apart = max(ours) < min(theirs) or min(ours) > max(theirs)
+    return {"ratio": round(value, 3), "apart": apart}

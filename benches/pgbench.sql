@@ -1,0 +1,1 @@
+INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, amount_exponent, currency, region, status, processing_ms) VALUES (gen_random_uuid(), NULL, sha256('100.00EUR'), 10000, 2, 'EUR', 'local', 'approved', 0) ON CONFLICT DO NOTHING RETURNING created_at;

@@ -1,0 +1,91 @@
+"""Draws docs/performance/*.svg from the recorded results. scripts/bench-plots.sh calls it."""
+
+import json
+import pathlib
+import statistics
+
+import matplotlib
+
+matplotlib.use("svg")
+# The same input makes the same bytes; text stays text.
+matplotlib.rcParams.update({"svg.hashsalt": "payment-latency-api", "svg.fonttype": "none", "font.size": 9})
+
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "docs/performance"
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+STYLES = {
+    "payment-latency-api": ("#0072B2", "-"),
+    "axum + deadpool": ("#D55E00", "-"),
+    "axum + sqlx": ("#E69F00", "-"),
+    "go + pgxpool": ("#009E73", "-"),
+    "wire loop": ("#666666", "--"),
+    "pgbench": ("#999999", ":"),
+}
+MICROSECONDS = FuncFormatter(lambda value, _: f"{value / 1000:g} ms" if value >= 1000 else f"{value:g} µs")
+
+
+def drawing(title, across, name, draw):
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    draw(axes)
+    axes.set(title=title, xlabel=across, ylabel="latency from when the payment was due", yscale="log")
+    axes.yaxis.set_major_formatter(MICROSECONDS)
+    axes.grid(True, which="both", linewidth=0.3)
+    axes.legend()
+    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def percentiles(scenario):
+    def draw(axes):
+        for name, figures in scenario["contestants"].items():
+            if figures.get("runs"):
+                points = [(1 / (1 - quantile), value) for quantile, value in figures["curve"]]
+                colour, line = STYLES[name]
+                axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, label=name)
+        axes.set_xscale("log")
+        ticks = {1: "0 %", 2: "50 %", 10: "90 %", 100: "99 %", 1000: "99.9 %", 10000: "99.99 %"}
+        axes.set_xticks(list(ticks), list(ticks.values()))
+
+    return draw
+
+
+def ladders(results, delay_us, figure):
+    """Medians of `figure` over the climbs, as far as every climb went."""
+
+    def draw(axes):
+        for ladder in results["ladders"]:
+            if ladder["commit_delay_us"] != delay_us:
+                continue
+            steps = {}
+            for climb in ladder["climbs"]:
+                for step in climb:
+                    if figure in step:
+                        steps.setdefault(step["rate"], []).append(step)
+            points = [
+                (statistics.median(step["achieved"] for step in found), statistics.median(step[figure] for step in found))
+                for found in steps.values()
+                if 2 * len(found) > len(ladder["climbs"])
+            ]
+            colour, line = STYLES[ladder["contestant"]]
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="o", label=ladder["contestant"])
+
+    return draw
+
+
+def main():
+    results = json.loads((FOLDER / "results.json").read_text())
+    for name, scenario in results["scenarios"].items():
+        if name in ("200/s", "1,000/s"):
+            title = f"Percentiles at {name}"
+            drawing(title, "percentile", f"percentiles-{scenario['rate']}", percentiles(scenario))
+    for delay, what in ((0, "as fast as memory commits"), (3000, "commits of 3 ms")):
+        for figure in ("p99", "p50"):
+            title = f"{figure} against throughput, {what}"
+            draw = ladders(results, delay, f"{figure}_us")
+            drawing(title, "payments answered in a second", f"{figure}-against-throughput-{delay}", draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Starts and stops what is measured, each on the core it belongs to.
+
+The database has one core; servers, floors and the load generator share the other. The generator has
+the same real-time priority for all.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEV = pathlib.Path(os.environ["DEV"])
+SECRETS = DEV / "secrets"
+SERVICE = "payment-latency-api"
+WIRE, PGBENCH = "wire loop", "pgbench"
+PEERS = {
+    "axum + deadpool": ROOT / "target/peers/release/axum-deadpool",
+    "axum + sqlx": ROOT / "target/peers/release/axum-sqlx",
+    "go + pgxpool": ROOT / "target/peers/go-pgxpool",
+}
+POOL_SIZE = 8
+CONNECTIONS = 256
+DATABASE_CORE, SERVER_CORE = "1", "0"
+PRIORITY = ["taskset", "-c", SERVER_CORE, "chrt", "-f", "10"]
+
+
+def missing():
+    """Contestants that could not be built here, with the reason."""
+    return {name: f"{path.name} is not built" for name, path in PEERS.items() if not path.exists()}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def sql(text):
+    command = [str(ROOT / "scripts/postgres.sh"), "sql", text]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def configure_database():
+    """Nothing but payments happens during a run: no checkpoint, no vacuum."""
+    for setting, value in {
+        "autovacuum": "off",
+        "checkpoint_timeout": "1h",
+        "max_wal_size": "8GB",
+        "commit_siblings": "0",
+    }.items():
+        sql(f"ALTER SYSTEM SET {setting} = '{value}'")
+    sql("SELECT pg_reload_conf()")
+    port = (DEV / "port").read_text().strip()
+    found = subprocess.run(["pgrep", "-o", "-f", f"postgres.*-p {port}"], capture_output=True, text=True, check=True)
+    postmaster = found.stdout.strip()
+    children = subprocess.run(["pgrep", "-P", postmaster], capture_output=True, text=True, check=False)
+    for process in [postmaster, *children.stdout.split()]:
+        subprocess.run(["taskset", "-acp", DATABASE_CORE, process], capture_output=True, check=False)
+
+
+def set_commit_delay(microseconds):
+    sql(f"ALTER SYSTEM SET commit_delay = {microseconds}")
+    sql("SELECT pg_reload_conf()")
+
+
+def empty_table():
+    sql("TRUNCATE payments")
+    sql("CHECKPOINT")
+
+
+class Process:
+    """A program that is ended with its block."""
+
+    def __init__(self, command, core, environment=None):
+        environment = {"PATH": os.environ["PATH"], **(environment or {})}
+        self.process = subprocess.Popen(
+            ["taskset", "-c", core, *map(str, command)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def wait_for(self, port):
+        deadline = time.monotonic() + 30
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                return socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                time.sleep(0.02)
+        raise SystemExit(f"{self.process.args} did not start")
+
+
+class Server(Process):
+    """A contestant that listens, warm when the block begins."""
+
+    def __init__(self, name, settings=None, under=()):
+        self.port = free_port()
+        command = [*under, os.environ["SERVICE"] if name == SERVICE else PEERS[name]]
+        environment = {
+            "PORT": str(self.port),
+            "LISTEN_ADDRESS": "127.0.0.1",
+            "DATABASE_URL_FILE": str(SECRETS / "database_url"),
+            "API_SECRET_KEY_FILE": str(SECRETS / "api_key"),
+            "POOL_SIZE": str(POOL_SIZE),
+            "STATEMENT_MODE": "named",
+            "DRAIN_MS": "0",
+            "REGION": "local",
+            "ENVIRONMENT": "bench",
+            "MIMALLOC_ARENA_EAGER_COMMIT": "0",
+            "MIMALLOC_PURGE_DELAY": "0",
+            **(settings or {}),
+        }
+        super().__init__(command, SERVER_CORE, environment)
+
+    def __enter__(self):
+        self.wait_for(self.port)
+        time.sleep(0.5)
+        return self
+
+    def cpu_seconds(self):
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    def resident_kib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+
+def generate(port, rate, seconds, seed, *extra, warm_up=1.0):
+    """Runs the load generator against a server and returns what it measured."""
+    return harness(
+        "load", f"127.0.0.1:{port}", "--key-file", SECRETS / "api_key", "--rate", rate, "--duration-s", seconds,
+        "--warm-up-s", warm_up, "--seed", seed, "--connections", CONNECTIONS, *extra,
+    )  # fmt: skip
+
+
+def instructions(name, payments_a_second=100, seconds=10):
+    """Instructions in user space for one payment: a run with payments less one without."""
+    if name.startswith("go "):
+        return None
+    counts, served = [], 0
+    for load in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            log = pathlib.Path(folder) / "log"
+            tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+            with Server(name, under=tool) as server:
+                time.sleep(5)
+                if load:
+                    served = generate(server.port, payments_a_second, seconds, 1, warm_up=0)["served"]
+            counts.append(int(log.read_text().split("Collected : ")[1].split()[0]))
+    return round((counts[1] - counts[0]) / served)
+
+
+def wire_loop(rate, seconds, seed):
+    return harness(
+        "floor", "--url-file", SECRETS / "database_url", "--rate", rate, "--duration-s", seconds, "--seed", seed
+    )
+
+
+def harness(program, *arguments):
+    command = [*PRIORITY, ROOT / "target/harness/release" / program, *arguments]
+    output = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if output.returncode != 0:
+        return {"error": output.stderr.strip()}
+    return json.loads(output.stdout)
+
+
+def pgbench(rate, seconds, seed):
+    """PostgreSQL's own load generator, which counts from when a transaction was due, too."""
+    warm_up = 1
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *PRIORITY, postgres_program("pgbench"), "-n", "-M", "prepared", "-f", ROOT / "benches/pgbench.sql",
+            "-c", POOL_SIZE, "-j", 1, "-R", rate, "-T", round(seconds) + warm_up, "-l",
+            "--random-seed", seed, (SECRETS / "database_url").read_text().strip(),
+        ]  # fmt: skip
+        output = subprocess.run(
+            [str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if output.returncode != 0:
+            return {"error": output.stderr.strip()}
+        lines = [line.split() for log in pathlib.Path(folder).iterdir() for line in log.read_text().splitlines()]
+    # client, transaction, latency, script, second, microsecond, lag
+    lines = [(int(second) + int(micro) / 1e6, int(time_us)) for _, _, time_us, _, second, micro, *_ in lines]
+    begin = min(at for at, _ in lines) + warm_up
+    values = sorted(time_us for at, time_us in lines if at >= begin)
+    counted = {}
+    for value in values:
+        counted[value] = counted.get(value, 0) + 1
+    at = lambda quantile: values[min(len(values) - 1, int(quantile * len(values)))]
+    return {
+        "rate": rate,
+        "answered": len(values),
+        "failed": 0,
+        "latency_us": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999), "max": values[-1],
+                       "mean": statistics.fmean(values)},
+        "histogram": sorted(counted.items()),
+    }  # fmt: skip
+
+
+def postgres_program(name):
+    folder = subprocess.run(
+        [str(ROOT / "scripts/postgres.sh"), "bindir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    path = pathlib.Path(folder) / name
+    return str(path) if path.exists() else shutil.which(name)
+
+
+class PgBouncer(Process):
+    """A pooler in transaction mode in front of the database, as RDS Proxy is one."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.port = free_port()
+        url = (SECRETS / "database_url").read_text().strip()
+        login, place = url.removeprefix("postgresql://").split("@")
+        user, password = login.split(":")
+        address = place.split("/")[0].split(":")[1]
+        certificate = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                       "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
+                       "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"]  # fmt: skip
+        subprocess.run([str(part) for part in certificate], capture_output=True, check=True)
+        (self.folder / "users").write_text(f'"{user}" "{password}"\n')
+        (self.folder / "pgbouncer.ini").write_text(f"""[databases]
+payments = host=localhost port={address} dbname=payments
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+pool_mode = transaction
+default_pool_size = {POOL_SIZE}
+auth_type = scram-sha-256
+auth_file = {self.folder}/users
+client_tls_sslmode = require
+client_tls_key_file = {self.folder}/key.pem
+client_tls_cert_file = {self.folder}/cert.pem
+server_tls_sslmode = verify-full
+server_tls_ca_file = {SECRETS}/ca.crt
+max_prepared_statements = 0
+""")
+        self.url_file = self.folder / "database_url"
+        self.url_file.write_text(
+            f"postgresql://{user}:{password}@localhost:{self.port}/payments"
+            f"?sslmode=verify-full&sslrootcert={self.folder}/cert.pem"
+        )
+        program = ["pgbouncer", self.folder / "pgbouncer.ini"]
+        if os.getuid() == 0:
+            # It refuses to run as root.
+            shutil.chown(self.folder, "postgres")
+            for file in self.folder.iterdir():
+                shutil.chown(file, "postgres")
+            program = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *program]
+        super().__init__(program, DATABASE_CORE)
+
+    def __enter__(self):
+        self.wait_for(self.port)
+        return self
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        shutil.rmtree(self.folder)
