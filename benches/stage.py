@@ -238,6 +238,7 @@ class PgBouncer(Process):
                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
                        "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"]  # fmt: skip
         subprocess.run([str(part) for part in certificate], capture_output=True, check=True)
+        shutil.copy(SECRETS / "ca.crt", self.folder)
         (self.folder / "users").write_text(f'"{user}" "{password}"\n')
         (self.folder / "pgbouncer.ini").write_text(f"""[databases]
 payments = host=localhost port={address} dbname=payments
@@ -253,8 +254,7 @@ client_tls_sslmode = require
 client_tls_key_file = {self.folder}/key.pem
 client_tls_cert_file = {self.folder}/cert.pem
 server_tls_sslmode = verify-full
-server_tls_ca_file = {SECRETS}/ca.crt
-max_prepared_statements = 0
+server_tls_ca_file = {self.folder}/ca.crt
 """)
         self.url_file = self.folder / "database_url"
         self.url_file.write_text(

@@ -227,10 +227,10 @@ impl Generator {
         while let (Some(&due), Some(&index)) = (self.waiting.front(), self.free.front()) {
             self.waiting.pop_front();
             self.free.pop_front();
+            let now = self.timer.now();
             if self.places[index].stream.is_none() {
                 self.connect(index)?;
             }
-            let now = self.timer.now();
             if due >= self.options.warm_up {
                 let lag = now.saturating_sub(due);
                 self.tally.lag.saturating_record(nanos(lag));
