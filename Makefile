@@ -1,6 +1,6 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench bench-quick bench-plots allocators clean
+.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,10 @@ bench: ## latency beside the peers and the floors, an hour; recorded in docs/per
 bench-quick: ## the essential part of it, in about five minutes; recorded nowhere
 	@scripts/bench.sh --quick
 
-bench-plots: ## draw the pictures of docs/PERFORMANCE.md from what was recorded
+bench-micro: ## time and allocations of the steps of a payment
+	@scripts/bench-micro.sh
+
+bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 	@scripts/bench-plots.sh
 
 allocators: ## compare mimalloc with the system's allocator, side by side

@@ -63,8 +63,8 @@ def scenarios(quick, peers, best):
         Scenario("200/s, a new connection for each", 200, 6, both, 3, load=("--fresh",)),
         Scenario("1,000/s, scraped each second", 1000, 15, [SERVICE], 7, companions=("/metrics", "/health")),
         Scenario("1,000/s, unnamed statements", 1000, 12, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
-        Scenario("1,000/s, connections replaced each second", 1000, 15, [SERVICE], 7,
-                 settings={"CONNECTION_LIFETIME_S": "1"}),
+        Scenario("1,000/s, connections replaced, about two a second", 1000, 15, [SERVICE], 7,
+                 settings={"CONNECTION_LIFETIME_S": "4"}),
         Scenario("200/s through pgbouncer, unnamed", 200, 6, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"},
                  pooler=True),
         Scenario("commits of 3 ms, 50/s", 50, 6, [*both, WIRE], **delayed),
@@ -100,10 +100,10 @@ def run_once(scenario, name, seed):
         return run
 
 
-def climb(name, delay_us, seed):
+def climb(name, seed, settings=None):
     """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms."""
     steps = []
-    with stage.Server(name) as server:
+    with stage.Server(name, settings) as server:
         for rate in LADDER:
             stage.empty_table()
             before = server.cpu_seconds()
@@ -160,16 +160,27 @@ class Bench:
     def climb_all(self, repetition, names, delay_us):
         stage.set_commit_delay(delay_us)
         for name in names if repetition % 2 == 0 else names[::-1]:
-            self.climbs.setdefault((delay_us, name), []).append(climb(name, delay_us, repetition + 1))
+            self.climbs.setdefault((delay_us, name), []).append(climb(name, repetition + 1))
 
     def best_peer(self):
-        """The one with the lowest p99 at 1,000/s so far; before that, the first."""
-        tails = {
-            name: figures.median([run["latency_us"]["p99"] for run in self.runs.get(("1,000/s", name), [])])
+        """The one that takes the least CPU at 1,000/s, which a single run tells better than its p99."""
+        costs = {
+            name: figures.median([run["cpu_us"] for run in self.runs.get(("1,000/s", name), [])])
             for name in self.peers
         }
-        known = {name: tail for name, tail in tails.items() if tail is not None}
+        known = {name: cost for name, cost in costs.items() if cost is not None}
         return min(known, key=known.get) if known else self.peers[0]
+
+    def again(self, names, best):
+        """Runs some scenarios anew, and the ladder with commits of 3 ms."""
+        plan = [scenario for scenario in scenarios(False, self.peers, best) if scenario.name in names]
+        for repetition in range(7):
+            for scenario in plan:
+                if repetition < scenario.repetitions:
+                    self.add(scenario, repetition)
+            if repetition < 3:
+                self.climb_all(repetition, [SERVICE, best], MANAGED_COMMIT_US)
+            self.say(f"repetition {repetition + 1} is done")
 
     def best_rate(self):
         """The rate that the strongest peer sustains, and its name."""
@@ -259,6 +270,42 @@ def machine():
     }
 
 
+def measure_facts():
+    """What needs no contestant: start, memory, system calls, and what coalescing brings."""
+    managed, cores = {"commit_delay_us": MANAGED_COMMIT_US}, []
+    rows = [
+        ("p99 in µs at 200/s", Scenario("", 200, 4, [], 3), "p99_us"),
+        ("p99 in µs at 1,000/s", Scenario("", 1000, 6, [], 3), "p99_us"),
+        ("p99 in µs at 1,000/s, commits of 3 ms", Scenario("", 1000, 6, [], 3, **managed), "p99_us"),
+        ("payments/s with p99 under 25 ms", 0, "sustained"),
+        ("payments/s with p99 under 25 ms, commits of 3 ms", MANAGED_COMMIT_US, "sustained"),
+    ]
+    for name, what, figure in rows:
+        values = {"1": [], "32": []}
+        for repetition in range(3):
+            for batch in list(values) if repetition % 2 == 0 else list(values)[::-1]:
+                settings = {"BATCH_MAX": batch}
+                if figure == "sustained":
+                    stage.set_commit_delay(what)
+                    values[batch] += sustained_rates([climb(SERVICE, repetition + 1, settings)])
+                else:
+                    stage.set_commit_delay(what.commit_delay_us)
+                    run = run_once(dataclasses.replace(what, settings=settings), SERVICE, repetition + 1)
+                    values[batch].append(round(run["latency_us"]["p99"]))
+        cores.append({"name": name, "without": values["1"], "with": values["32"]})
+        print(cores[-1], flush=True)
+    stage.set_commit_delay(0)
+    names = [SERVICE, *(name for name in PEERS if name not in stage.missing())]
+    return {
+        "coalescing": cores,
+        "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
+        "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
+        "segments_us": stage.segments(),
+        "instruction_groups": stage.instruction_groups(),
+        "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
+    }
+
+
 def report(result):
     for name, scenario in result["scenarios"].items():
         print(figures.latency_table(name, scenario["contestants"]))
@@ -275,20 +322,43 @@ def report(result):
         print(f"\nMISSING: {name}: {reason}")
 
 
+def write(path, result):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, ensure_ascii=False) + "\n")
+    print(f"\nrecorded in {path.relative_to(stage.ROOT)}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the essential scenarios in about five minutes")
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
+    parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
+    parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
     options = parser.parse_args()
     stage.configure_database()
+    if options.again:
+        result, bench = json.loads(RECORD.read_text()), Bench(options)
+        bench.again(options.again, "axum + deadpool")
+        fresh = bench.result()
+        result["scenarios"] |= fresh["scenarios"]
+        kept = [ladder for ladder in result["ladders"] if ladder["commit_delay_us"] != MANAGED_COMMIT_US]
+        result["ladders"] = kept + fresh["ladders"]
+        write(RECORD, result)
+        return
+    if options.facts:
+        result = json.loads(RECORD.read_text())
+        result["facts"] = measure_facts()
+        result["machine"]["binary_bytes"] = os.stat(os.environ["SERVICE"]).st_size
+        write(RECORD, result)
+        return
     bench = Bench(options)
     bench.everything()
     result = bench.result()
     report(result)
     out = stage.ROOT / "target/bench/results.json" if options.quick or options.trial else RECORD
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(f"\nrecorded in {out.relative_to(stage.ROOT)}")
+    if not options.quick and not options.trial:
+        result["facts"] = measure_facts()
+    write(out, result)
 
 
 if __name__ == "__main__":

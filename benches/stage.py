@@ -4,9 +4,11 @@ The database has one core; servers, floors and the load generator share the othe
 the same real-time priority for all.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -111,9 +113,10 @@ class Process:
 class Server(Process):
     """A contestant that listens, warm when the block begins."""
 
-    def __init__(self, name, settings=None, under=()):
+    def __init__(self, name, settings=None, under=(), program=None):
         self.port = free_port()
-        command = [*under, os.environ["SERVICE"] if name == SERVICE else PEERS[name]]
+        program = program or (os.environ["SERVICE"] if name == SERVICE else PEERS[name])
+        command = [*under, program]
         environment = {
             "PORT": str(self.port),
             "LISTEN_ADDRESS": "127.0.0.1",
@@ -167,6 +170,113 @@ def instructions(name, payments_a_second=100, seconds=10):
                     served = generate(server.port, payments_a_second, seconds, 1, warm_up=0)["served"]
             counts.append(int(log.read_text().split("Collected : ")[1].split()[0]))
     return round((counts[1] - counts[0]) / served)
+
+
+# Where an instruction belongs, by the file that it was compiled from; the first that matches.
+GROUPS = [
+    ("http, server, handlers: request and answer", r"/src/(http|server|handlers|route|random|clock)|httparse|serde|itoa|zmij|uuid|arrayvec"),
+    ("config, payment: keys and parameters", r"/src/(config|payment)|subtle|percent-encoding|iso_currency"),
+    ("metrics, log", r"/src/(metrics|log)"),
+    ("pool", r"/src/pool"),
+    ("pg: the wire", r"/src/pg|postgres-protocol|/bytes-"),
+    ("rustls, ring: TLS and SHA-256", r"rustls|/ring-"),
+    ("tokio, mio: waiting and timers", r"tokio|/mio-|slab|parking_lot"),
+    ("core, alloc, std, inlined into all of these", r"/rustc/|library/"),
+    ("libc and mimalloc: copies, clocks, system calls", r""),
+]  # fmt: skip
+
+
+def instruction_groups(payments_a_second=100, seconds=10):
+    """Instructions for one payment by the part of the program, from a build with symbols."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "callgrind"
+        tool = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
+        with Server(SERVICE, under=tool, program=os.environ["SERVICE_WITH_SYMBOLS"]) as server:
+            time.sleep(5)
+            generate(server.port, payments_a_second, 2, 1, warm_up=0)
+            control = ["callgrind_control", "-i"]
+            subprocess.run([*control, "on", str(server.process.pid)], capture_output=True, check=True)
+            served = generate(server.port, payments_a_second, seconds, 2, warm_up=0)["served"]
+            subprocess.run([*control, "off", str(server.process.pid)], capture_output=True, check=True)
+        listed = subprocess.run(
+            ["callgrind_annotate", "--threshold=100", "--auto=no", str(out)], capture_output=True, text=True, check=True
+        ).stdout
+    counts = dict.fromkeys((name for name, _ in GROUPS), 0)
+    for line in listed.splitlines():
+        found = re.match(r"\s*([\d,]+) \(\s*[\d.]+%\)\s+(\S.*)", line)
+        if found and "PROGRAM TOTALS" not in line:
+            place = found.group(2).split(":")[0]
+            name = next(name for name, pattern in GROUPS if re.search(pattern, place))
+            counts[name] += int(found.group(1).replace(",", ""))
+    return {name: round(count / served) for name, count in counts.items()}
+
+
+def segments(rate=1000, seconds=10):
+    """Mean times of a payment's parts in microseconds, by the caller's clock and the service's own."""
+    with Server(SERVICE) as server:
+        before = samples(server.port)
+        run = generate(server.port, rate, seconds, 1, warm_up=0)
+        after = samples(server.port)
+        def mean(name):
+            sums = [sum(value for sample, value in found.items() if sample.startswith(name)) for name in
+                    (f"{name}_sum", f"{name}_count") for found in (before, after)]  # fmt: skip
+            return (sums[1] - sums[0]) / (sums[3] - sums[2]) * 1e6
+        return {
+            "caller": round(run["latency_us"]["mean"], 1),
+            "request": round(mean('http_request_duration_seconds'), 1),
+            "exchange": round(mean("database_exchange_duration_seconds"), 1),
+        }
+
+
+def samples(port):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        text = b""
+        while chunk := connection.recv(65536):
+            text += chunk
+    lines = text.decode().split("\r\n\r\n", 1)[1].splitlines()
+    lines = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+    payments = lambda name: "endpoint=" not in name or "/api/payment/simulate" in name
+    return {name: float(value) for name, value in lines if payments(name)}
+
+
+def system_calls(name, payments_a_second=200, seconds=5):
+    """System calls of the process for one payment, by strace."""
+    with tempfile.TemporaryDirectory() as folder, Server(name) as server:
+        counts = pathlib.Path(folder) / "counts"
+        tool = ["strace", "-f", "-c", "-p", str(server.process.pid), "-o", str(counts)]
+        with Process(tool, DATABASE_CORE) as tracer:
+            time.sleep(1)
+            served = generate(server.port, payments_a_second, seconds, 1, warm_up=0)["served"]
+            tracer.process.send_signal(signal.SIGINT)
+            tracer.process.wait()
+        rows = [line.split() for line in counts.read_text().splitlines()[2:-2]]
+    # Connections come and go once, whatever the number of payments.
+    ignored = {"accept4", "accept", "epoll_ctl", "setsockopt", "close", "getsockname", "getpeername"}
+    calls = {row[-1]: int(row[3]) / served for row in rows if row[-1] not in ignored}
+    return {call: round(number, 2) for call, number in calls.items() if number >= 0.05}
+
+
+def start_to_ready_ms():
+    """From the start of the process to the first 200 of /readyz."""
+    began = time.monotonic()
+    server = Server(SERVICE)
+    try:
+        while time.monotonic() - began < 10:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port)) as probe:
+                probe.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                if b" 200 " in probe.recv(1024):
+                    return round((time.monotonic() - began) * 1000, 1)
+            time.sleep(0.001)
+        raise SystemExit("the service did not become ready")
+    finally:
+        server.__exit__()
+
+
+def resident_idle_kib():
+    with Server(SERVICE) as server:
+        time.sleep(1)
+        return server.resident_kib()
 
 
 def wire_loop(rate, seconds, seed):

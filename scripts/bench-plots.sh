@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws the pictures of docs/PERFORMANCE.md from docs/performance/results.json.
+# Writes the tables and draws the pictures of docs/PERFORMANCE.md from docs/performance/results.json.
 source "$(dirname "$0")/lib.sh"
 
 MATPLOTLIB_VERSION=3.11.2
@@ -9,4 +9,5 @@ if ! "$venv/bin/python" -c "import matplotlib; assert matplotlib.__version__ == 
   need_venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check "matplotlib==$MATPLOTLIB_VERSION"
 fi
+python3 benches/report.py
 "$venv/bin/python" benches/plots.py

@@ -7,10 +7,14 @@ need python3 python3
 need chrt util-linux
 need pgbouncer pgbouncer
 need valgrind valgrind
+need strace strace
 say "building the service, the harness and the peers (minutes the first time)"
 target=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile) \
-  cargo build --release --locked --quiet --target "$target"
+flags=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile)
+RUSTFLAGS=$flags cargo build --release --locked --quiet --target "$target"
+# The same once more with its symbols, to see where instructions go.
+RUSTFLAGS=$flags CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
+  CARGO_TARGET_DIR=target/symbols cargo build --release --locked --quiet --target "$target"
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
 for peer in benches/peers/axum-*/; do
   (cd "$peer" && CARGO_TARGET_DIR="$ROOT/target/peers" cargo build --release --locked --quiet)
@@ -26,6 +30,7 @@ export DEV=/dev/shm/payment-latency-api-bench
 trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
 scripts/postgres.sh start
 export SERVICE="$ROOT/target/$target/release/payment-latency-api"
+export SERVICE_WITH_SYMBOLS="$ROOT/target/symbols/$target/release/payment-latency-api"
 MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
   "$SERVICE" migrate >/dev/null
 

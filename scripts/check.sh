@@ -8,15 +8,22 @@ unchecked=()
 need_rust
 need shellcheck shellcheck
 need git git
+need python3 python3
 
 say "rustfmt"
 cargo fmt --all --check
+for crate in benches/harness benches/peers/axum-*; do
+  (cd "$crate" && cargo fmt --check)
+done
 say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
+(cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
 say "shellcheck"
 shellcheck -x -P scripts scripts/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
+say "figures"
+python3 -B benches/report.py --check
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

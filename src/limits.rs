@@ -132,6 +132,8 @@ pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
 /// Connections being opened at the same time: one waits for the server while the other computes.
 pub const OPENING_MAX_COUNT: usize = 2;
+/// By how much the threads that open connections step back behind payments (nice(2)).
+pub const CONNECTOR_NICENESS: i32 = 10;
 /// First pause after a failed connection attempt; doubles, jittered.
 pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 /// Longest pause between connection attempts; a fail-over must be noticed within a second.
@@ -158,7 +160,10 @@ pub const ROOT_CERT_FILE_MAX_BYTES: u64 = 1024 * 1024;
 pub const HEALTH_FRESH_MS: u64 = 1_000;
 /// `/health` waits this long for the database; kubelet and load balancers give up after a second.
 pub const HEALTH_TIMEOUT_MS: u64 = 500;
-/// Payments written in one round trip when every connection was busy.
+/// Payments written in one round trip when every connection was busy. More of them save little: a
+/// commit is shared by 32 already, and the first waits for the last one's row.
+pub const BATCH_MAX: Bound = bound(32, 1, BATCH_MAX_COUNT as u64);
+/// Room for such a batch.
 pub const BATCH_MAX_COUNT: usize = 32;
 
 // --- Process ----------------------------------------------------------------------------------
@@ -173,8 +178,9 @@ pub const APPLICATION_NAME_MAX_BYTES: usize = 63;
 pub const HOST_MAX_BYTES: usize = 253;
 /// Time between the first signal and the listener's close; a load balancer needs it to let go.
 pub const DRAIN_MS: Bound = bound(15_000, 0, 300_000);
-/// After the drain, in-flight requests have this long to finish.
-pub const FINISH_TIMEOUT_MS: u64 = 5_000;
+/// After the drain, requests under way have the longest processing, the payment's deadline and this
+/// long to finish: 5 s by default.
+pub const FINISH_MARGIN_MS: u64 = 1_000;
 /// Secret files are compared with what is in force this often.
 pub const SECRET_POLL_INTERVAL_MS: u64 = 1_000;
 /// A secret file; longer ones are refused.

@@ -110,6 +110,42 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..count]).into_owned()
 }
 
+/// What one request to each of the other endpoints allocates, to be printed.
+fn print_other_endpoints(stream: &mut TcpStream) {
+    const REQUESTS: u64 = 100;
+    for path in [
+        "/livez", "/readyz", "/info", "/health", "/metrics", "/nothing",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        exchange_all(stream, request.as_bytes());
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..REQUESTS).for_each(|_| exchange_all(stream, request.as_bytes()));
+        let each = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / REQUESTS as f64;
+        println!("GET {path}: {each:.2} allocations");
+    }
+}
+
+/// Sends a request and reads its whole answer, which may be long.
+fn exchange_all(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 16_384];
+    loop {
+        let count = stream.read(&mut piece).unwrap();
+        answer.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "));
+        if body.len() >= length.unwrap().parse().unwrap() {
+            return;
+        }
+    }
+}
+
 fn allocations(cluster: &Cluster, sslmode: &str, statement_mode: &str) -> u64 {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -144,6 +180,7 @@ fn allocations(cluster: &Cluster, sslmode: &str, statement_mode: &str) -> u64 {
     payments(PAYMENTS, "counted");
     let counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
     println!("{sslmode} {statement_mode}: {counted} allocations in {PAYMENTS} payments");
+    print_other_endpoints(&mut stream);
     counted
 }
 

@@ -93,6 +93,8 @@ pub struct PoolSettings {
     pub size: usize,
     /// Payments that may wait for a connection.
     pub waiters_max: usize,
+    /// Payments in one exchange, when several wait.
+    pub batch_max: usize,
     /// How long one may wait; at most the deadline.
     pub checkout_timeout: Duration,
     /// How long one exchange may take; at most the deadline.
@@ -254,6 +256,7 @@ fn read_bounds(reader: &mut Reader<'_>) -> (PaymentSettings, PoolSettings) {
         checkout_timeout: within_deadline(reader, &s::CHECKOUT_TIMEOUT_MS),
         exchange_timeout: within_deadline(reader, &s::EXCHANGE_TIMEOUT_MS),
         waiters_max: count(reader.number(&s::WAITERS_MAX)),
+        batch_max: count(reader.number(&s::BATCH_MAX)),
         size: count(reader.number(&s::POOL_SIZE)),
         connect_timeout: Duration::from_millis(reader.number(&s::CONNECT_TIMEOUT_MS)),
         connection_lifetime: Duration::from_secs(reader.number(&s::CONNECTION_LIFETIME_S)),

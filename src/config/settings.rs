@@ -143,6 +143,12 @@ pub(super) const WAITERS_MAX: Number = Number {
     bound: limits::WAITERS_MAX,
     meaning: "Payments that may wait for a connection; the next one gets 503 at once.",
 };
+pub(super) const BATCH_MAX: Number = Number {
+    variable: "BATCH_MAX",
+    bound: limits::BATCH_MAX,
+    meaning: "Payments that share one round trip and one commit when every connection was busy; 1 \
+              gives each its own.",
+};
 pub(super) const PAYMENT_DEADLINE_MS: Number = Number {
     variable: "PAYMENT_DEADLINE_MS",
     bound: limits::PAYMENT_DEADLINE_MS,
@@ -201,7 +207,7 @@ pub(super) const LOG_REQUESTS: Word = Word {
 };
 
 /// Every setting, in the order in which it is shown.
-pub const SETTINGS: [Setting; 23] = [
+pub const SETTINGS: [Setting; 24] = [
     REGION,
     ENVIRONMENT,
     DATABASE_URL,
@@ -217,6 +223,7 @@ pub const SETTINGS: [Setting; 23] = [
     CHECKOUT_TIMEOUT_MS.setting(),
     EXCHANGE_TIMEOUT_MS.setting(),
     WAITERS_MAX.setting(),
+    BATCH_MAX.setting(),
     POOL_SIZE.setting(),
     CONNECT_TIMEOUT_MS.setting(),
     CONNECTION_LIFETIME_S.setting(),

@@ -50,6 +50,7 @@ fn the_defaults_are_those_of_limits() {
          CHECKOUT_TIMEOUT_MS=500\n\
          EXCHANGE_TIMEOUT_MS=900\n\
          WAITERS_MAX=256\n\
+         BATCH_MAX=32\n\
          POOL_SIZE=8\n\
          CONNECT_TIMEOUT_MS=5000\n\
          CONNECTION_LIFETIME_S=3600\n\
@@ -98,6 +99,7 @@ fn each_setting_is_read_and_described_as_given() {
         ("CHECKOUT_TIMEOUT_MS", "2000"),
         ("EXCHANGE_TIMEOUT_MS", "10"),
         ("WAITERS_MAX", "0"),
+        ("BATCH_MAX", "1"),
         ("POOL_SIZE", "512"),
         ("CONNECT_TIMEOUT_MS", "100"),
         ("CONNECTION_LIFETIME_S", "1"),

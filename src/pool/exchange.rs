@@ -98,7 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     ) -> Result<Self, Broken> {
         let mut exchange = Self::new(lease);
         let mut others: ArrayVec<(Seat, Insert), { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
-        while in_company && !others.is_full() {
+        let most = exchange.company.pool.settings.batch_max - 1;
+        while in_company && others.len() < most && !others.is_full() {
             let Some(next) = exchange.company.pool.take_waiter() else {
                 break;
             };

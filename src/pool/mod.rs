@@ -23,7 +23,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use connector::{Connect, Connecting, Credentials, TcpConnector};
 pub use write::{Failure, Unavailable, Written};
@@ -89,6 +89,9 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
+    /// A health check is under way.
+    checking: Cell<bool>,
+    checked: Notify,
     wanted: Notify,
     readied: Notify,
     /// Woken when an idle connection has something to say.
@@ -115,6 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             ready: Cell::new(false),
             closing: Cell::new(false),
             backoff: RefCell::default(),
+            checking: Cell::new(false),
+            checked: Notify::new(),
             wanted: Notify::new(),
             readied: Notify::new(),
             keeper: RefCell::new(Waker::noop().clone()),
@@ -171,13 +176,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
         {
             return Ok(elapsed);
         }
-        let lease = match self.0.idle_lease() {
-            Some(lease) => lease,
-            None => self.0.queued_lease(deadline).await.ok_or(Disconnected)?,
-        };
-        let exchange = Exchange::prove(lease).map_err(|_| Disconnected)?;
         let asked = Instant::now();
-        exchange.run(deadline).await.ok_or(Disconnected)?;
+        // One check at a time, whose result is everybody's: payments need the connections.
+        if self.0.checking.replace(true) {
+            let _ = timeout_at(deadline, self.0.checked.notified()).await;
+        } else {
+            let _checking = Checking(&self.0);
+            self.0.prove_one(deadline).await;
+        }
         match self.0.last_success.get() {
             Some((at, elapsed)) if at >= asked => Ok(elapsed),
             _ => Err(Disconnected),
@@ -198,6 +204,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
         for member in idle {
             self.0.retire(member, Closed::Shutdown);
         }
+    }
+}
+
+/// A health check under way; the others are told when it is dropped.
+struct Checking<'a, S: AsyncRead + AsyncWrite + Unpin + 'static>(&'a Inner<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Checking<'_, S> {
+    fn drop(&mut self) {
+        self.0.checking.set(false);
+        self.0.checked.notify_waiters();
     }
 }
 
@@ -236,6 +252,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         let member = self.idle.borrow_mut().pop()?;
         self.gauges();
         Some(Lease::new(self.clone(), member))
+    }
+
+    /// A round trip on one connection, if it can be had and had in time.
+    async fn prove_one(self: &Rc<Self>, deadline: Instant) {
+        let lease = match self.idle_lease() {
+            Some(lease) => Some(lease),
+            None => self.queued_lease(deadline).await,
+        };
+        if let Some(Ok(exchange)) = lease.map(Exchange::prove) {
+            exchange.run(deadline).await;
+        }
     }
 
     fn take_waiter(&self) -> Option<(Seat, Insert)> {
@@ -321,7 +348,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             None => {
                 self.last_success.set(Some((Instant::now(), elapsed)));
                 self.metrics.pool.success();
-                self.backoff.borrow_mut().reset();
+                // While others fail to connect, the ones that work do not speed up their attempts.
+                if self.last_failure.get().is_none() {
+                    self.backoff.borrow_mut().reset();
+                }
             }
             Some(error) => log::warn("database_refused")
                 .field("sqlstate", error.state.as_str())

@@ -56,6 +56,8 @@ pub(super) struct Connection {
     scan: HeadScan,
     /// The body of the request at the beginning of the input is gone already.
     body_is_read: bool,
+    /// Its place was given away just as a request came in: that one is the last.
+    evicted: bool,
 }
 
 impl Connection {
@@ -68,6 +70,7 @@ impl Connection {
             output: None,
             scan: HeadScan::new(),
             body_is_read: false,
+            evicted: false,
         }
     }
 
@@ -127,7 +130,6 @@ impl Connection {
         let head = self.read_head().await?;
         self.place.set(Phase::Busy);
         let (mut caller, next) = loop {
-            // Taken before the request has an effect, so that there is room to answer it.
             let output = room(&mut self.output, &self.server)?;
             let bytes = self.input.as_deref().and_then(|input| input.get(..head));
             let request = request::parse(bytes.unwrap_or_default())?;
@@ -137,7 +139,8 @@ impl Connection {
                 self.body_is_read = true;
                 continue;
             }
-            let caller = Caller::new(&app, &request, Instant::now());
+            let mut caller = Caller::new(&app, &request, Instant::now());
+            caller.keep_alive &= !self.evicted;
             let next = handlers::handle(&app, &request, &caller, output);
             break (caller, next);
         };
@@ -147,6 +150,8 @@ impl Connection {
             Next::Answered(status) => status,
             Next::Later(later) => {
                 self.flush().await?;
+                // Taken again before the request has an effect: there must be room for its answer.
+                room(&mut self.output, &self.server)?;
                 let hang_up = HangUp {
                     stream: &mut self.stream,
                     input: &mut self.input,
@@ -163,6 +168,7 @@ impl Connection {
         self.after_answer().await?;
         match (caller.keep_alive, app.is_draining()) {
             (true, _) => Ok(()),
+            (false, _) if self.evicted => Err(Stop::Close(ConnectionEnd::Evicted)),
             (false, true) => Err(Stop::Close(ConnectionEnd::Drain)),
             (false, false) => Err(Stop::Close(ConnectionEnd::Requested)),
         }
@@ -209,7 +215,11 @@ impl Connection {
                 (Err(Stop::End(ConnectionEnd::KeepAlive)), Phase::Head) => {
                     return Err(Refusal::HeadTimeout.into());
                 }
-                (Err(Stop::End(ConnectionEnd::KeepAlive)), _) => return Err(Stop::Park),
+                (Err(Stop::End(ConnectionEnd::KeepAlive)), _) => {
+                    // Blank lines, at most, which mean nothing before a request.
+                    self.input = None;
+                    return Err(Stop::Park);
+                }
                 (result, _) => result?,
             }
         }
@@ -259,6 +269,7 @@ impl Connection {
                 Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
             });
             let ended = ready.await.err();
+            let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
             // An idle connection that is to end is looked at once more: a request that came in at the
             // same moment is still answered.
             if let Some(stop) = ended
@@ -266,6 +277,7 @@ impl Connection {
             {
                 return Err(stop);
             }
+            self.evicted |= was_evicted;
             let input = buffer(&mut self.input, &self.server)?;
             if !input.make_room() {
                 return Err(Refusal::BuffersExhausted.into());

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::handlers::{self, App};
 use crate::http::Refusal;
 use crate::limits::{
-    ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_TIMEOUT_MS, LISTEN_BACKLOG_COUNT,
+    ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
     RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS,
 };
 use crate::log;
@@ -80,7 +80,10 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
     tokio::task::spawn_local(announce_ready(pool.clone()));
     tokio::task::spawn_local(sweep(server.clone()));
     let accepting = tokio::task::spawn_local(accept(listener, server.clone()));
-    drain(&server, config.http.drain).await?;
+    // The longest that a payment can take which has just begun.
+    let finish =
+        config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
+    drain(&server, config.http.drain, finish).await?;
     let _ = accepting.await;
     pool.close();
     Ok(())
@@ -187,7 +190,7 @@ impl Server {
 
 /// Waits for a signal, then for the load balancer to let go and for requests to finish. A second
 /// signal ends the process at once.
-async fn drain(server: &Rc<Server>, duration: Duration) -> io::Result<()> {
+async fn drain(server: &Rc<Server>, duration: Duration, finish: Duration) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
@@ -207,9 +210,7 @@ async fn drain(server: &Rc<Server>, duration: Duration) -> io::Result<()> {
         server.stop_accepting.notify_one();
         server.registry.drain();
         let empty = poll_fn(|cx| server.registry.poll_empty(cx));
-        timeout(Duration::from_millis(FINISH_TIMEOUT_MS), empty)
-            .await
-            .is_ok()
+        timeout(finish, empty).await.is_ok()
     };
     let in_time = tokio::select! {
         in_time = finished => in_time,

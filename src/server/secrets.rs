@@ -26,13 +26,17 @@ enum Change {
 
 /// Starts watching, if any secret is in a file.
 pub(super) fn watch(config: &Config, app: Rc<App>, credentials: Credentials) -> io::Result<()> {
-    let database = Watched::new(&config.database_source);
-    let api_keys = Watched::new(&config.api_keys_source);
+    let region = config.region.clone();
+    let database = Watched::new(&config.database_source, |url| {
+        DatabaseTarget::parse(url, &region).is_ok_and(|target| target == config.database)
+    });
+    let api_keys = Watched::new(&config.api_keys_source, |text| {
+        ApiKeys::parse(text).is_ok_and(|keys| keys == config.api_keys)
+    });
     if database.is_none() && api_keys.is_none() {
         return Ok(());
     }
     let (changes, received) = mpsc::channel(1);
-    let region = config.region.clone();
     std::thread::Builder::new()
         .name("secrets".into())
         .spawn(move || poll(database, api_keys, &region, &changes))?;
@@ -47,9 +51,15 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(source: &SecretSource) -> Option<Self> {
+    /// Begins with what is `in_force`: a file that has changed since it was read for that is new.
+    fn new(source: &SecretSource, in_force: impl Fn(&str) -> bool) -> Option<Self> {
         source.is_file().then(|| Self {
-            last: source.read(),
+            last: source
+                .read()
+                .and_then(|secret| match in_force(secret.expose()) {
+                    true => Ok(secret),
+                    false => Err(String::new()),
+                }),
             source: source.clone(),
         })
     }

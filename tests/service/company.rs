@@ -7,10 +7,19 @@ use crate::support::{
 
 /// A service with one connection, which is busy until the lock is dropped.
 fn blocked(cluster: &Cluster, lock: fn(&Cluster) -> TableLock) -> (Service, TableLock, Caller) {
+    blocked_with(cluster, lock, "32")
+}
+
+fn blocked_with(
+    cluster: &Cluster,
+    lock: fn(&Cluster) -> TableLock,
+    batch_max: &str,
+) -> (Service, TableLock, Caller) {
     let service = Service::start(
         cluster,
         &[
             ("POOL_SIZE", "1"),
+            ("BATCH_MAX", batch_max),
             ("CHECKOUT_TIMEOUT_MS", "20000"),
             ("EXCHANGE_TIMEOUT_MS", "25000"),
             ("PAYMENT_DEADLINE_MS", "29000"),
@@ -145,6 +154,29 @@ fn a_lost_exchange_leaves_none_of_its_company_without_an_answer_or_with_two_rows
         assert_eq!(rows(&cluster, &caller.receive().id()), "1");
     }
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "23");
+}
+
+#[test]
+fn no_more_share_a_commit_than_the_setting_allows() {
+    for (batch_max, largest) in [("1", 1.0), ("4", 4.0)] {
+        let cluster = database();
+        let (service, lock, mut busy) = blocked_with(&cluster, TableLock::take, batch_max);
+        let sent: Vec<Caller> = (0..12)
+            .map(|n| send(&service, "amount=3", &format!("few-{n}")))
+            .collect();
+        wait_for(&service, sent.len());
+        drop(lock);
+        busy.receive().id();
+        for mut caller in sent {
+            assert_eq!(rows(&cluster, &caller.receive().id()), "1");
+        }
+        let upto =
+            |size: f64| service.metric(&format!("database_batch_size_bucket{{le=\"{size}\"}}"));
+        let all = service.metric("database_batch_size_count");
+        assert_eq!(upto(largest), all, "BATCH_MAX={batch_max}");
+        // Two known keys, the one that held the others up, and then the others in full batches.
+        assert_eq!(all, 3.0 + 12.0 / largest, "BATCH_MAX={batch_max}");
+    }
 }
 
 #[test]

@@ -252,3 +252,40 @@ fn idle_connections_are_kept_alive_and_proven() {
     });
     assert_eq!(service.metric("pool_connections{state=\"open\"}"), 2.0);
 }
+
+#[test]
+fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("WAITERS_MAX", "2"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut busy = send_payment(&service);
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    // An answer of the database is good for a second.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let mut checks: Vec<Caller> = (0..6)
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            caller.send(&request("GET", "/health", &[]));
+            caller
+        })
+        .collect();
+    eventually("one of them waits", || {
+        service.metric("pool_waiters") == 1.0
+    });
+    let mut waiting = send_payment(&service);
+    for caller in &mut checks {
+        assert_eq!(caller.receive().status, 503);
+    }
+    drop(lock);
+    busy.receive().id();
+    waiting.receive().id();
+}

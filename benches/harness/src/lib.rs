@@ -1,6 +1,9 @@
-//! What the load generator and the floor have in common: arrivals, timers, tallies.
+//! What the load generator, the floor and the micro-benchmarks have in common: arrivals, timers,
+//! tallies, a payment.
 
 use hdrhistogram::Histogram;
+use payment_latency_api::payment::{Currency, Parameters};
+use payment_latency_api::pg::payments::Insert;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::time::{
@@ -217,4 +220,18 @@ impl Default for Tally {
 /// A duration in nanoseconds.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A payment as most callers make it.
+pub fn sample_insert() -> Insert {
+    let parameters = Parameters::from_query(None, Currency::EUR).expect("defaults are valid");
+    Insert {
+        transaction_id: [0; 16],
+        idempotency_key: None,
+        request_hash: parameters.request_hash(),
+        amount: parameters.amount,
+        currency: parameters.currency,
+        outcome: parameters.outcome,
+        processing_ms: parameters.processing_ms,
+    }
 }

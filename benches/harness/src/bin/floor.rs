@@ -5,12 +5,11 @@
 
 use bytes::BytesMut;
 use payment_latency_api::config::{DatabaseTarget, StatementMode};
-use payment_latency_api::payment::{Currency, Outcome, Parameters};
 use payment_latency_api::pg::handshake::{self, Established};
 use payment_latency_api::pg::messages;
-use payment_latency_api::pg::payments::{self, Insert};
+use payment_latency_api::pg::payments;
 use payment_latency_api::random;
-use payment_latency_harness::{Arrivals, Tally, Timer, nanos};
+use payment_latency_harness::{Arrivals, Tally, Timer, nanos, sample_insert};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -38,7 +37,7 @@ fn main() -> Result<()> {
     let mut connection = handshake::connect(&target, mode, Duration::from_secs(5))?;
     connection.socket.set_nonblocking(false)?;
     connection.socket.set_read_timeout(None)?;
-    let mut insert = insert()?;
+    let mut insert = sample_insert();
     let mut out = BytesMut::with_capacity(4_096);
     let mut tally = Tally::new();
     let mut arrivals = Arrivals::new(rate, 1.0, seed);
@@ -66,19 +65,6 @@ fn main() -> Result<()> {
     }
     println!("{}", tally.to_json(rate, duration_s));
     Ok(())
-}
-
-fn insert() -> Result<Insert> {
-    let parameters = Parameters::from_query(None, Currency::EUR).map_err(|_| "no defaults")?;
-    Ok(Insert {
-        transaction_id: [0; 16],
-        idempotency_key: None,
-        request_hash: parameters.request_hash(),
-        amount: parameters.amount,
-        currency: parameters.currency,
-        outcome: Outcome::Approved,
-        processing_ms: 0,
-    })
 }
 
 /// The Sync message (<https://www.postgresql.org/docs/17/protocol-message-formats.html>).

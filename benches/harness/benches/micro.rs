@@ -1,0 +1,199 @@
+//! The steps of a payment one by one, with what each allocates: `make bench-micro`.
+
+use bytes::BytesMut;
+use divan::{AllocProfiler, Bencher, black_box};
+use payment_latency_api::config::{PoolSettings, StatementMode};
+use payment_latency_api::http::response::Context;
+use payment_latency_api::http::{HeadScan, Method, Response, Status, Version, date, request};
+use payment_latency_api::metrics::{Build, Metrics};
+use payment_latency_api::pg::connection::Connection;
+use payment_latency_api::pg::transport::Transport;
+use payment_latency_api::pg::{messages, payments};
+use payment_latency_api::pool::{Connect, Connecting, Pool};
+use payment_latency_harness::sample_insert;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const MINIMAL: &[u8] =
+    b"GET /api/payment/simulate HTTP/1.1\r\nHost: a.example.com\r\nX-API-Key: 0123456789abcdef\r\n\r\n";
+
+const TYPICAL: &[u8] =
+    b"GET /api/payment/simulate?amount=12.34&currency=EUR&processing_ms=0 HTTP/1.1\r\n\
+    Host: payments.example.com\r\nX-API-Key: 0123456789abcdef0123456789abcdef\r\n\
+    User-Agent: example/1.0\r\nAccept: application/json\r\n\
+    Idempotency-Key: 7c6f0a4e-6d0b-4c57-9a3e-1c2d3e4f5a6b\r\n\
+    traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+
+/// BindComplete, DataRow with one timestamp, CommandComplete, ReadyForQuery
+/// (<https://www.postgresql.org/docs/17/protocol-message-formats.html>).
+const ANSWER: &[u8] = b"2\0\0\0\x04D\0\0\0\x12\0\x01\0\0\0\x08\0\x02\xd1\xe7\0\0\0\0\
+    C\0\0\0\x0fINSERT 0 1\0Z\0\0\0\x05I";
+
+const BODY: &[u8] = br#"{"transaction_id":"01890a5d-ac96-774b-bcce-b302099a8057","status":"approved","amount":"100.00","currency":"EUR","region":"eu-south-2","processing_time_ms":0,"database_time_ms":0.412,"timestamp":"2026-01-02T03:04:05.678901Z"}"#;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = [("minimal", MINIMAL), ("typical", TYPICAL)])]
+fn parse((_, bytes): &(&str, &[u8])) -> usize {
+    let length = HeadScan::new()
+        .scan(black_box(bytes))
+        .ok()
+        .flatten()
+        .expect("complete");
+    request::parse(&bytes[..length]).expect("valid").path.len()
+}
+
+#[divan::bench]
+fn respond(bencher: Bencher) {
+    let mut out = Vec::with_capacity(4_096);
+    let context = Context {
+        version: Version::Http11,
+        keep_alive: true,
+        method: Method::Get,
+        date: date::format(1_767_323_045),
+    };
+    bencher.bench_local(|| {
+        out.clear();
+        Response::begin(&mut out, black_box(&context), Status::Ok)
+            .header("X-Request-Id", b"01890a5d-ac96-774b-bcce-b302099a8057")
+            .header("Cache-Control", b"no-store")
+            .header("Server-Timing", b"db;dur=0.412, total;dur=0.431")
+            .body("application/json", |out| out.extend_from_slice(BODY));
+    });
+}
+
+#[divan::bench(args = [StatementMode::Named, StatementMode::Unnamed])]
+fn encode(bencher: Bencher, mode: StatementMode) {
+    let (insert, mut out) = (sample_insert(), BytesMut::with_capacity(4_096));
+    bencher.bench_local(|| {
+        out.clear();
+        payments::insert(mode, "eu-south-2", black_box(&insert), &mut out)
+    });
+}
+
+#[divan::bench]
+fn decode() -> Option<i64> {
+    let (mut rest, mut created_at) = (black_box(ANSWER), None);
+    while let Ok(Some(message)) = messages::next(rest) {
+        if message.tag == b'D' {
+            created_at = payments::read_insert(message.body).ok();
+        }
+        rest = &rest[message.len..];
+    }
+    created_at
+}
+
+/// Checkout, encode, exchange, decode and return, with a PostgreSQL that answers at once and no TLS.
+#[divan::bench]
+fn checkout_and_exchange(bencher: Bencher) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .expect("a runtime");
+    let insert = sample_insert();
+    let pool = runtime.block_on(async {
+        let pool = Pool::start(
+            settings(),
+            Box::new(AtOnce),
+            Arc::new(Metrics::new(build())),
+        );
+        pool.ready().await;
+        pool
+    });
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            pool.write(&insert, deadline, std::future::pending())
+                .await
+                .expect("written")
+        })
+    });
+}
+
+fn settings() -> PoolSettings {
+    PoolSettings {
+        size: 8,
+        waiters_max: 256,
+        batch_max: 32,
+        checkout_timeout: Duration::from_secs(1),
+        exchange_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        connection_lifetime: Duration::from_secs(3_600),
+        idle_probe_interval: Duration::from_secs(30),
+        statement_mode: StatementMode::Named,
+    }
+}
+
+fn build() -> Build {
+    Build {
+        version: "",
+        revision: "",
+        timestamp: "",
+        region: String::new(),
+        environment: String::new(),
+    }
+}
+
+/// Connects to nothing: what comes of it answers every write with [`ANSWER`].
+struct AtOnce;
+
+impl Connect<Answering> for AtOnce {
+    fn connect(&self) -> Connecting<Answering> {
+        Box::pin(async {
+            let stream = Answering { asked: false };
+            Ok(Connection::new(
+                stream,
+                Transport::plain(),
+                StatementMode::Named,
+                "eu-south-2".into(),
+            ))
+        })
+    }
+}
+
+struct Answering {
+    asked: bool,
+}
+
+impl AsyncRead for Answering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !std::mem::take(&mut self.asked) {
+            return Poll::Pending;
+        }
+        space.put_slice(ANSWER);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Answering {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,205 @@
+"""Writes the tables of docs/PERFORMANCE.md from docs/performance/results.json.
+
+With --check it changes nothing and fails when the document says something else.
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+import figures
+from figures import median, spread, table
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs/PERFORMANCE.md"
+RECORD = ROOT / "docs/performance/results.json"
+SERVICE, WIRE = "payment-latency-api", "wire loop"
+FLOORS = (WIRE, "pgbench")
+
+
+def contestants(results, scenario):
+    return {
+        name: found for name, found in results["scenarios"][scenario]["contestants"].items() if found.get("runs")
+    }
+
+
+def best_peer(found, figure):
+    """The peer with the lowest median of `figure`."""
+    peers = {name: values for name, values in found.items() if name not in (SERVICE, *FLOORS) and figure in values}
+    return min(peers, key=lambda name: median(peers[name][figure]))
+
+
+def against(ours, theirs, name, digits=0, unit=" µs"):
+    ratio = figures.ratio(ours, theirs)
+    apart = "" if ratio["apart"] else ", the runs overlap"
+    return ratio["ratio"], (
+        f"{median(ours):,.{digits}f} against {median(theirs):,.{digits}f}{unit} of {name}: {ratio['ratio']:.2f}{apart}"
+    )
+
+
+def goals(results):
+    rows = []
+
+    def row(figure, goal, value, text, met):
+        rows.append([figure, goal, text, "met" if met else "not met"])
+
+    for scenario in ("200/s", "1,000/s"):
+        found = contestants(results, scenario)
+        for figure in ("p50_us", "p99_us"):
+            if WIRE in found:
+                value, text = against(found[SERVICE][figure], found[WIRE][figure], WIRE)
+                row(f"{figure[:3]} at {scenario}, against the bare wire loop", "≤ 1.15", value, text, value <= 1.15)
+    found = contestants(results, "1,000/s")
+    peer = best_peer(found, "p99_us")
+    value, text = against(found[SERVICE]["p99_us"], found[peer]["p99_us"], peer)
+    row("p99 at 1,000/s, against the best peer", "≤ 0.75, or at the floor", value, text, value <= 0.75)
+    tails = {name: values["together_us"]["p99.9"] for name, values in found.items()}
+    peer = min((name for name in tails if name not in (SERVICE, *FLOORS)), key=tails.get)
+    value = tails[SERVICE] / tails[peer]
+    text = f"{tails[SERVICE]:,.0f} against {tails[peer]:,.0f} µs of {peer}: {value:.2f}"
+    row("p99.9 at 1,000/s, against the best peer", "≤ 0.75, or at the floor", value, text, value <= 0.75)
+    for scenario in results["scenarios"]:
+        found = contestants(results, scenario)
+        if "past its knee" in scenario:
+            peer = best_peer(found, "p99_us")
+            value, text = against(found[SERVICE]["p99_us"], found[peer]["p99_us"], peer)
+            row(f"p99 at {scenario}", "≤ 0.05", value, text, value <= 0.05)
+        if "three times" in scenario:
+            peer = best_peer(found, "cpu_us")
+            value, text = against(found[SERVICE]["cpu_us"], found[peer]["cpu_us"], peer, 1)
+            row(f"CPU for each payment at {scenario}", "≤ 0.25", value, text, value <= 0.25)
+    for delay, name in ((3000, "commits of 3 ms"), (0, "commits in memory")):
+        ladders = {
+            ladder["contestant"]: ladder["sustained"]
+            for ladder in results["ladders"]
+            if ladder["commit_delay_us"] == delay
+        }
+        peer = max((name for name in ladders if name != SERVICE), key=lambda name: median(ladders[name]))
+        value, text = against(ladders[SERVICE], ladders[peer], peer, 0, "/s")
+        row(f"payments/s with p99 under 25 ms, {name}", "≥ 4", value, text, value >= 4)
+    found = contestants(results, "1,000/s")
+    peer = best_peer(found, "cpu_us")
+    value, text = against(found[SERVICE]["cpu_us"], found[peer]["cpu_us"], peer, 1)
+    row("CPU for each payment at 1,000/s, against the best peer", "≤ 0.7", value, text, value <= 0.7)
+    size = results["machine"]["binary_bytes"]
+    row("static stripped binary", "≤ 3.5 MB", size, f"{size / 1e6:.2f} MB", size <= 3.5e6)
+    facts = results.get("facts", {})
+    crowd = contestants(results, "200/s beside 10,000 idle connections")[SERVICE]["resident_kib"]
+    if facts:
+        idle, start = facts["resident_idle_kib"], facts["start_to_ready_ms"]
+        row("resident memory, idle", "≤ 4 MB", idle, f"{median(idle) / 1024:.1f} MiB", median(idle) <= 4096)
+        row("the same beside 10,000 idle connections and 200/s", "≤ 20 MB", crowd, f"{median(crowd) / 1024:.1f} MiB",
+            median(crowd) <= 20 * 1024)  # fmt: skip
+        row("start to ready", "≤ 50 ms", start, f"{spread(start)} ms", median(start) <= 50)
+    return table("Goals", ["Figure", "Goal", "Measured", ""], rows).split("\n", 3)[3]
+
+
+def scenario_tables(results):
+    return "\n".join(
+        figures.latency_table(f"{name}, commits of {scenario['commit_delay_us'] / 1000:g} ms"
+                              if scenario["commit_delay_us"] and "commits" not in name else name,
+                              scenario["contestants"])
+        for name, scenario in results["scenarios"].items()
+    ).strip()  # fmt: skip
+
+
+def ladder_tables(results):
+    tables = []
+    for delay, name in ((0, "commits in memory"), (3000, "commits of 3 ms")):
+        found = [ladder for ladder in results["ladders"] if ladder["commit_delay_us"] == delay]
+        rates = sorted({step["rate"] for ladder in found for climb in ladder["climbs"] for step in climb})
+        rows = []
+        for rate in rates:
+            cells = []
+            for ladder in found:
+                tails = [step["p99_us"] for climb in ladder["climbs"] for step in climb
+                         if step["rate"] == rate and "p99_us" in step]  # fmt: skip
+                cells.append(f"{median(tails) / 1000:,.1f}" if tails else "-")
+            rows.append([f"{rate:,}/s", *cells])
+        rows.append(["**sustained**", *[f"**{median(ladder['sustained']):,.0f}/s**" for ladder in found]])
+        columns = ["p99 in ms, median", *[ladder["contestant"] for ladder in found]]
+        tables.append(table(f"The ladder, {name}", columns, rows))
+    return "\n".join(tables).strip()
+
+
+def steady(results):
+    """What does not depend on the machine's mood."""
+    facts = results.get("facts", {})
+    calls = facts.get("system_calls_per_payment", {})
+    rows = []
+    for name, count in results["instructions_per_payment"].items():
+        each = calls.get(name, {})
+        total = f"{sum(each.values()):.1f}" if each else "-"
+        which = ", ".join(f"{call} {number:.1f}" for call, number in each.items() if number >= 0.05)
+        rows.append([name, f"{count:,}" if count else "valgrind does not run Go", total, which])
+    columns = ["For one payment", "Instructions", "System calls", "Which"]
+    return table("", columns, rows).strip().removeprefix("###").strip()
+
+
+def coalescing(results):
+    rows = [
+        [found["name"], spread(found["without"], 0), spread(found["with"], 0)]
+        for found in results.get("facts", {}).get("coalescing", [])
+    ]
+    return table("", ["", "`BATCH_MAX=1`", "`BATCH_MAX=32`"], rows).strip().removeprefix("###").strip()
+
+
+def anatomy(results):
+    facts = results.get("facts", {})
+    parts = facts.get("segments_us")
+    if not parts:
+        return ""
+    rows = [
+        ["between the caller and the service: two system calls each, the loopback, both wake-ups",
+         f"{parts['caller'] - parts['request']:,.0f}"],
+        ["in the service: read, parse, check, check out, encode, decode, write",
+         f"{parts['request'] - parts['exchange']:,.0f}"],
+        ["the exchange: encrypt, loopback, PostgreSQL and its commit, wake-up, decrypt", f"{parts['exchange']:,.0f}"],
+        ["**the payment, as its caller sees it**", f"**{parts['caller']:,.0f}**"],
+    ]  # fmt: skip
+    times = table("", ["Mean time at 1,000/s", "µs"], rows).strip().removeprefix("###").strip()
+    groups = facts["instruction_groups"]
+    rows = [[name, f"{count:,}"] for name, count in groups.items()]
+    rows.append(["**all**", f"**{sum(groups.values()):,}**"])
+    return times + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
+
+
+def machine(results):
+    about = results["machine"]
+    return (
+        f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
+        f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
+        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections."
+    )
+
+
+def written(document, results):
+    parts = {
+        "goals": goals,
+        "scenarios": scenario_tables,
+        "ladders": ladder_tables,
+        "steady": steady,
+        "coalescing": coalescing,
+        "anatomy": anatomy,
+        "machine": machine,
+    }
+
+    def fill(found):
+        name = found.group(1)
+        return f"<!-- bench:{name} -->\n{parts[name](results)}\n<!-- bench:end -->"
+
+    return re.sub(r"<!-- bench:(\w+) -->\n.*?<!-- bench:end -->", fill, document, flags=re.DOTALL)
+
+
+def main():
+    results, document = json.loads(RECORD.read_text()), DOCUMENT.read_text()
+    current = written(document, results)
+    if "--check" not in sys.argv:
+        DOCUMENT.write_text(current)
+    elif current != document:
+        sys.exit("docs/PERFORMANCE.md differs from docs/performance/results.json: `make bench-plots` rewrites it")
+
+
+if __name__ == "__main__":
+    main()
