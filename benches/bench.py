@@ -282,7 +282,7 @@ def measure_facts():
     ]
     for name, what, figure in rows:
         values = {"1": [], "32": []}
-        for repetition in range(3):
+        for repetition in range(2 if figure == "sustained" else 3):
             for batch in list(values) if repetition % 2 == 0 else list(values)[::-1]:
                 settings = {"BATCH_MAX": batch}
                 if figure == "sustained":
