@@ -23,7 +23,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use connector::{Connect, Connecting, Credentials, TcpConnector};
 pub use write::{Failure, Unavailable, Written};
@@ -260,8 +260,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             Some(lease) => Some(lease),
             None => self.queued_lease(deadline).await,
         };
-        if let Some(Ok(exchange)) = lease.map(Exchange::prove) {
-            exchange.run(deadline).await;
+        match lease {
+            Some(lease) => {
+                if let Ok(exchange) = Exchange::prove(lease) {
+                    exchange.run(deadline).await;
+                }
+            }
+            // The queue is full. The answer to somebody else is a sign of life as well.
+            None => sleep_until(deadline).await,
         }
     }
 
@@ -307,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
         drop(member);
         if why == Closed::Server {
-            self.backoff.borrow_mut().failed();
+            self.backoff.borrow_mut().failed(self.connector.draw());
         }
         self.forget(why);
     }
