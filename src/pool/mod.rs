@@ -73,6 +73,8 @@ struct Member<S> {
     /// To be closed after this, replacement or not.
     ends: Instant,
     proven: Instant,
+    /// An exchange on it has been answered.
+    served: bool,
 }
 
 struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
@@ -309,10 +311,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         self.gauges();
     }
 
-    /// Closes a connection that is of no use, and asks for another.
+    /// Closes a connection that is of no use, and asks for another; after a pause, if this one took
+    /// no payments or never served: the next one may be no better.
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
+        let served = member.served;
         drop(member);
-        if why == Closed::Server {
+        if why == Closed::Server || !served {
             self.backoff.borrow_mut().failed(self.connector.draw());
         }
         self.forget(why);

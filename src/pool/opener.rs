@@ -91,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             expires: now + lifetime,
             ends: hard_end(now),
             proven: now,
+            served: false,
         }));
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
             self.metrics.pool.ready.set(1);

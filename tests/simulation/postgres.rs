@@ -425,6 +425,9 @@ impl Session {
                         return Some("23514");
                     }
                     world.trace(|| format!("insert {:02x?}", &row.transaction_id[6..8]));
+                    if world.dice.permille(world.profile.noise) {
+                        sleep(world.dice.millis(0, 2)).await;
+                    }
                     if transaction.insert(row.clone()).await {
                         count += 1;
                         wire::put_row(out, &columns(&row));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use uuid::Builder;
 
 use payment_latency_api::config::PoolSettings;
@@ -374,7 +374,11 @@ impl World {
             world: self,
         };
         let ended = match drops_after {
-            Some(after) => timeout(after, attempt).await.ok().flatten(),
+            Some(after) => tokio::select! {
+                biased;
+                () = sleep(after) => None,
+                ended = attempt => ended,
+            },
             None => attempt.await,
         };
         self.check();
@@ -508,18 +512,18 @@ struct Attempt<'a> {
 impl Future for Attempt<'_> {
     type Output = Ended;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        let Some(write) = &mut self.write else {
-            return Poll::Ready(None);
-        };
-        let polled = write.as_mut().poll(cx).map(Some);
-        if polled.is_pending() && self.polls == 0 {
-            self.write = None;
-            self.world.check();
-            return Poll::Ready(None);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.get_mut();
+        // Dropped before it sees what it was woken for.
+        if this.polls == 0 {
+            this.write = None;
         }
-        self.polls = self.polls.saturating_sub(1);
-        self.world.check();
+        this.polls = this.polls.saturating_sub(1);
+        let polled = match &mut this.write {
+            Some(write) => write.as_mut().poll(cx).map(Some),
+            None => Poll::Ready(None),
+        };
+        this.world.check();
         polled
     }
 }
