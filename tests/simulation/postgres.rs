@@ -28,6 +28,9 @@ const PASSING: [&str; 12] = [
     "08006", "28P01",
 ];
 
+/// The end of a connection is noticed in this time, whether it is in use or idle.
+const NOTICED: Duration = Duration::from_millis(3);
+
 /// Where in an exchange something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -184,9 +187,16 @@ async fn serve(world: Rc<World>, server: Server) {
         () = world.crash.notified() => {}
         _ = session.run() => {}
     }
-    if world.dice.permille(500) {
-        session.server.reset();
+    let watch = session.server.watch();
+    match world.dice.permille(500) {
+        true => session.server.reset(),
+        false => drop(session.server),
     }
+    sleep(NOTICED).await;
+    assert!(
+        watch.client_has_left(),
+        "the end of a connection goes unnoticed"
+    );
     world.check();
 }
 

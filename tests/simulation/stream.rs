@@ -49,6 +49,17 @@ struct Wire {
     down: RefCell<Pipe>,
     /// The client's next read or write fails, instead of finding an end.
     reset: Cell<bool>,
+    /// The client has let go of its end.
+    left: Cell<bool>,
+}
+
+/// Tells whether the client still holds a connection that the server has closed.
+pub(crate) struct Watch(Rc<Wire>);
+
+impl Watch {
+    pub(crate) fn client_has_left(&self) -> bool {
+        self.0.left.get()
+    }
 }
 
 /// Connections that exist on the client's side.
@@ -117,6 +128,7 @@ impl Drop for Client {
             false => &self.count.connecting,
         };
         count.set(count.get() - 1);
+        self.wire.left.set(true);
         self.wire.up.borrow_mut().end();
         self.wire.down.borrow_mut().end();
     }
@@ -202,6 +214,10 @@ impl Server {
             Poll::Pending
         })
         .await
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.wire.clone())
     }
 
     /// Whether the client has sent something that was not read.

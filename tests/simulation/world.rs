@@ -54,6 +54,8 @@ pub(crate) struct Profile {
     rush_ms: u64,
     deadline_ms: (u64, u64),
     impatience: u64,
+    /// Payments that the table refuses, whatever happens.
+    poison: u64,
     closes_early: bool,
 }
 
@@ -103,6 +105,7 @@ impl Profile {
                 (1, dice.between(20, 4_000))
             },
             impatience: dice.pick(&[0, 50, 300]),
+            poison: dice.pick(&[0, 0, 10, 150]),
             closes_early: !calm && dice.permille(100),
         }
     }
@@ -534,7 +537,10 @@ async fn call(world: Rc<World>) {
     let profile = &world.profile;
     sleep(dice.millis(0, profile.rush_ms)).await;
     let key = dice.permille(400).then(|| dice.below(profile.keys));
-    let variant = dice.pick(&[0, 0, 0, 0, 0, 1, 1, 2]);
+    let variant = match dice.permille(profile.poison) {
+        true => 2,
+        false => dice.pick(&[0, 0, 1]),
+    };
     for _ in 0..3 {
         let payment = world.payment(key, variant);
         let limit = dice.millis(profile.deadline_ms.0, profile.deadline_ms.1);
