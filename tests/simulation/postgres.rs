@@ -435,8 +435,8 @@ impl Session {
                         return Some("23514");
                     }
                     world.trace(|| format!("insert {:02x?}", &row.transaction_id[6..8]));
-                    if world.dice.permille(world.profile.noise) {
-                        sleep(world.dice.millis(0, 2)).await;
+                    if world.dice.permille(world.profile.slow_rows) {
+                        sleep(world.dice.millis(0, 10)).await;
                     }
                     if transaction.insert(row.clone()).await {
                         count += 1;

@@ -9,11 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
-use uuid::Builder;
 
 use payment_latency_api::config::PoolSettings;
 use payment_latency_api::metrics::{Build, Metrics};
-use payment_latency_api::payment::{Amount, Currency, IdempotencyKey, Outcome};
+use payment_latency_api::payment::{Amount, Currency, IdempotencyKey, Outcome, transaction_id};
 use payment_latency_api::pg::payments::{Insert, Row as Found};
 use payment_latency_api::pool::{Failure, Pool, Unavailable, Written};
 
@@ -45,10 +44,13 @@ pub(crate) struct Profile {
     pub(crate) idle_trouble: u64,
     pub(crate) connect_trouble: u64,
     pub(crate) noise: u64,
+    /// Rows that take their time, while those before them hold their index entries.
+    pub(crate) slow_rows: u64,
     pub(crate) connect_ms: u64,
     pub(crate) commit_ms: (u64, u64),
     events: bool,
     callers: usize,
+    keyed: u64,
     keys: usize,
     /// Time in which the callers arrive.
     rush_ms: u64,
@@ -68,16 +70,22 @@ impl Profile {
         } else {
             dice.between(20, 1_000)
         };
-        let callers = dice.below(60) + 1;
+        // Full batches on several connections at once, which meet in few keys and take their time.
+        let contended = dice.permille(100);
+        let callers = if contended { 60 } else { dice.below(60) + 1 };
+        let [size, batch_max] = match contended {
+            true => [3, 32],
+            false => [dice.below(4) + 1, dice.pick(&[1, 2, 5, 32])],
+        };
         Self {
             pool: PoolSettings {
-                size: dice.below(4) + 1,
+                size,
                 waiters_max: if calm {
-                    callers
+                    callers + 1
                 } else {
                     dice.pick(&[0, 1, 4, 16, 64])
                 },
-                batch_max: dice.pick(&[1, 2, 5, 32]),
+                batch_max,
                 checkout_timeout: Duration::from_millis(longest),
                 exchange_timeout: match calm {
                     true => Duration::from_secs(10),
@@ -93,10 +101,20 @@ impl Profile {
             idle_trouble: trouble(&[0, 50, 300]),
             connect_trouble: trouble(&[0, 50, 300]),
             noise: dice.pick(&[0, 50, 300]),
+            slow_rows: if contended {
+                500
+            } else {
+                dice.pick(&[0, 0, 300])
+            },
             connect_ms: dice.pick(&[0, 5, 100]),
             commit_ms: dice.pick(&[(0, 0), (0, 3), (1, 20), (20, 60)]),
             events: trouble(&[0, 1]) == 1,
             callers,
+            keyed: if contended {
+                900
+            } else {
+                dice.pick(&[100, 400, 900])
+            },
             keys: dice.pick(&[1, 3, 20]),
             rush_ms: dice.pick(&[1, 200, 3_000]),
             deadline_ms: if calm {
@@ -105,7 +123,11 @@ impl Profile {
                 (1, dice.between(20, 4_000))
             },
             impatience: dice.pick(&[0, 50, 300]),
-            poison: dice.pick(&[0, 0, 10, 150]),
+            poison: if contended {
+                0
+            } else {
+                dice.pick(&[0, 0, 10, 150])
+            },
             closes_early: !calm && dice.permille(100),
         }
     }
@@ -328,11 +350,9 @@ impl World {
 
     /// A payment of one of two kinds: with a key, the second kind is another request.
     fn payment(&self, key: Option<usize>, variant: i64) -> Insert {
-        let millis = u64::try_from(self.wall_ms(0)).unwrap();
-        let id = Builder::from_unix_timestamp_millis(millis, &self.dice.bytes()).into_uuid();
         let key = key.map(|number| format!("key-{number}"));
         Insert {
-            transaction_id: id.into_bytes(),
+            transaction_id: transaction_id(self.wall_ms(0) * 1_000, &self.dice.bytes()),
             idempotency_key: key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap()),
             request_hash: [u8::try_from(variant).unwrap(); 32],
             amount: Amount {
@@ -536,7 +556,9 @@ async fn call(world: Rc<World>) {
     let dice = world.dice.clone();
     let profile = &world.profile;
     sleep(dice.millis(0, profile.rush_ms)).await;
-    let key = dice.permille(400).then(|| dice.below(profile.keys));
+    let key = dice
+        .permille(profile.keyed)
+        .then(|| dice.below(profile.keys));
     let variant = match dice.permille(profile.poison) {
         true => 2,
         false => dice.pick(&[0, 0, 1]),
@@ -601,7 +623,13 @@ async fn trouble(world: Rc<World>) {
             4 => world.pool.borrow().as_ref().unwrap().credentials_changed(),
             5 if world.profile.closes_early => world.pool.borrow().as_ref().unwrap().close(),
             _ => {
-                let step = i64::try_from(dice.below(200_000)).unwrap() - 100_000;
+                // Up to a day, or to before 1970.
+                let day = i64::try_from(dice.below(172_800)).unwrap() - 86_400;
+                let step = if dice.permille(100) {
+                    -2_000_000_000
+                } else {
+                    day
+                };
                 world.steps_s[dice.below(2)].set(step);
             }
         }
