@@ -270,46 +270,7 @@ impl Session {
         let world = self.world.clone();
         let mut transaction = Transaction::begin(&world.table);
         let mut out = Vec::new();
-        let mut portal = None;
-        let mut refused = None;
-        let mut inserts = 0;
-        let mut first = true;
-        loop {
-            let message = self.message().await?;
-            if std::mem::take(&mut first) {
-                refused = self.pass(Stage::Arrived, fate, &mut out).await?;
-            }
-            match message.tag {
-                b'S' => break,
-                b'X' => return Err(End),
-                // After an error everything up to Sync is passed over.
-                _ if refused.is_some() => {}
-                b'P' => {
-                    let (name, statement) = wire::parse(&message.body);
-                    self.statements.borrow_mut().insert(name, statement);
-                    wire::put(&mut out, b'1', &[]);
-                }
-                b'B' => {
-                    portal = Some(wire::bind(&message.body, |name| self.statement(name)));
-                    wire::put(&mut out, b'2', &[]);
-                }
-                b'E' => {
-                    let portal = portal.as_ref().expect("Bind comes before Execute");
-                    inserts += portal.rows().len();
-                    refused = self.execute(portal, &mut transaction, &mut out).await;
-                }
-                other => panic!("a message of type {:?}", char::from(other)),
-            }
-            world.noise(&mut out);
-            // A long answer leaves before the commit.
-            if world.dice.permille(100) {
-                self.say(&mut out).await;
-            }
-        }
-        assert!(
-            inserts <= world.profile.pool.batch_max,
-            "a batch has a bound"
-        );
+        let mut refused = self.receive(fate, &mut transaction, &mut out).await?;
         if refused.is_none() && !out.is_empty() {
             refused = self.pass(Stage::Executed, fate, &mut out).await?;
         }
@@ -347,6 +308,58 @@ impl Session {
         );
         self.say(&mut out).await;
         if fatal { Err(End) } else { Ok(()) }
+    }
+
+    /// Reads and executes up to Sync; the SQLSTATE when something is refused.
+    async fn receive(
+        &mut self,
+        fate: Fate,
+        transaction: &mut Transaction,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<&'static str>, End> {
+        let world = self.world.clone();
+        let mut portal = None;
+        let mut refused = None;
+        let mut inserts = 0;
+        let mut first = true;
+        loop {
+            let message = self.message().await?;
+            if std::mem::take(&mut first) {
+                refused = self.pass(Stage::Arrived, fate, out).await?;
+            }
+            match message.tag {
+                b'S' => break,
+                b'X' => return Err(End),
+                // After an error everything up to Sync is passed over.
+                _ if refused.is_some() => {}
+                b'P' => {
+                    let (name, statement) = wire::parse(&message.body);
+                    self.statements.borrow_mut().insert(name, statement);
+                    wire::put(out, b'1', &[]);
+                }
+                b'B' => {
+                    portal = Some(wire::bind(&message.body, |name| self.statement(name)));
+                    wire::put(out, b'2', &[]);
+                }
+                b'E' => {
+                    let portal = portal.as_ref().expect("Bind comes before Execute");
+                    inserts += portal.rows().len();
+                    refused = self.execute(portal, transaction, out).await;
+                }
+                other => panic!("a message of type {:?}", char::from(other)),
+            }
+            world.noise(out);
+            // A long answer leaves before the commit.
+            if world.dice.permille(100) {
+                self.say(out).await;
+            }
+        }
+        world.trace(|| format!("exchange of {inserts} payments, refused: {refused:?}"));
+        assert!(
+            inserts <= world.profile.pool.batch_max,
+            "a batch has a bound"
+        );
+        Ok(refused)
     }
 
     /// Passes a stage of the exchange; the SQLSTATE when it is refused there.

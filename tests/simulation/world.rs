@@ -170,7 +170,7 @@ thread_local! {
 pub(crate) async fn run(seed: u64) {
     let world = World::new(seed);
     let pool = Pool::start(
-        world.profile.pool.clone(),
+        world.profile.pool,
         Box::new(Connector(world.clone())),
         world.metrics.clone(),
     );
@@ -525,9 +525,11 @@ fn assert_is_row(found: &Found, row: &Row) {
     );
 }
 
+type Write<'a> = dyn Future<Output = Result<Written, Failure>> + 'a;
+
 /// A write that is watched after each of its steps, and dropped after so many of them.
 struct Attempt<'a> {
-    write: Option<Pin<Box<dyn Future<Output = Result<Written, Failure>> + 'a>>>,
+    write: Option<Pin<Box<Write<'a>>>>,
     polls: usize,
     world: &'a World,
 }
