@@ -184,11 +184,22 @@ const READY: [u8; 6] = *b"Z\0\0\0\x05I";
 const NOTICE: &[u8] = b"N\0\0\0\x0dSNOTICE\0\0";
 const STATUS: &[u8] = b"S\0\0\0\x0ea=b\0cdefg\0";
 const SALT: &str = "c2FsdHNhbHRzYWx0";
-/// A row with `created_at`.
-const ROW: &[u8] = b"D\0\0\0\x12\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x01";
-/// The answer to one insert, up to the end of its command.
-const INSERTED: &[u8] = b"1\0\0\0\x042\0\0\0\x04\
-    D\0\0\0\x12\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x01C\0\0\0\x0fINSERT 0 1\0";
+/// The payment's row: its `transaction_id` and its `created_at`.
+const ROW: &[u8] = b"D\0\0\0\x26\0\x02\0\0\0\x107777777777777777\0\0\0\x08\0\0\0\0\0\0\0\x01";
+/// The end of its statement.
+const END: &[u8] = b"C\0\0\0\x0fINSERT 0 1\0";
+
+/// The answer to one payment, without its ReadyForQuery.
+fn inserted() -> Vec<u8> {
+    [b"1\0\0\0\x042\0\0\0\x04", ROW, END].concat()
+}
+
+/// A row of which some bytes are other ones.
+fn row(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut body = ROW[5..].to_vec();
+    change(&mut body);
+    [&message(b'D', &body)[..], END, &READY].concat()
+}
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len() + 4).unwrap();
@@ -604,7 +615,7 @@ fn with_pool<T>(
 fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: Ends) {
     let server = Server::start(wire, script);
     let payment = Insert {
-        transaction_id: [7; 16],
+        transaction_id: [b'7'; 16],
         idempotency_key: None,
         request_hash: [7; 32],
         amount: Amount {
@@ -661,26 +672,31 @@ fn answers() -> Vec<Answer> {
         };
     }
     answers! {
-        "a good answer": [INSERTED, &READY].concat() => Written,
-        "a good answer among notices": [NOTICE, STATUS, INSERTED, NOTICE, &READY].concat() => Written,
+        "a good answer": [&inserted()[..], &READY].concat() => Written,
+        "a good answer among notices": [NOTICE, STATUS, &inserted(), NOTICE, &READY].concat() => Written,
         "silence": b"" => Unknown,
-        "silence before the commit": INSERTED => Unknown,
-        "half an answer": &INSERTED[..12] => Unknown,
+        "silence before the commit": inserted() => Unknown,
+        "half an answer": &inserted()[..12] => Unknown,
         "a message of 2 GiB": b"D\x7f\xff\xff\xff" => Unknown,
         "a message of 65,537 bytes": b"N\0\x01\0\0" => Unknown,
         "a length below its own size": b"Z\0\0\0\x03I" => Unknown,
         "a negative length": b"Z\xff\xff\xff\xffI" => Unknown,
         "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n" => Unknown,
         "ready without an answer": READY => Unknown,
-        "ready in a transaction": [INSERTED, b"Z\0\0\0\x05T"].concat() => Unknown,
-        "ready in a failed transaction": [INSERTED, b"Z\0\0\0\x05E"].concat() => Unknown,
-        "ready in no state": [INSERTED, b"Z\0\0\0\x04"].concat() => Unknown,
-        "two ends of one command": [INSERTED, b"C\0\0\0\x05\0", &READY].concat() => Unknown,
-        "a row without columns": [&message(b'D', b"\0\0")[..], &READY].concat() => Unknown,
-        "a row shorter than its count": [&message(b'D', b"")[..], &READY].concat() => Unknown,
-        "a time of NULL": [&message(b'D', b"\0\x01\xff\xff\xff\xff")[..], &READY].concat() => Unknown,
-        "a time of four bytes": [&message(b'D', b"\0\x01\0\0\0\x04\0\0\0\0")[..], &READY].concat() => Unknown,
-        "a column past its row": [&message(b'D', b"\0\x01\x7f\xff\xff\xff")[..], &READY].concat() => Unknown,
+        "ready without the statement's end": [ROW, &READY].concat() => Unknown,
+        "ready in a transaction": [&inserted()[..], b"Z\0\0\0\x05T"].concat() => Unknown,
+        "ready in a failed transaction": [&inserted()[..], b"Z\0\0\0\x05E"].concat() => Unknown,
+        "ready in no state": [&inserted()[..], b"Z\0\0\0\x04"].concat() => Unknown,
+        "two ends of one statement": [&inserted()[..], END, &READY].concat() => Unknown,
+        "a row twice": [ROW, ROW, END, &READY].concat() => Unknown,
+        "another payment's row": row(|body| body[6] = b'8') => Unknown,
+        "a row without columns": row(|body| body.truncate(2)) => Unknown,
+        "a row without its count": row(Vec::clear) => Unknown,
+        "a row that ends early": row(|body| body.truncate(30)) => Unknown,
+        "an id of 15 bytes": row(|body| { body.remove(6); body[5] = 15; }) => Unknown,
+        "an id of NULL": row(|body| body[2..6].fill(0xff)) => Unknown,
+        "a time of NULL": row(|body| body[22..26].fill(0xff)) => Unknown,
+        "a time of 2 GiB": row(|body| body[22] = 0x7f) => Unknown,
         "a login in the middle": sasl(3, b"") => Unknown,
         "a row's description": message(b'T', b"\0\0") => Unknown,
         "a copy": message(b'G', b"\0\0\0") => Unknown,
@@ -731,7 +747,7 @@ fn endless_answers() -> Vec<Answer> {
                 peer.until_sync()?;
                 peer.by_bytes(&READY)?;
                 peer.until_sync()?;
-                peer.by_bytes(INSERTED)?;
+                peer.by_bytes(&inserted())?;
                 peer.by_bytes(&READY)
             },
             Written,

@@ -441,7 +441,7 @@ impl Session {
                 if Instant::now() < world.read_only_until.get() {
                     return Some("25006");
                 }
-                let mut count = 0;
+                let mut rows = Vec::new();
                 for fields in portal.rows() {
                     let row = row_of(&fields, world.stamp());
                     if row.amount_minor == POISON_MINOR {
@@ -452,11 +452,18 @@ impl Session {
                         sleep(world.dice.millis(0, 10)).await;
                     }
                     if transaction.insert(row.clone()).await {
-                        count += 1;
-                        wire::put_row(out, &columns(&row));
+                        rows.push(row);
                     }
                 }
-                wire::put(out, b'C', format!("INSERT 0 {count}\0").as_bytes());
+                // SQL promises no order.
+                if world.dice.permille(300) {
+                    rows.reverse();
+                }
+                for row in &rows {
+                    world.noise(out);
+                    wire::put_row(out, &columns(row));
+                }
+                wire::put(out, b'C', format!("INSERT 0 {}\0", rows.len()).as_bytes());
             }
         }
         None
