@@ -1,6 +1,6 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
+.PHONY: help run test simulate check image bench bench-quick bench-micro bench-plots allocators clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl
 
 test: ## install what the tests need, run all of them
 	@scripts/test.sh
+
+simulate: ## run the simulation for SEEDS seeds (100000) from FIRST (0) on
+	@scripts/simulate.sh
 
 check: ## format, lints, scripts, house rules, licences
 	@scripts/check.sh

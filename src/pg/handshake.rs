@@ -263,7 +263,8 @@ impl Session {
     }
 
     fn server_error(&self) -> Result<Option<ConnectError>> {
-        let next = crate::pg::messages::next(&self.received).map_err(|_| unexpected("bytes"))?;
+        let next = crate::pg::messages::next(&self.received)
+            .map_err(|_| unexpected("a message's header"))?;
         Ok(next
             .filter(|message| message.tag == b'E')
             .map(|message| ConnectError::server(&ServerError::parse(message.body))))
