@@ -1,9 +1,9 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
+.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators fuzz http-compare sbom reproducible clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
@@ -32,6 +32,18 @@ bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh
+
+fuzz: ## fuzz each target for MINUTES (1); TARGETS='requests chunks' picks some
+	@scripts/fuzz.sh
+
+http-compare: ## the tests' raw requests to this service, nginx and hyper side by side
+	@scripts/http-compare.sh
+
+sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
+	@scripts/sbom.sh
+
+reproducible: ## build the image's binary in two folders and compare the bytes
+	@scripts/reproducible.sh
 
 clean: ## stop the private PostgreSQL and remove what was built
 	@scripts/postgres.sh remove

@@ -63,6 +63,16 @@ need_rust() {
   need cc gcc libc6-dev
 }
 
+# The image's flags, and names for the folders of this machine, which panic messages would hold
+# otherwise: the binary depends on what is built, not on where.
+image_flags() {
+  sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile | tr -d '\n'
+  local registry
+  for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+    printf ' --remap-path-prefix=%s=cargo' "$registry"
+  done
+}
+
 # Makes a virtual environment of Python in folder $1.
 need_venv() {
   need python3 python3 python3-venv
