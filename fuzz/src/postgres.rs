@@ -224,6 +224,8 @@ fn serve(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
         let (before, after) = answer.split_at(at);
         // The length of the message that the nonce stands in grows with it.
         socket.write_all(before)?;
+        // A client that still waits for more does not send one: both would wait.
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let nonce = loop {
             if let Some(at) = received.windows(5).position(|bytes| bytes == b"n,,n=") {
                 let nonce = received.split_at(at).1;
@@ -243,6 +245,7 @@ fn serve(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
     } else {
         socket.write_all(answer)?;
     }
+    socket.set_read_timeout(None)?;
     socket.shutdown(std::net::Shutdown::Write)?;
     io::copy(&mut socket, &mut io::sink()).map(drop)
 }

@@ -63,7 +63,7 @@ fn nothing_that_a_caller_sends_becomes_a_header_or_a_log_line_of_its_own() {
     ];
     hostile.push(huge.clone());
     hostile.push(format!("00-{trace}-{huge}"));
-    hostile.push(format!("00-{trace}evil"));
+    hostile.push(format!("00-{trace} evil"));
     let known = [
         "cache-control",
         "content-length",

@@ -1167,7 +1167,7 @@ fn other_protocols() -> Vec<Case> {
         ),
         get(
             "an upgrade to WebSocket",
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             "",
             Accept,
         ),

@@ -91,8 +91,8 @@ fn names(servers: &[(String, SocketAddr)]) -> Vec<&str> {
     servers.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// What becomes of a case: the statuses of its answers (`taken` for any that an endpoint gives), then `next` if the request behind it was
-/// found, or what became of the connection.
+/// What becomes of a case: the statuses of its answers (`taken` for any that an endpoint gives), then
+/// `next` if the request behind it was found, or what became of the connection.
 fn outcome(server: SocketAddr, case: &Case) -> String {
     let mut socket = TcpStream::connect(server).expect("the server takes connections");
     socket.set_nodelay(true).expect("a socket");

@@ -35,12 +35,15 @@ pub fn start() -> SocketAddr {
     address.recv().expect("it has started")
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Nothing>, hyper::Error> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Nothing>, Infallible> {
     let (head, mut body) = request.into_parts();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        frame?;
-    }
     let mut response = Response::new(Nothing);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if frame.is_err() {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(response);
+        }
+    }
     if head.uri.path() == "/behind-the-case" {
         *response.status_mut() = StatusCode::NOT_FOUND;
     } else if head.method == hyper::Method::CONNECT {
