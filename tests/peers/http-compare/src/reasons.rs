@@ -4,8 +4,8 @@
 pub const REASONS: [(&str, &[&str]); 23] = [
     (
         "A line that ends in LF alone may be taken for a line (RFC 9112 section 2.2). nginx and hyper do, \
-         in heads; nginx also in chunked bodies. Parties that differ here see different requests, so this \
-         service refuses it everywhere.",
+         in heads; nginx also in chunked bodies, hyper only behind their trailers. Parties that differ \
+         here see different requests, so this service refuses it everywhere.",
         &[
             "LF ends the request line",
             "LF ends a header line",
