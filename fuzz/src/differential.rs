@@ -53,7 +53,7 @@ pub fn differential(bytes: &[u8]) {
     }
 }
 
-/// Whether hyper is known to refuse request number `index`, or to close before it.
+/// Whether request number `index` is one that hyper is known to refuse, for what its first line says.
 fn is_beyond_hyper(bytes: &[u8], stream: &Stream, index: usize) -> bool {
     let end = |index: usize| stream.ends.get(index).copied();
     let start = index.checked_sub(1).and_then(end).unwrap_or(0);
@@ -68,18 +68,9 @@ fn is_beyond_hyper(bytes: &[u8], stream: &Stream, index: usize) -> bool {
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
     // The http crate reads targets by rules of its own.
-    let target_refused =
-        std::str::from_utf8(target).map_or(true, |target| target.parse::<Uri>().is_err());
-    let method_refused = hyper::Method::from_bytes(method).is_err();
-    later_version || target_refused || method_refused || is_strange_to_hyper(bytes, start)
-}
-
-/// Framing that hyper refuses or ends the connection behind.
-fn is_strange_to_hyper(bytes: &[u8], start: usize) -> bool {
-    let before = bytes.get(..start).unwrap_or_default().to_ascii_lowercase();
-    let has = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
-    // A connection that switches protocols carries no further request.
-    has(&before, b"\r\nupgrade:") || has(&before, b"connect ")
+    let target_taken =
+        std::str::from_utf8(target).is_ok_and(|target| target.parse::<Uri>().is_ok());
+    later_version || !target_taken || hyper::Method::from_bytes(method).is_err()
 }
 
 fn seen(head: &[u8]) -> Seen {
