@@ -106,14 +106,13 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
         _ => StatementMode::Named,
     };
     let mut connection = Connection::new(server, Transport::plain(), mode, Rc::from("local"));
-    let payment = payment();
     let inserts = shape & 3;
-    if shape & 8 == 0 {
-        for _ in 0..inserts {
-            connection.queue_insert(&payment).map_err(drop)?;
-        }
-    } else {
-        connection.queue_lookup(&payment).map_err(drop)?;
+    let all = [payment(1), payment(2), payment(3)];
+    let payments: Vec<&Insert> = all.iter().take(inserts.into()).collect();
+    if shape & 8 != 0 {
+        connection.queue_lookup(&payment(1)).map_err(drop)?;
+    } else if inserts > 0 {
+        connection.queue_inserts(&payments).map_err(drop)?;
     }
     connection.begin().map_err(drop)?;
     let mut cx = Context::from_waker(Waker::noop());
@@ -123,8 +122,16 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
     };
     result.map_err(drop)?;
     let created = (0..inserts.into()).map(|index| connection.created_at(index));
+    let created: Vec<Option<i64>> = created.collect();
+    for (payment, _) in payments.iter().zip(&created).filter(|(_, at)| at.is_some()) {
+        let id = payment.transaction_id;
+        assert!(
+            bytes.windows(id.len()).any(|part| part == id),
+            "nobody said that it was written"
+        );
+    }
     let found = (
-        created.collect(),
+        created,
         connection.row().is_some(),
         connection.refusal().is_some(),
     );
@@ -133,9 +140,9 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
     Ok(found)
 }
 
-fn payment() -> Insert {
+fn payment(number: u8) -> Insert {
     Insert {
-        transaction_id: [1; 16],
+        transaction_id: [number; 16],
         idempotency_key: None,
         request_hash: [2; 32],
         amount: Amount::from_major_units(1, Currency::EUR),
