@@ -12,7 +12,7 @@ need python3 python3
 
 say "rustfmt"
 cargo fmt --all --check
-for crate in benches/harness benches/peers/axum-*; do
+for crate in benches/harness benches/peers/axum-* fuzz tests/peers/http-compare; do
   (cd "$crate" && cargo fmt --check)
 done
 say "clippy"

@@ -112,11 +112,9 @@ impl TcpConnector {
 
 /// Lowers the priority of the current thread: where it shares a core with the runtime's, payments go
 /// first. A tenth of a busy core still makes a connection in some 30 ms.
-#[allow(unsafe_code)]
 fn step_back() {
-    // SAFETY: the call takes numbers only. To Linux, 0 is the calling thread (setpriority(2)); failing
-    // leaves the priority as it was.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, CONNECTOR_NICENESS) };
+    // To Linux, no process is the calling thread (setpriority(2)); failing leaves the priority as it was.
+    let _ = rustix::process::setpriority_process(None, CONNECTOR_NICENESS);
 }
 
 /// The next job, for whichever thread is free; `None` when there will be no more.

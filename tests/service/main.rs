@@ -21,6 +21,7 @@ mod drain;
 mod endpoints;
 mod faults;
 mod framing;
+mod hostile;
 mod idempotency;
 mod metrics;
 mod payments;
