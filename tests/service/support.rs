@@ -149,12 +149,16 @@ impl Service {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let id = self.child.lock().unwrap().id().to_string();
         let status = Command::new("kill")
-            .args(["-s", name, &id])
+            .args(["-s", name, &self.id().to_string()])
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     /// Waits for the end of the process.
