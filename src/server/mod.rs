@@ -10,6 +10,7 @@ mod descriptors;
 mod registry;
 mod secrets;
 
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::handlers::{self, App};
 use crate::http::Refusal;
 use crate::limits::{
     ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
-    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS,
+    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
 };
 use crate::log;
 use crate::metrics::{Build, ConnectionEnd, Metrics};
@@ -173,6 +174,8 @@ impl Server {
         let http = &self.app.metrics().http;
         http.accepted.increment();
         let _ = stream.set_nodelay(true);
+        // Without it the kernel takes megabytes of answers for a caller that does not read them.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX_BYTES);
         // An evicted connection ends a moment later; the newcomer does not wait for that.
         if self.registry.len() >= self.max_connections && !self.registry.evict() {
             let mut answer = Vec::new();

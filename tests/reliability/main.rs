@@ -20,9 +20,11 @@ mod postgres;
 #[path = "../service/support.rs"]
 mod support;
 
+mod abuse;
 mod faults;
 mod ledger;
 mod pooler;
 mod proxy;
 mod record;
+mod soak;
 mod stage;

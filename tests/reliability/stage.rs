@@ -186,7 +186,7 @@ impl Disk {
                 "-t",
                 "tmpfs",
                 "-o",
-                "size=160M",
+                "size=112M",
                 "tmpfs",
                 disk.to_str().unwrap(),
             ],
