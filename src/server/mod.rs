@@ -10,6 +10,7 @@ mod descriptors;
 mod registry;
 mod secrets;
 
+use futures_util::FutureExt;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -149,7 +150,7 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
         for _ in 0..ACCEPT_BATCH_COUNT {
             let accepted = tokio::select! {
                 biased;
-                () = server.stop_accepting.notified() => return,
+                () = server.stop_accepting.notified() => return take_last(&listener, &server),
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -167,6 +168,18 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Takes in who has connected already: to them, the close of the listener would be a reset. Whoever
+/// has sent nothing yet is let go at once.
+fn take_last(listener: &TcpListener, server: &Rc<Server>) {
+    for _ in 0..LISTEN_BACKLOG_COUNT {
+        let Some(Ok((stream, _))) = listener.accept().now_or_never() else {
+            break;
+        };
+        server.clone().take_in(stream);
+    }
+    server.registry.drain();
 }
 
 impl Server {

@@ -30,7 +30,8 @@ pub struct Fault {
     settings: &'static [(&'static str, &'static str)],
     /// Rounds of a test and of a full run.
     rounds: [u64; 2],
-    /// How long it stays broken, in milliseconds, in a test and in a full run; half of it is random.
+    /// How long it stays broken at least, in milliseconds, in a test and in a full run; up to half as
+    /// long comes on top.
     hold_ms: [u64; 2],
     strike: fn(&mut Stage),
     mend: fn(&mut Stage),
@@ -45,7 +46,7 @@ const USUAL: Fault = Fault {
     callers: 8,
     settings: &[],
     rounds: [2, 20],
-    hold_ms: [200, 200],
+    hold_ms: [100, 100],
     strike: |_| {},
     mend: |_| {},
     meanwhile: Meanwhile::Refusals,
@@ -56,7 +57,7 @@ const NETWORK: Fault = Fault {
     scene: Scene::Network,
     settings: IMPATIENT,
     rounds: [1, 3],
-    hold_ms: [500, 2_000],
+    hold_ms: [400, 1_500],
     ..USUAL
 };
 
@@ -67,7 +68,7 @@ const IMPATIENT: &[(&str, &str)] = &[
     ("CONNECT_TIMEOUT_MS", "500"),
 ];
 const SHORT_LIVES: &[(&str, &str)] = &[("CONNECTION_LIFETIME_S", "1")];
-const SHORT_DRAIN: &[(&str, &str)] = &[("DRAIN_MS", "500")];
+const SHORT_DRAIN: &[(&str, &str)] = &[("DRAIN_MS", "2000")];
 
 macro_rules! faults {
     ($($name:ident { $($field:ident: $value:expr),* $(,)? } like $usual:expr;)*) => {
@@ -92,6 +93,7 @@ faults! {
 
     service_replaced {
         settings: SHORT_DRAIN,
+        rounds: [1, 20],
         strike: replace_all,
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
@@ -118,7 +120,7 @@ faults! {
 
     database_frozen_past_the_deadline {
         settings: IMPATIENT,
-        hold_ms: [1_200, 1_200],
+        hold_ms: [900, 900],
         strike: |stage| stage.cluster.freeze(),
         mend: |stage| stage.cluster.thaw(),
     } like USUAL;
@@ -168,7 +170,7 @@ faults! {
     } like NETWORK;
 
     network_half_open {
-        hold_ms: [1_200, 2_000],
+        hold_ms: [900, 1_500],
         strike: |stage| stage.proxy().set(Mode::Swallow),
         mend: |stage| {
             // Whoever lost bytes is told when the network is back.
@@ -206,7 +208,7 @@ faults! {
     password_rotated_every_second {
         settings: SHORT_LIVES,
         rounds: [4, 60],
-        hold_ms: [1_000, 1_000],
+        hold_ms: [900, 900],
         strike: |stage| {
             let url = change_password(stage);
             swap(&stage.database_url, &url);
@@ -218,7 +220,7 @@ faults! {
     password_file_left_stale {
         settings: SHORT_LIVES,
         rounds: [1, 1],
-        hold_ms: [2_000, 10_000],
+        hold_ms: [1_500, 10_000],
         strike: |stage| {
             let url = change_password(stage);
             std::fs::write(stage.database_url.with_extension("late"), url).unwrap();
@@ -288,7 +290,7 @@ faults! {
     small_disk_full {
         scene: Scene::SmallDisk,
         rounds: [1, 3],
-        hold_ms: [1_000, 3_000],
+        hold_ms: [800, 3_000],
         strike: |stage| stage.disk().fill(),
         mend: |stage| {
             stage.disk().clear();
@@ -363,11 +365,10 @@ fn try_fault(name: &str, fault: &Fault) {
     }
     let asked = asked_for("FAULT_ROUNDS");
     let full = usize::from(asked.is_some());
-    let share = asked.unwrap_or(20).min(fault.rounds[1]);
-    let rounds = if full == 1 {
-        share.max(fault.rounds[1].min(3))
-    } else {
-        fault.rounds[0]
+    // Of twenty rounds, which is what the full numbers are for.
+    let rounds = match asked {
+        Some(asked) => (fault.rounds[1] * asked).div_ceil(20),
+        None => fault.rounds[0],
     };
     let mut stage = Stage::set(
         fault.scene,
@@ -384,7 +385,7 @@ fn try_fault(name: &str, fault: &Fault) {
         stage.rounds = round;
         (fault.strike)(&mut stage);
         let hold = Duration::from_millis(fault.hold_ms[full]);
-        std::thread::sleep(hold / 2 + random(hold));
+        std::thread::sleep(hold + random(hold / 2));
         (fault.mend)(&mut stage);
         let mended = stage.mended.take().unwrap_or_else(Instant::now);
         recoveries.push(traffic.recovered(mended).as_secs_f64() * 1e3);
