@@ -81,11 +81,12 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
         .emit();
     tokio::task::spawn_local(announce_ready(pool.clone()));
     tokio::task::spawn_local(sweep(server.clone()));
-    let accepting = tokio::task::spawn_local(accept(listener, server.clone()));
+    let listener = Rc::new(listener);
+    let accepting = tokio::task::spawn_local(accept(listener.clone(), server.clone()));
     // The longest that a payment can take which has just begun.
     let finish =
         config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
-    drain(&server, config.http.drain, finish).await?;
+    drain(&server, listener, config.http.drain, finish).await?;
     let _ = accepting.await;
     pool.close();
     Ok(())
@@ -144,13 +145,13 @@ async fn sweep(server: Rc<Server>) {
 }
 
 /// Accepts connections in small batches, so that a flood of them does not hold up payments.
-async fn accept(listener: TcpListener, server: Rc<Server>) {
+async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
     let mut warnings = log::Limited::default();
     loop {
         for _ in 0..ACCEPT_BATCH_COUNT {
             let accepted = tokio::select! {
                 biased;
-                () = server.stop_accepting.notified() => return take_last(&listener, &server),
+                () = server.stop_accepting.notified() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -170,8 +171,7 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
     }
 }
 
-/// Takes in who has connected already: to them, the close of the listener would be a reset. Whoever
-/// has sent nothing yet is let go at once.
+/// Takes in who has connected already: to them, the close of the listener would be a reset.
 fn take_last(listener: &TcpListener, server: &Rc<Server>) {
     for _ in 0..LISTEN_BACKLOG_COUNT {
         let Some(Ok((stream, _))) = listener.accept().now_or_never() else {
@@ -179,7 +179,6 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
         };
         server.clone().take_in(stream);
     }
-    server.registry.drain();
 }
 
 impl Server {
@@ -206,7 +205,12 @@ impl Server {
 
 /// Waits for a signal, then for the load balancer to let go and for requests to finish. A second
 /// signal ends the process at once.
-async fn drain(server: &Rc<Server>, duration: Duration, finish: Duration) -> io::Result<()> {
+async fn drain(
+    server: &Rc<Server>,
+    listener: Rc<TcpListener>,
+    duration: Duration,
+    finish: Duration,
+) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
@@ -224,6 +228,10 @@ async fn drain(server: &Rc<Server>, duration: Duration, finish: Duration) -> io:
     let finished = async {
         sleep(duration).await;
         server.stop_accepting.notify_one();
+        take_last(&listener, server);
+        drop(listener);
+        // They begin to wait before those that wait in vain are let go.
+        tokio::task::yield_now().await;
         server.registry.drain();
         let empty = poll_fn(|cx| server.registry.poll_empty(cx));
         timeout(finish, empty).await.is_ok()
