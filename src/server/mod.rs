@@ -10,7 +10,6 @@ mod descriptors;
 mod registry;
 mod secrets;
 
-use futures_util::FutureExt;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -174,10 +173,15 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
 /// Takes in who has connected already: to them, the close of the listener would be a reset.
 fn take_last(listener: &TcpListener, server: &Rc<Server>) {
     for _ in 0..LISTEN_BACKLOG_COUNT {
-        let Some(Ok((stream, _))) = listener.accept().now_or_never() else {
-            break;
-        };
-        server.clone().take_in(stream);
+        // By the system call: tokio may not have heard of them yet.
+        let accepted = SockRef::from(listener).accept().and_then(|(socket, _)| {
+            socket.set_nonblocking(true)?;
+            TcpStream::from_std(socket.into())
+        });
+        match accepted {
+            Ok(stream) => server.clone().take_in(stream),
+            Err(_) => return,
+        }
     }
 }
 
