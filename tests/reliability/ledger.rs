@@ -288,6 +288,16 @@ impl Ledger {
     /// Compares with the table: nothing that was acknowledged is missing or has other content, nothing
     /// is there twice, nothing is there that was refused, and no answer was anything else.
     pub fn assert_agrees_with(&self, cluster: &Cluster) {
+        let found = self.disagreements(cluster);
+        assert!(
+            found.is_empty(),
+            "{} of them: {:#?}",
+            found.len(),
+            &found[..found.len().min(20)]
+        );
+    }
+
+    fn disagreements(&self, cluster: &Cluster) -> Vec<String> {
         let table = cluster.psql(
             "SELECT amount_minor, transaction_id, amount_exponent, currency, status, idempotency_key FROM payments",
         );
@@ -326,11 +336,46 @@ impl Ledger {
                 ));
             }
         }
+        faults
+    }
+}
+
+#[test]
+fn a_ledger_notices_what_is_lost_changed_written_twice_or_written_though_refused() {
+    let cluster = crate::support::database();
+    let service = crate::support::Service::start(&cluster, &[]);
+    let traffic = Traffic::start(Plan::new(200.0, 4, service.address));
+    crate::support::eventually("payments are made", || traffic.paid() >= 20);
+    let mut ledger = traffic.stop();
+    ledger.assert_agrees_with(&cluster);
+    let copy = "INSERT INTO payments SELECT gen_random_uuid(), NULL, request_hash, amount_minor, amount_exponent, \
+         currency, region, status, processing_ms FROM payments WHERE amount_minor = 7";
+    for (step, sql) in [
+        "DELETE FROM payments WHERE amount_minor = 5",
+        "UPDATE payments SET currency = 'USD' WHERE amount_minor = 6",
+        copy,
+        "UPDATE payments SET idempotency_key = 'another' WHERE amount_minor = 8",
+    ]
+    .iter()
+    .enumerate()
+    {
+        cluster.psql(sql);
+        let found = ledger.disagreements(&cluster);
+        let about = |number: usize| {
+            found
+                .iter()
+                .any(|text| text.starts_with(&format!("{number} was")))
+        };
+        assert!((5..=5 + step).all(about), "{sql}: {found:?}");
+    }
+    for (number, told) in [(9, Told::Refused), (10, Told::Wrong("418".to_owned()))] {
+        ledger.entries[number - 1].told = told;
+        let found = ledger.disagreements(&cluster);
         assert!(
-            faults.is_empty(),
-            "{} of them: {:#?}",
-            faults.len(),
-            &faults[..faults.len().min(20)]
+            found
+                .iter()
+                .any(|text| text.starts_with(&format!("{number} was"))),
+            "{found:?}"
         );
     }
 }
