@@ -18,11 +18,12 @@ from stage import SERVICE
 
 RECORD = stage.ROOT / "docs/reliability/results.json"
 COMMIT_US = 3000
-# A pool of 2, commits of 3 ms, batches of 1: full queues do the refusing.
-BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1"}
+# A pool of 2, commits of 3 ms, batches of 1: full queues do the refusing. They are short enough for a
+# machine that carries half as much: else the checkout's time limit refuses, half a second later.
+BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
 BOUND_RATE = 660
 # More than one core carries, generator included.
-FLOOD_RATE = 40_000
+FLOOD_RATE = 20_000
 CALLERS = 1024
 
 
@@ -48,11 +49,25 @@ def milliseconds(run, what, quantile="p99"):
     return round(run[what][quantile] / 1e3, 2)
 
 
+def bucket_ms(before, after, share=0.99):
+    """The bucket that `share` of the requests for payments between two scrapes are in."""
+    name = "http_request_duration_seconds_bucket"
+    counts = {
+        float(sample.split('le="')[1].split('"')[0]): value - before.get(sample, 0)
+        for sample, value in after.items()
+        if sample.startswith(name)
+    }
+    total = max(counts.values())
+    bound = min(bound for bound, count in counts.items() if count >= share * total)
+    return bound * 1e3 if bound < float("inf") else None
+
+
 def flooded(server, rate, seconds):
     """A flood and the second after it, as figures."""
-    before = server.resident_kib()
+    before, samples = server.resident_kib(), stage.samples(server.port)
     run = load(server, rate, seconds)
     after = server.resident_kib()
+    within = bucket_ms(samples, stage.samples(server.port))
     calm = load(server, 100, 1, warm_up=0)
     return {
         "rate": rate,
@@ -62,6 +77,8 @@ def flooded(server, rate, seconds):
         "failed_otherwise": run["failed"] - run["refused"],
         "p99_ms": milliseconds(run, "latency_us"),
         "max_ms": milliseconds(run, "latency_us", "max"),
+        # As the service sees it, without the wait for one of the generator's connections.
+        "service_p99_ms_at_most": within,
         "refusal_p99_ms": milliseconds(run, "refusal_us"),
         "lag_p99_ms": milliseconds(run, "lag_us"),
         "resident_kib": [before, after],

@@ -208,7 +208,7 @@ faults! {
     password_rotated_every_second {
         settings: SHORT_LIVES,
         rounds: [4, 60],
-        hold_ms: [900, 900],
+        hold_ms: [600, 600],
         strike: |stage| {
             let url = change_password(stage);
             swap(&stage.database_url, &url);
