@@ -116,9 +116,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
                 None => exchange.own = place,
             }
         }
-        for (_, insert) in &batch {
-            exchange.connection()?.queue_insert(insert)?;
-        }
+        let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
+            batch.iter().map(|(_, insert)| *insert).collect();
+        exchange.connection()?.queue_inserts(&inserts)?;
         exchange.begin(batch.len())
     }
 

@@ -78,7 +78,8 @@ impl Arrivals {
 pub struct Timer {
     descriptor: OwnedFd,
     began: Instant,
-    set_for: Option<Duration>,
+    /// What it is set for, and what is due then.
+    set_for: Option<(Duration, Duration)>,
     early: Duration,
 }
 
@@ -117,11 +118,15 @@ impl Timer {
         self.now() + self.early
     }
 
-    /// Sets it to go off for what is due at `due`.
+    /// Sets it to go off for what is due at `due`. To set it again for the same costs nothing: on a virtual
+    /// machine every change of the clock's next event leaves the guest.
     pub fn set(&mut self, due: Duration) -> io::Result<()> {
+        if self.set_for.is_some_and(|(_, same)| same == due) {
+            return Ok(());
+        }
         let target = due.saturating_sub(self.early);
         let wait = target.saturating_sub(self.now());
-        self.set_for = (!wait.is_zero()).then_some(target);
+        self.set_for = (!wait.is_zero()).then_some((target, due));
         let value = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos().max(u32::from(wait.is_zero()))),
@@ -139,7 +144,7 @@ impl Timer {
 
     /// Learns from a wake-up how late it was.
     pub fn woke(&mut self) {
-        if let Some(set_for) = self.set_for.take() {
+        if let Some((set_for, _)) = self.set_for.take() {
             let late = self.now().saturating_sub(set_for).min(EARLY_MAX);
             self.early = (self.early * 15 + late) / 16;
         }
