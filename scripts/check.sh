@@ -24,6 +24,7 @@ say "house rules"
 scripts/tidy.sh
 say "figures"
 python3 -B benches/report.py --check
+python3 -B benches/reliability.py --check
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

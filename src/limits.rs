@@ -64,8 +64,16 @@ pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 16 * 1024;
+/// Pipelined requests answered in one go before other connections get their turn; so does a flush.
+pub const PIPELINE_TURN_COUNT: u32 = 16;
+/// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it
+/// no further request of that caller is answered.
+pub const UNSENT_MAX_BYTES: u32 = 32 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
 pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// From here on, whoever takes a buffer ends the caller that has been sending a request or taking an
+/// answer for the longest time: the slow ones do not use up what the others need.
+pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
