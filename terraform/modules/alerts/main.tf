@@ -4,9 +4,9 @@ locals {
   policy = {
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "AlarmsAndBudgetsPublish"
+      Sid       = "AlarmsPublish"
       Effect    = "Allow"
-      Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
+      Principal = { Service = "cloudwatch.amazonaws.com" }
       Action    = "sns:Publish"
       Resource  = aws_sns_topic.this.arn
       Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
@@ -51,11 +51,11 @@ resource "aws_budgets_budget" "this" {
     for_each = local.warnings
 
     content {
-      comparison_operator       = "GREATER_THAN"
-      threshold                 = notification.value.percent
-      threshold_type            = "PERCENTAGE"
-      notification_type         = notification.value.type
-      subscriber_sns_topic_arns = [aws_sns_topic.this.arn]
+      comparison_operator        = "GREATER_THAN"
+      threshold                  = notification.value.percent
+      threshold_type             = "PERCENTAGE"
+      notification_type          = notification.value.type
+      subscriber_email_addresses = [var.email]
     }
   }
 }

@@ -13,7 +13,7 @@ variable "key_arn" {
   type        = string
 
   validation {
-    condition     = can(regex("^arn:aws:kms:", var.key_arn))
+    condition     = startswith(var.key_arn, "arn:aws:")
     error_message = "key_arn is the ARN of a KMS key."
   }
 }

@@ -37,9 +37,9 @@ locals {
       }]
     }]
     alerts = [{
-      sid        = "AlarmsAndBudgets"
+      sid        = "Alarms"
       actions    = ["kms:Decrypt", "kms:GenerateDataKey*"]
-      principals = [{ type = "Service", identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }]
+      principals = [{ type = "Service", identifiers = ["cloudwatch.amazonaws.com"] }]
       condition = [{
         test     = "StringEquals"
         variable = "aws:SourceAccount"

@@ -67,7 +67,7 @@ variable "key_arns" {
   })
 
   validation {
-    condition     = alltrue([for arn in values(var.key_arns) : can(regex("^arn:aws:kms:", arn))])
+    condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
     error_message = "key_arns are ARNs of KMS keys."
   }
 }

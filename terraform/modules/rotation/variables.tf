@@ -66,7 +66,7 @@ variable "key_arns" {
   })
 
   validation {
-    condition     = alltrue([for arn in values(var.key_arns) : can(regex("^arn:aws:kms:", arn))])
+    condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
     error_message = "key_arns are ARNs of KMS keys."
   }
 }
@@ -97,7 +97,7 @@ variable "days" {
   default     = 7
 
   validation {
-    condition     = var.days >= 1 && var.days <= 90
-    error_message = "days is 1 to 90."
+    condition     = var.days >= 2 && var.days <= 90
+    error_message = "days is 2 to 90: a connection lives up to a day, and its login must not change meanwhile."
   }
 }

@@ -14,7 +14,7 @@ variable "logs_key_arn" {
   type        = string
 
   validation {
-    condition     = can(regex("^arn:aws:kms:", var.logs_key_arn))
+    condition     = startswith(var.logs_key_arn, "arn:aws:")
     error_message = "logs_key_arn is the ARN of a KMS key."
   }
 }
