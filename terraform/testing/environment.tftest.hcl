@@ -17,6 +17,8 @@ run "everything_is_tagged" {
 }
 
 run "everything_is_encrypted" {
+  command = plan
+
   assert {
     condition = alltrue([for arn in [
       output.settings.eks.encryption_config.provider_key_arn, output.settings.eks.log_key, output.settings.rds.storage_key,
@@ -32,6 +34,8 @@ run "everything_is_encrypted" {
 }
 
 run "the_database_is_for_this_network_alone" {
+  command = plan
+
   assert {
     condition     = !output.settings.rds.publicly_accessible && !output.settings.vpc.create_database_internet_gateway_route && !output.settings.vpc.create_database_nat_gateway_route
     error_message = "The database is reachable from the internet, or reaches it."
@@ -44,6 +48,8 @@ run "the_database_is_for_this_network_alone" {
 }
 
 run "data_stay_in_their_region" {
+  command = plan
+
   assert {
     condition     = alltrue([for key in output.settings.kms : !key.multi_region]) && !output.settings.ecr.replication && !output.settings.audit.multi_region
     error_message = "Keys, images or records are replicated to another region."
@@ -68,6 +74,8 @@ run "data_stay_in_their_region" {
 }
 
 run "production_survives_a_zone" {
+  command = plan
+
   assert {
     condition     = alltrue([for zone in var.availability_zones : output.settings.node_groups["app-${zone}"].min_size >= 1])
     error_message = "A zone has no application node."
@@ -85,6 +93,8 @@ run "production_survives_a_zone" {
 }
 
 run "nothing_important_is_deleted_by_mistake" {
+  command = plan
+
   assert {
     condition     = output.settings.rds.deletion_protection && !output.settings.rds.skip_final_snapshot && output.settings.rds.backup_retention_period == 35
     error_message = "The database could be lost."
@@ -97,6 +107,8 @@ run "nothing_important_is_deleted_by_mistake" {
 }
 
 run "teardown_lifts_the_protection_of_both" {
+  command = plan
+
   variables { deletion_protection = false }
 
   assert {
@@ -106,6 +118,8 @@ run "teardown_lifts_the_protection_of_both" {
 }
 
 run "each_role_is_for_one_service_account_and_reads_its_own_secrets" {
+  command = plan
+
   assert {
     condition     = join(",", output.settings.trust["application"]) == "payment-latency-api:payment-latency-api" && join(",", output.settings.trust["migrate"]) == "payment-latency-api:payment-latency-api-migrate"
     error_message = "A role is for other ServiceAccounts than the chart's SecretStores name."

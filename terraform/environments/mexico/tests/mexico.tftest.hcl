@@ -15,6 +15,8 @@ run "mexico_is_us_east_1_with_its_own_addresses_and_names" {
 }
 
 run "argocd_of_spain_alone_becomes_the_deployer" {
+  command = plan
+
   assert {
     condition     = length(local.deployer_trust.Statement) == 1 && local.deployer_trust.Statement[0].Condition.ArnEquals["aws:PrincipalArn"] == "arn:aws:iam::111122223333:role/payment-latency-api-spain-argocd"
     error_message = "Somebody else may become the deployer."
@@ -32,6 +34,8 @@ run "argocd_of_spain_alone_becomes_the_deployer" {
 }
 
 run "the_deployer_is_a_kubernetes_group_and_has_no_policy" {
+  command = plan
+
   assert {
     condition     = length(output.settings.access_entries.deployer.policy_associations) == 0 && join(",", output.settings.access_entries.deployer.kubernetes_groups) == "payment-latency-api:deployers"
     error_message = "The deployer has rights that the project's RBAC does not give."
@@ -39,6 +43,8 @@ run "the_deployer_is_a_kubernetes_group_and_has_no_policy" {
 }
 
 run "the_api_admits_operators_and_spain_s_nat_addresses" {
+  command = plan
+
   assert {
     condition     = join(" ", output.settings.eks.endpoint_public_access_cidrs) == "203.0.113.0/24 198.51.100.7/32 198.51.100.8/32 198.51.100.9/32"
     error_message = "The API admits others, or Argo CD does not get in."

@@ -15,6 +15,8 @@ run "spain_is_eu_south_2_with_its_own_addresses_and_names" {
 }
 
 run "argocd_runs_here_and_may_become_the_deployer_of_mexico_alone" {
+  command = plan
+
   assert {
     condition     = join(",", output.settings.trust["argocd"]) == "argocd:argocd-application-controller,argocd:argocd-server"
     error_message = "Others than Argo CD may take its role."
@@ -27,6 +29,8 @@ run "argocd_runs_here_and_may_become_the_deployer_of_mexico_alone" {
 }
 
 run "nobody_deploys_here_from_elsewhere" {
+  command = plan
+
   assert {
     condition     = length(aws_iam_role.deployer) == 0 && !contains(keys(output.settings.access_entries), "deployer")
     error_message = "There is a way in from another region."

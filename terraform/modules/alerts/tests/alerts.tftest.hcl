@@ -29,6 +29,8 @@ run "alarms_are_encrypted_and_from_this_account" {
 }
 
 run "the_budget_warns_before_it_is_spent" {
+  command = plan
+
   assert {
     condition     = aws_budgets_budget.this.limit_amount == "1500" && aws_budgets_budget.this.time_unit == "MONTHLY"
     error_message = "The budget is another one."

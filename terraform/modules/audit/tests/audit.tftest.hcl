@@ -18,6 +18,8 @@ run "the_trail_is_of_one_region_validated_and_encrypted" {
 }
 
 run "global_events_are_recorded_in_us_east_1_alone" {
+  command = plan
+
   variables { region = "us-east-1" }
 
   assert {
@@ -27,6 +29,8 @@ run "global_events_are_recorded_in_us_east_1_alone" {
 }
 
 run "other_regions_do_not_repeat_global_events" {
+  command = plan
+
   assert {
     condition     = !aws_cloudtrail.this.include_global_service_events
     error_message = "IAM's events do not appear here."
@@ -34,6 +38,8 @@ run "other_regions_do_not_repeat_global_events" {
 }
 
 run "records_and_state_are_watched" {
+  command = plan
+
   assert {
     condition = anytrue([for selector in aws_cloudtrail.this.advanced_event_selector : anytrue([
       for field in selector.field_selector : field.field == "eventCategory" && try(contains(field.equals, "Management"), false)
@@ -52,6 +58,8 @@ run "records_and_state_are_watched" {
 }
 
 run "nobody_empties_the_bucket_before_its_time" {
+  command = plan
+
   assert {
     condition     = output.settings.object_lock_enabled && output.settings.object_lock.rule.default_retention.mode == "COMPLIANCE" && output.settings.object_lock.rule.default_retention.days == 365
     error_message = "Records can be removed before a year is over."
@@ -64,6 +72,8 @@ run "nobody_empties_the_bucket_before_its_time" {
 }
 
 run "only_this_trail_writes" {
+  command = plan
+
   assert {
     condition = alltrue([for statement in output.policy.Statement :
       statement.Principal.Service == "cloudtrail.amazonaws.com" &&

@@ -22,6 +22,8 @@ run "the_certificate_comes_before_any_load_balancer" {
 }
 
 run "the_host_name_points_to_the_ingress_load_balancer" {
+  command = plan
+
   variables { publish = true }
 
   assert {

@@ -25,6 +25,8 @@ run "images_are_immutable_scanned_encrypted_and_stay_here" {
 }
 
 run "old_images_go_and_enough_stay" {
+  command = plan
+
   assert {
     condition     = [for rule in output.settings.lifecycle_policy.rules : rule.selection.countNumber] == [7, 50]
     error_message = "The lifecycle is another one."

@@ -44,6 +44,8 @@ run "no_network_at_all_is_refused" {
 }
 
 run "secrets_volumes_and_logs_are_encrypted_by_their_own_keys" {
+  command = plan
+
   assert {
     condition     = output.settings.encryption_config.provider_key_arn == var.key_arns.cluster && contains(output.settings.encryption_config.resources, "secrets")
     error_message = "Secrets are not encrypted in etcd by the cluster's key."
@@ -65,6 +67,8 @@ run "secrets_volumes_and_logs_are_encrypted_by_their_own_keys" {
 }
 
 run "pods_cannot_ask_for_the_nodes_credentials" {
+  command = plan
+
   assert {
     condition     = alltrue([for group in output.node_groups : group.metadata_options.http_tokens == "required" && group.metadata_options.http_put_response_hop_limit == 1])
     error_message = "A node answers IMDSv1, or pods."
@@ -77,6 +81,8 @@ run "pods_cannot_ask_for_the_nodes_credentials" {
 }
 
 run "only_named_identities_enter" {
+  command = plan
+
   assert {
     condition     = output.settings.authentication_mode == "API" && !output.settings.enable_cluster_creator_admin_permissions
     error_message = "Somebody enters beside the access entries."
@@ -89,6 +95,8 @@ run "only_named_identities_enter" {
 }
 
 run "the_deployer_is_a_group_without_policies_of_aws" {
+  command = plan
+
   variables { deployer_role_arn = "arn:aws:iam::111122223333:role/deployer" }
 
   assert {
@@ -104,6 +112,8 @@ run "a_group_of_kubernetes_own_is_refused_for_the_deployer" {
 }
 
 run "add_ons_and_controllers_have_nodes_of_their_own" {
+  command = plan
+
   assert {
     condition     = output.node_groups.system.min_size == 2 && output.node_groups.system.taints.system == { key = "CriticalAddonsOnly", value = "true", effect = "NO_SCHEDULE" }
     error_message = "There are not two system nodes with their taint."
@@ -123,6 +133,8 @@ run "add_ons_and_controllers_have_nodes_of_their_own" {
 }
 
 run "application_nodes_are_labelled_tainted_and_one_group_a_zone" {
+  command = plan
+
   assert {
     condition = alltrue([for zone in var.availability_zones :
       output.node_groups["app-${zone}"].labels == { workload = "application" } &&
@@ -138,6 +150,8 @@ run "application_nodes_are_labelled_tainted_and_one_group_a_zone" {
 }
 
 run "two_to_six_application_nodes" {
+  command = plan
+
   assert {
     condition     = [for zone in var.availability_zones : output.node_groups["app-${zone}"].min_size] == [1, 1, 0]
     error_message = "A minimum of two is not two."
@@ -150,6 +164,8 @@ run "two_to_six_application_nodes" {
 }
 
 run "production_has_one_application_node_a_zone" {
+  command = plan
+
   variables { application_nodes = { min = 3, max = 5, instance_types = ["c7g.large"] } }
 
   assert {
@@ -176,6 +192,8 @@ run "seven_application_nodes_are_refused" {
 }
 
 run "add_ons_are_pinned_and_network_policies_enforced" {
+  command = plan
+
   assert {
     condition     = alltrue([for name, addon in output.addons : addon.addon_version == var.addon_versions[name] && !addon.most_recent])
     error_message = "An add-on's version is not the one asked for."
@@ -207,6 +225,8 @@ run "a_vague_add_on_version_is_refused" {
 }
 
 run "the_cluster_refuses_to_be_deleted" {
+  command = plan
+
   assert {
     condition     = output.settings.deletion_protection
     error_message = "The cluster can be deleted by mistake."

@@ -41,6 +41,8 @@ run "the_database_is_private_and_encrypted" {
 }
 
 run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
+  command = plan
+
   assert {
     condition = alltrue([for rule in aws_vpc_security_group_ingress_rule.door :
       rule.from_port == 5432 && rule.to_port == 5432 && rule.cidr_ipv4 == null && rule.cidr_ipv6 == null
@@ -55,6 +57,8 @@ run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
 }
 
 run "a_crash_of_one_zone_loses_nothing" {
+  command = plan
+
   assert {
     condition     = output.settings.multi_az && output.parameters["synchronous_commit"] == "on"
     error_message = "A committed payment could be lost with its zone."
@@ -62,6 +66,8 @@ run "a_crash_of_one_zone_loses_nothing" {
 }
 
 run "backups_are_kept_and_deletion_is_refused" {
+  command = plan
+
   assert {
     condition     = output.settings.backup_retention_period == 35 && !output.settings.delete_automated_backups
     error_message = "Backups are not kept for 35 days."
@@ -74,6 +80,8 @@ run "backups_are_kept_and_deletion_is_refused" {
 }
 
 run "it_is_postgresql_17_on_gp3_and_not_burstable" {
+  command = plan
+
   assert {
     condition     = startswith(output.settings.engine_version, "17") && output.settings.family == "postgres17"
     error_message = "It is not PostgreSQL 17."
@@ -104,6 +112,8 @@ run "another_major_version_is_refused" {
 }
 
 run "the_proxy_demands_tls_and_passwords_of_both_logins" {
+  command = plan
+
   assert {
     condition     = output.proxy.require_tls
     error_message = "The proxy takes sessions without TLS."
@@ -132,6 +142,8 @@ run "one_login_alone_is_refused" {
 }
 
 run "the_master_password_is_managed_and_never_ours" {
+  command = plan
+
   assert {
     condition     = output.settings.manage_master_user_password && output.settings.master_user_secret_key == var.key_arns.secrets
     error_message = "RDS does not keep the master password under the secrets' key."
@@ -144,6 +156,8 @@ run "the_master_password_is_managed_and_never_ours" {
 }
 
 run "insights_and_alarms_are_on" {
+  command = plan
+
   assert {
     condition     = output.settings.database_insights_mode == "advanced" && output.settings.performance_insights_enabled && output.settings.insights_retention == 465
     error_message = "Advanced insights need 465 days."
@@ -163,6 +177,8 @@ run "insights_and_alarms_are_on" {
 }
 
 run "standard_insights_keep_seven_days" {
+  command = plan
+
   variables { insights_mode = "standard" }
 
   assert {

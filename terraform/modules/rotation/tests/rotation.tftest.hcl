@@ -36,6 +36,8 @@ run "the_current_login_and_the_owner_rotate_weekly_from_the_start" {
 }
 
 run "the_function_reads_and_writes_its_secrets_alone" {
+  command = plan
+
   assert {
     condition     = !strcontains(jsonencode(output.policy), var.secret_arns["api-key"])
     error_message = "The function reaches the API key."
@@ -58,6 +60,8 @@ run "the_function_reads_and_writes_its_secrets_alone" {
 }
 
 run "only_secrets_manager_of_this_account_calls_it" {
+  command = plan
+
   assert {
     condition = alltrue([for permission in aws_lambda_permission.secrets_manager :
       permission.principal == "secretsmanager.amazonaws.com" && permission.source_account == var.account_id
@@ -67,6 +71,8 @@ run "only_secrets_manager_of_this_account_calls_it" {
 }
 
 run "two_rotations_never_run_at_once" {
+  command = plan
+
   assert {
     condition     = aws_lambda_function.this.reserved_concurrent_executions == 1
     error_message = "Two rotations could take each other's login for the idle one."
@@ -74,6 +80,8 @@ run "two_rotations_never_run_at_once" {
 }
 
 run "it_runs_inside_the_network_and_its_log_is_encrypted" {
+  command = plan
+
   assert {
     condition     = toset(aws_lambda_function.this.vpc_config[0].subnet_ids) == toset(var.subnet_ids) && aws_cloudwatch_log_group.this.kms_key_id == var.key_arns.logs
     error_message = "The function runs elsewhere, or its log is not encrypted."

@@ -27,6 +27,8 @@ run "secrets_have_the_names_that_the_chart_reads" {
 }
 
 run "every_secret_is_encrypted_by_the_key_and_stays_in_its_region" {
+  command = plan
+
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.this : secret.kms_key_id == var.key_arn])
     error_message = "A secret is encrypted by another key."
@@ -39,6 +41,8 @@ run "every_secret_is_encrypted_by_the_key_and_stays_in_its_region" {
 }
 
 run "no_value_is_in_the_state" {
+  command = plan
+
   assert {
     condition     = alltrue([for version in aws_secretsmanager_secret_version.first : version.secret_string_wo_version == 1])
     error_message = "A first value is not write-only."
@@ -51,6 +55,8 @@ run "no_value_is_in_the_state" {
 }
 
 run "terraform_never_makes_the_api_key" {
+  command = plan
+
   assert {
     condition     = !contains(keys(aws_secretsmanager_secret_version.first), "api-key")
     error_message = "Terraform writes the API key, which the operator's phase makes."
@@ -58,6 +64,8 @@ run "terraform_never_makes_the_api_key" {
 }
 
 run "the_proxy_gets_both_logins" {
+  command = plan
+
   assert {
     condition     = toset(keys(output.login_arns)) == toset(["a", "b"])
     error_message = "The proxy does not get exactly two logins."

@@ -43,6 +43,8 @@ run "three_tiers_spread_over_three_zones" {
 }
 
 run "the_database_has_no_way_to_the_internet" {
+  command = plan
+
   assert {
     condition     = !output.settings.create_database_internet_gateway_route && !output.settings.create_database_nat_gateway_route
     error_message = "The database tier has a route out."
@@ -55,6 +57,8 @@ run "the_database_has_no_way_to_the_internet" {
 }
 
 run "a_nat_gateway_stands_in_every_zone" {
+  command = plan
+
   assert {
     condition     = length(aws_eip.nat) == 3 && output.settings.one_nat_gateway_per_az && !output.settings.single_nat_gateway
     error_message = "There is not one NAT gateway a zone."
@@ -67,6 +71,8 @@ run "a_nat_gateway_stands_in_every_zone" {
 }
 
 run "a_single_nat_gateway_by_value" {
+  command = plan
+
   variables { nat_per_zone = false }
 
   assert {
@@ -76,6 +82,8 @@ run "a_single_nat_gateway_by_value" {
 }
 
 run "nothing_is_open_by_default" {
+  command = plan
+
   assert {
     condition     = output.settings.manage_default_security_group && length(output.settings.default_security_group_ingress) == 0 && length(output.settings.default_security_group_egress) == 0
     error_message = "The default security group lets something through."
@@ -93,6 +101,8 @@ run "nothing_is_open_by_default" {
 }
 
 run "images_and_secrets_stay_inside" {
+  command = plan
+
   assert {
     condition     = toset(output.endpoints) == toset(["ecr.api", "ecr.dkr", "logs", "s3", "secretsmanager", "sts"])
     error_message = "An endpoint is missing: its traffic would go through NAT."
@@ -100,6 +110,8 @@ run "images_and_secrets_stay_inside" {
 }
 
 run "all_flows_are_logged_and_encrypted" {
+  command = plan
+
   assert {
     condition     = output.settings.flow_log_traffic_type == "ALL" && output.settings.flow_log_kms_key == var.logs_key_arn
     error_message = "Flow logs miss traffic, or are not encrypted by the logs key."

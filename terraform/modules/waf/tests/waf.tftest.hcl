@@ -22,6 +22,8 @@ run "known_attacks_and_floods_are_refused" {
 }
 
 run "the_api_key_is_in_no_log" {
+  command = plan
+
   assert {
     condition     = aws_wafv2_web_acl_logging_configuration.this.redacted_fields[0].single_header[0].name == "x-api-key"
     error_message = "The log has API keys in it."
