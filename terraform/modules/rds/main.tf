@@ -194,12 +194,14 @@ module "proxy" {
 # Clients reach the proxy; the proxy and, for migrations and rotation, the same clients reach the database.
 
 resource "aws_security_group" "proxy" {
+  #checkov:skip=CKV2_AWS_5:The proxy's module attaches it
   name        = "${var.name}-proxy"
   description = "RDS Proxy: PostgreSQL from the application"
   vpc_id      = var.vpc_id
 }
 
 resource "aws_security_group" "database" {
+  #checkov:skip=CKV2_AWS_5:The database's module attaches it
   name        = "${var.name}-database"
   description = "Database: PostgreSQL from the proxy and from the owner"
   vpc_id      = var.vpc_id

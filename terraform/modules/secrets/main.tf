@@ -17,6 +17,7 @@ locals {
 }
 
 resource "aws_secretsmanager_secret" "this" {
+  #checkov:skip=CKV2_AWS_57:The rotation module rotates database and owner, and the logins with them; the operator rotates the key
   for_each = local.secrets
 
   name                    = "${var.prefix}/${each.key}"

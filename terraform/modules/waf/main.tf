@@ -9,6 +9,7 @@ locals {
 }
 
 resource "aws_wafv2_web_acl" "this" {
+  #checkov:skip=CKV_AWS_192:AWSManagedRulesKnownBadInputsRuleSet is among managed_groups, which checkov does not unroll
   name        = var.name
   description = "Requests to the payment endpoint of ${var.name}"
   scope       = "REGIONAL"

@@ -9,19 +9,19 @@ mock_resource "aws_iam_policy" {
 }
 
 mock_resource "aws_sns_topic" {
-  defaults = { arn = "arn:aws:sns:eu-south-2:111122223333:mock" }
+  defaults = { arn = "arn:aws:sns:mock-region-1:111122223333:mock" }
 }
 
 mock_resource "aws_cloudwatch_log_group" {
-  defaults = { arn = "arn:aws:logs:eu-south-2:111122223333:log-group:mock" }
+  defaults = { arn = "arn:aws:logs:mock-region-1:111122223333:log-group:mock" }
 }
 
 mock_resource "aws_lambda_function" {
-  defaults = { arn = "arn:aws:lambda:eu-south-2:111122223333:function:mock" }
+  defaults = { arn = "arn:aws:lambda:mock-region-1:111122223333:function:mock" }
 }
 
 mock_resource "aws_wafv2_web_acl" {
-  defaults = { arn = "arn:aws:wafv2:eu-south-2:111122223333:regional/webacl/mock/1" }
+  defaults = { arn = "arn:aws:wafv2:mock-region-1:111122223333:regional/webacl/mock/1" }
 }
 
 mock_resource "aws_eip" {
@@ -33,5 +33,5 @@ mock_data "aws_iam_policy_document" {
 }
 
 mock_resource "aws_kms_key" {
-  defaults = { arn = "arn:aws:kms:eu-south-2:111122223333:key/mock" }
+  defaults = { arn = "arn:aws:kms:mock-region-1:111122223333:key/mock" }
 }
