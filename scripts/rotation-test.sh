@@ -2,7 +2,7 @@
 # The rotation function of terraform/modules/rotation against a real PostgreSQL and moto's Secrets Manager.
 source "$(dirname "$0")/lib.sh"
 
-PACKAGES=(pg8000==1.31.6 boto3==1.44.5 "moto[secretsmanager]==5.2.5")
+PACKAGES=(pg8000==1.31.6 boto3==1.44.8 "moto[secretsmanager]==5.2.5")
 
 venv="$CACHE/rotation"
 if [ "$(cat "$venv/packages" 2>/dev/null)" != "${PACKAGES[*]}" ]; then

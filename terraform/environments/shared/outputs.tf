@@ -9,7 +9,8 @@ output "facts" {
     cluster_endpoint       = module.eks.endpoint
     cluster_ca             = module.eks.certificate_authority_data
     vpc_id                 = module.vpc.id
-    image_repository       = module.ecr.url
+    image_registry         = split("/", module.ecr.url)[0]
+    image_repository       = module.ecr.settings.name
     host                   = local.host
     certificate_arn        = module.dns.certificate_arn
     waf_arn                = module.waf.arn

@@ -5,7 +5,7 @@ locals {
   logins = { a = "payments_api_a", b = "payments_api_b" }
 
   secrets = {
-    "api-key"          = "API key or keys of the payment endpoint, one a line; made by the operator's secrets phase"
+    "api-key"          = "API key of the payment endpoint, or two while one is rotated (NEW,OLD); made by the operator's secrets phase"
     "database"         = "Current application login; External Secrets reads it, a rotation switches it"
     "database-owner"   = "Owner of the schema, for migrate and prune, directly at the database"
     "database-login-a" = "Application login a, for the proxy"
