@@ -25,9 +25,12 @@ stop() {
 }
 trap stop EXIT
 scripts/postgres.sh start
-socket="$(scripts/postgres.sh folder)"
+
+say "packing the function, as Lambda would get it"
+scripts/rotation-package.sh "$DEV/rotation.zip"
+"$venv/bin/python" -m zipfile -e "$DEV/rotation.zip" "$DEV/function"
 
 say "rotating"
-PG_SOCKET=$socket PG_PORT=$(cat "$DEV/port") PG_ROOTS="$DEV/secrets/ca.crt" \
-  SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
-  "$venv/bin/python" -B -W error::SyntaxWarning terraform/modules/rotation/function_test.py
+FUNCTION="$DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$DEV/port") \
+  PG_ROOTS="$DEV/secrets/ca.crt" SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
+  "$venv/bin/python" -B terraform/modules/rotation/function_test.py

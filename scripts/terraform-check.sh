@@ -89,7 +89,7 @@ results=$(mktemp)
 if ! printf '%s\n' "${folders[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check_folder {}' | tee "$results"; then
   die "a folder does not hold"
 fi
-passed=$(sed -n 's/.* \([0-9]*\) passed, 0 failed.*/\1/p' "$results" | paste -sd+ | bc)
+passed=$(($(sed -n 's/.* \([0-9]*\) passed, 0 failed.*/\1/p' "$results" | paste -sd+)))
 [ "$(wc -l <"$results")" = "${#folders[@]}" ] || die "not every folder was checked"
 rm -f "$results"
 

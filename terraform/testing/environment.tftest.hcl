@@ -4,7 +4,7 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
-run "everything_is_tagged" {
+run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
   assert {
     condition     = toset(keys(output.settings.tags)) == toset(["Project", "Environment", "DataResidency", "ManagedBy"])
     error_message = "A tag is missing."
@@ -14,10 +14,6 @@ run "everything_is_tagged" {
     condition     = output.settings.tags.DataResidency == { "eu-south-2" = "EU", "us-east-1" = "MX" }[var.region] && output.settings.tags.Environment == "production"
     error_message = "A tag is wrong."
   }
-}
-
-run "everything_is_encrypted" {
-  command = plan
 
   assert {
     condition = alltrue([for arn in [
@@ -31,10 +27,6 @@ run "everything_is_encrypted" {
     condition     = output.settings.rds.storage_encrypted && output.settings.proxy.require_tls && output.settings.parameters["rds.force_ssl"] == "1"
     error_message = "The database is not encrypted, at rest or on its way."
   }
-}
-
-run "the_database_is_for_this_network_alone" {
-  command = plan
 
   assert {
     condition     = !output.settings.rds.publicly_accessible && !output.settings.vpc.create_database_internet_gateway_route && !output.settings.vpc.create_database_nat_gateway_route
@@ -45,10 +37,6 @@ run "the_database_is_for_this_network_alone" {
     condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.rotation : rule.cidr_ipv4 == var.cidr])
     error_message = "The rotation function reaches beyond the network."
   }
-}
-
-run "data_stay_in_their_region" {
-  command = plan
 
   assert {
     condition     = alltrue([for key in output.settings.kms : !key.multi_region]) && !output.settings.ecr.replication && !output.settings.audit.multi_region
@@ -73,7 +61,7 @@ run "data_stay_in_their_region" {
   }
 }
 
-run "production_survives_a_zone" {
+run "production_survives_a_lost_zone_and_a_mistake" {
   command = plan
 
   assert {
@@ -90,10 +78,6 @@ run "production_survives_a_zone" {
     condition     = sum([for name, group in output.settings.node_groups : group.max_size if name != "system"]) == 6
     error_message = "There may not be six application nodes."
   }
-}
-
-run "nothing_important_is_deleted_by_mistake" {
-  command = plan
 
   assert {
     condition     = output.settings.rds.deletion_protection && !output.settings.rds.skip_final_snapshot && output.settings.rds.backup_retention_period == 35

@@ -1,6 +1,6 @@
 """The rotation function against a real PostgreSQL over TLS; Secrets Manager is moto's.
 
-scripts/rotation-test.sh starts the server and sets the variables. The master is made like RDS': it may make roles and
+scripts/rotation-test.sh starts the server, packs the function and sets the variables. The master is made like RDS': it may make roles and
 is no superuser. There is no RDS Proxy here: the secret's host is the server itself.
 """
 
@@ -12,11 +12,11 @@ import unittest
 import uuid
 from pathlib import Path
 
-import boto3
-from moto import mock_aws
-from pg8000.native import Connection, DatabaseError, InterfaceError
+sys.path.insert(0, os.environ["FUNCTION"])  # unpacked as in Lambda, so its driver is the packed one
+import boto3  # noqa: E402
+from moto import mock_aws  # noqa: E402
+from pg8000.native import Connection, DatabaseError, InterfaceError  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).with_name("function")))
 os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="eu-south-2")
 import rotate  # noqa: E402
 
@@ -71,7 +71,7 @@ class Rotation(unittest.TestCase):
                 self.step(secret, token, step)
 
     def value(self, secret):
-        return json.loads(self.vault.get_secret_value(SecretId=secret)["SecretString"])
+        return json.loads(self.vault.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"])
 
     def migrate(self):
         url = "postgresql://{username}:{password}@{host}:{port}/{dbname}?sslmode=verify-full&sslrootcert=" + ROOTS
@@ -80,7 +80,8 @@ class Rotation(unittest.TestCase):
             "DATABASE_URL": url.format(**self.value(self.database)),
             "REGION": "local",
         }
-        subprocess.run([BINARY, "migrate"], env=environment, check=True, capture_output=True)
+        run = subprocess.run([BINARY, "migrate"], env=environment, capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
     def assertPays(self, value):
         with rotate.session(value) as session:

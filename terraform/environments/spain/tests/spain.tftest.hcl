@@ -2,7 +2,7 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
-run "spain_is_eu_south_2_with_its_own_addresses_and_names" {
+run "spain_is_eu_south_2_and_controls_mexico_and_nobody_controls_it" {
   assert {
     condition     = output.facts.region == "eu-south-2" && output.settings.tags.DataResidency == "EU" && output.settings.vpc.cidr == "10.10.0.0/16"
     error_message = "Spain is not where its law wants it."
@@ -12,10 +12,6 @@ run "spain_is_eu_south_2_with_its_own_addresses_and_names" {
     condition     = output.facts.cluster_name == "payment-latency-api-spain" && output.facts.host == "spain.pay.example.com" && output.facts.api_key_secret == "payment-latency-api/production/api-key"
     error_message = "A name that later phases rely on has changed."
   }
-}
-
-run "argocd_runs_here_and_may_become_the_deployer_of_mexico_alone" {
-  command = plan
 
   assert {
     condition     = join(",", output.settings.trust["argocd"]) == "argocd:argocd-application-controller,argocd:argocd-server"
@@ -26,10 +22,6 @@ run "argocd_runs_here_and_may_become_the_deployer_of_mexico_alone" {
     condition     = jsonencode(local.control_policy.Statement[0].Resource) == jsonencode(["arn:aws:iam::111122223333:role/payment-latency-api-mexico-deployer"]) && jsonencode(local.control_policy.Statement[0].Action) == jsonencode(["sts:AssumeRole"]) && length(local.control_policy.Statement) == 1
     error_message = "Argo CD may do more than become Mexico's deployer."
   }
-}
-
-run "nobody_deploys_here_from_elsewhere" {
-  command = plan
 
   assert {
     condition     = length(aws_iam_role.deployer) == 0 && !contains(keys(output.settings.access_entries), "deployer")
