@@ -1,9 +1,9 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
+.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators terraform-check argocd-check rotation-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
@@ -32,6 +32,15 @@ bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh
+
+terraform-check: ## format, validate, test, tflint and checkov of Terraform; no account needed
+	@scripts/terraform-check.sh
+
+argocd-check: ## what Argo CD may deploy, against the chart, Terraform and itself
+	@scripts/argocd-check.sh
+
+rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
+	@scripts/rotation-test.sh
 
 clean: ## stop the private PostgreSQL and remove what was built
 	@scripts/postgres.sh remove

@@ -4,7 +4,9 @@
 source "$(dirname "$0")/lib.sh"
 
 PG8000_VERSION=1.31.6 # pure Python, so it runs on any processor
-[ $# = 1 ] && [[ $1 == *.zip ]] || die "usage: scripts/rotation-package.sh FILE.zip"
+if [[ $# != 1 || $1 != *.zip ]]; then
+  die "usage: scripts/rotation-package.sh FILE.zip"
+fi
 out=$(realpath -m "$1")
 
 venv="$CACHE/rotation-package"
@@ -12,7 +14,7 @@ venv="$CACHE/rotation-package"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --only-binary :all: --target "$work" "pg8000==$PG8000_VERSION"
-rm -rf "$work/bin"
+rm -rf "${work:?}/bin"
 cp terraform/modules/rotation/function/rotate.py "$work/"
 cat src/pg/tls/anchors/*.pem >"$work/roots.pem"
 

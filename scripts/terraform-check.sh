@@ -11,6 +11,8 @@ unchecked=()
 offline=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
 [ -x "$offline" ] || offline=
 export offline
+# A setting that names no file would only make Terraform warn.
+[ -e "${TF_CLI_CONFIG_FILE:-/}" ] || unset TF_CLI_CONFIG_FILE
 
 PATH="$CACHE/tools/bin:$PATH"
 

@@ -1,7 +1,7 @@
 """The rotation function against a real PostgreSQL over TLS; Secrets Manager is moto's.
 
-scripts/rotation-test.sh starts the server, packs the function and sets the variables. The master is made like RDS': it may make roles and
-is no superuser. There is no RDS Proxy here: the secret's host is the server itself.
+scripts/rotation-test.sh starts the server, packs the function and sets the variables. The master is made like RDS': it
+may make roles and is no superuser. There is no RDS Proxy here: the secret's host is the server itself.
 """
 
 import json
