@@ -1,6 +1,7 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
 .PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
+.PHONY: chart-test chart-e2e version-set
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,15 @@ check: ## format, lints, scripts, house rules, licences
 image: ## build the scratch image, check its size, serve a payment out of it
 	@scripts/image.sh
 	@scripts/image-test.sh
+
+chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
+	@scripts/chart-test.sh
+
+chart-e2e: ## the Helm chart on a real control plane, with External Secrets, Secrets Manager and the service
+	@scripts/chart-e2e.sh
+
+version-set: ## VERSION=1.2.3 for the service and the chart
+	@scripts/version-set.sh "$(VERSION)"
 
 bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
 	@scripts/bench.sh

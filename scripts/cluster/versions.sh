@@ -8,7 +8,5 @@ export EXTERNAL_SECRETS_VERSION=0.20.4
 export PROMETHEUS_OPERATOR_VERSION=0.85.0
 export ARGO_CD_VERSION=3.2.11
 export HELM_PACKAGE_VERSION=2.0.0
-export HELM_DOCS_VERSION=1.14.2
 
 export CLUSTER_STORE="$CACHE/cluster/store" CLUSTER_BIN="$CACHE/cluster/bin"
-CLUSTER_PARTS=(helm etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok external-secrets helm-docs)
