@@ -6,7 +6,7 @@ source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
 source "$ROOT/scripts/cluster/versions.sh"
 
-PARTS=(helm etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok external-secrets)
+PARTS=(helm etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok external-secrets stages crds)
 export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
 WORK=
 trap '[ -z "$WORK" ] || { chmod -R u+w "$WORK"; rm -rf "$WORK"; }' EXIT
@@ -100,6 +100,50 @@ open(work + "/out/helm", "wb").write(layer.read("helm/helm"))
 PY
 }
 
+# files NAME MODULE VERSION FILE...: keeps files of a module's source as a folder, unless it is there.
+files() {
+  local name=$1 module=$2 version=$3 source file
+  shift 3
+  local target="$CLUSTER_STORE/$name-$version"
+  [ ! -d "$target" ] || return 0
+  say "fetching $name $version"
+  WORK=$(mktemp -d)
+  source=$(module "$module@v$version")
+  [ -n "$source" ] || die "module $module could not be fetched"
+  mkdir -p "$WORK/out"
+  for file in "$@"; do
+    # A pattern of the caller's.
+    # shellcheck disable=SC2086
+    cp "$source"/$file "$WORK/out/"
+  done
+  chmod -R u+w "$WORK"
+  # A folder's kustomization is no resource.
+  rm -f "$WORK/out/kustomization.yaml"
+  mkdir -p "$CLUSTER_STORE"
+  mv "$WORK/out" "$target"
+  rm -rf "$WORK"
+  WORK=
+}
+
+# What KWOK does to nodes and pods, in one file.
+stages() {
+  files stages sigs.k8s.io/kwok "$KWOK_VERSION" 'kustomize/stage/node/fast/*.yaml' \
+    'kustomize/stage/node/heartbeat-with-lease/*.yaml' 'kustomize/stage/pod/fast/*.yaml'
+  local file
+  for file in "$CLUSTER_STORE/stages-$KWOK_VERSION"/*.yaml; do
+    echo ---
+    cat "$file"
+  done >"$CLUSTER_STORE/stages-$KWOK_VERSION.yaml"
+}
+
+# The kinds that the chart's and the regions' objects need.
+crds() {
+  files crds-external-secrets github.com/external-secrets/external-secrets "$EXTERNAL_SECRETS_VERSION" 'config/crds/bases/*.yaml'
+  files crds-prometheus-operator github.com/prometheus-operator/prometheus-operator "$PROMETHEUS_OPERATOR_VERSION" \
+    'example/prometheus-operator-crd/monitoring.coreos.com_*.yaml'
+  files crds-argo-cd github.com/argoproj/argo-cd/v3 "$ARGO_CD_VERSION" 'manifests/crds/*-crd.yaml'
+}
+
 # part NAME VERSION COMMAND...: makes one part unless it is there.
 part() {
   local name=$1 version=$2 began=$SECONDS
@@ -134,6 +178,8 @@ for name in "$@"; do
       part "$name" "$KUBERNETES_VERSION" build_kubernetes "$name" ;;
     kwok) part kwok "$KWOK_VERSION" build_kwok ;;
     external-secrets) part external-secrets "$EXTERNAL_SECRETS_VERSION" build_external_secrets ;;
+    stages) stages ;;
+    crds) crds ;;
     *) die "there is no part '$name'; the parts are ${PARTS[*]}" ;;
   esac
 done
