@@ -75,14 +75,14 @@ run etcd --data-dir "$folder/etcd" --unsafe-no-fsync --log-level warn \
   --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
   --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
   --initial-cluster "default=http://127.0.0.1:$peer_port"
-wait_for "etcd answers" 30 curl -sf "http://127.0.0.1:$etcd_port/health"
+wait_for "etcd answers" 120 curl -sf "http://127.0.0.1:$etcd_port/health"
 run kube-apiserver --etcd-servers "http://127.0.0.1:$etcd_port" --bind-address 127.0.0.1 --secure-port "$api_port" \
   --cert-dir "$folder/certs" --service-account-key-file "$folder/sa.pub" --service-account-signing-key-file "$folder/sa.key" \
   --service-account-issuer https://kubernetes.default.svc --token-auth-file "$folder/tokens.csv" \
   --authorization-mode RBAC --service-cluster-ip-range 10.0.0.0/24 --allow-privileged=true --v 1
 export KUBECONFIG="$folder/kubeconfig"
 kubectl() { "$CLUSTER_BIN/kubectl" "$@"; }
-wait_for "kube-apiserver is ready" 90 kubectl get --raw /readyz
+wait_for "kube-apiserver is ready" 180 kubectl get --raw /readyz
 run kube-controller-manager --kubeconfig "$KUBECONFIG" --service-account-private-key-file "$folder/sa.key" \
   --leader-elect=false --bind-address 127.0.0.1 --secure-port "$manager_port" --cert-dir "$folder/certs-manager" \
   --horizontal-pod-autoscaler-sync-period 2s
@@ -119,13 +119,13 @@ for zone in "$@"; do
 done | kubectl apply --server-side -f - >/dev/null
 run kwok --kubeconfig "$KUBECONFIG" --manage-all-nodes=true --server-address "127.0.0.1:$kwok_port" \
   --config "$CLUSTER_STORE/stages-$KWOK_VERSION.yaml"
-wait_for "kwok makes the nodes ready" 60 kubectl wait node --all --for condition=Ready --timeout 1s
+kubectl wait node --all --for condition=Ready --timeout 180s >/dev/null || die "KWOK made no node ready; see $folder/kwok.log"
 
 for definitions in "external-secrets-$EXTERNAL_SECRETS_VERSION" "prometheus-operator-$PROMETHEUS_OPERATOR_VERSION" \
   "argo-cd-$ARGO_CD_VERSION"; do
   kubectl apply --server-side -f "$CLUSTER_STORE/crds-$definitions"
 done >"$folder/crds.log"
-wait_for "crds are established" 60 kubectl wait crd --all --for condition=Established --timeout 1s
-wait_for "kube-controller-manager makes the default account" 60 kubectl get serviceaccount default --namespace default
+kubectl wait crd --all --for condition=Established --timeout 180s >/dev/null || die "the definitions are not established"
+wait_for "kube-controller-manager makes the default account" 180 kubectl get serviceaccount default --namespace default
 started=yes
 say "a control plane $KUBERNETES_VERSION with $(($# * 3)) nodes runs: export KUBECONFIG=$folder/kubeconfig"
