@@ -285,9 +285,14 @@ class Chart(unittest.TestCase):
             return True
 
         eventually("data for every panel", all_shown, 60)
-        rules = json.load(urllib.request.urlopen(f"{address}/api/v1/rules", timeout=10))["data"]["groups"]
-        health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
-        self.assertEqual(set(health.values()), {"ok"}, health)
+
+        def all_evaluated():
+            rules = json.load(urllib.request.urlopen(f"{address}/api/v1/rules", timeout=10))["data"]["groups"]
+            health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
+            self.assertEqual(set(health.values()), {"ok"}, health)
+            return True
+
+        eventually("every rule is evaluated", all_evaluated, 60)
 
     def test_190_a_drain_is_no_failure(self):
         self.assertEqual(end(SETTLED["process"]), 0)
