@@ -154,7 +154,9 @@ class SecretsManager:
     def __init__(self):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        start("moto_server", [os.environ["MOTO_BIN"], "-H", "127.0.0.1", "-p", port])
+        # The account of the roles that the test names: moto keeps accounts apart.
+        start("moto_server", [os.environ["MOTO_BIN"], "-H", "127.0.0.1", "-p", port],
+              {**os.environ, "MOTO_ACCOUNT_ID": "111122223333"})
         eventually("moto answers", lambda: urllib.request.urlopen(f"{self.url}/moto-api/data.json").status == 200)
 
     def put(self, region, name, value):
