@@ -67,6 +67,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* Labels of pods: without the chart's version, which would replace pods that are the same. */}}
+{{- define "app.podLabels" -}}
+{{ include "app.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: {{ .root.Chart.Name }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* What every pod of this chart may do: nothing but run. */}}
 {{- define "app.podSecurityContext" -}}
 runAsNonRoot: true

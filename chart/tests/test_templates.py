@@ -122,6 +122,12 @@ class Pods(unittest.TestCase):
         loose = pod_spec(render(scheduling={"spreadZones": False})[("Deployment", NAME)])
         self.assertEqual([one["topologyKey"] for one in loose["topologySpreadConstraints"]], ["kubernetes.io/hostname"])
 
+    def test_a_new_version_of_the_chart_alone_restarts_no_pod(self):
+        for one in self.everything():
+            if pod_spec(one) and one["kind"] != "Pod":
+                template = one["spec"].get("jobTemplate", one)["spec"]["template"]
+                self.assertNotIn("helm.sh/chart", template["metadata"]["labels"], one["kind"])
+
     def test_only_what_is_read_at_start_restarts_pods(self):
         def checksum(**values):
             template = render(**values)[("Deployment", NAME)]["spec"]["template"]
