@@ -1,18 +1,22 @@
 """What the end-to-end test does to the control plane, to Secrets Manager, and instead of a kubelet."""
 
 import base64
+import http.client
 import json
 import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import boto3
+import yaml
 
 from support import CHART, NAME, ROOT
 
@@ -78,6 +82,25 @@ def can(verb, what, account, namespace):
         [KUBECTL, "auth", "can-i", verb, what, "--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:{account}"],
         capture_output=True, text=True, check=False)
     return done.stdout.strip() == "yes"
+
+
+def evict(namespace, names):
+    """Asks for these evictions, one right after the other: a status for each."""
+    config = yaml.safe_load((FOLDER / "kubeconfig").read_text())
+    server = config["clusters"][0]["cluster"]
+    connection = http.client.HTTPSConnection(
+        urllib.parse.urlsplit(server["server"]).netloc, context=ssl.create_default_context(cafile=server["certificate-authority"]))
+    statuses = []
+    for name in names:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+        connection.request(
+            "POST", f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", json.dumps(body),
+            {"Authorization": f"Bearer {config['users'][0]['user']['token']}", "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    return statuses
 
 
 def secret(name, namespace):
