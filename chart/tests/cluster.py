@@ -32,7 +32,7 @@ def free_port():
         return one.getsockname()[1]
 
 
-def eventually(what, check, seconds=60):
+def eventually(what, check, seconds=180):
     """What `check` returns once it is true; its exceptions count as not yet."""
     until, last = time.monotonic() + seconds, None
     while time.monotonic() < until:
@@ -141,7 +141,7 @@ class Release:
             return (status.get("observedGeneration") == one["metadata"]["generation"] and wanted >= 3
                     and status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas") == wanted)
 
-        eventually(f"{self.region} is rolled out", check, 120)
+        eventually(f"{self.region} is rolled out", check)
 
 
 def condition(pod):
