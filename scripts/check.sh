@@ -19,7 +19,7 @@ say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
 say "shellcheck"
-shellcheck -x -P scripts scripts/*.sh .ci/run
+shellcheck -x -P scripts scripts/*.sh scripts/cluster/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
 say "figures"
