@@ -143,5 +143,5 @@ run "a_domain_outside_the_zone_is_refused" {
 run "two_application_nodes_are_refused_in_production" {
   command         = plan
   expect_failures = [var.application_nodes]
-  variables { application_nodes = { min = 2, max = 6, instance_types = ["c7g.large"] } }
+  variables { application_nodes = { min = 2, max = 6, instance_types = ["c7i.large"] } }
 }

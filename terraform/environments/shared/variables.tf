@@ -108,7 +108,7 @@ variable "application_nodes" {
     max            = number
     instance_types = list(string)
   })
-  default = { min = 3, max = 6, instance_types = ["c7g.large"] }
+  default = { min = 3, max = 6, instance_types = ["c7i.large"] }
 
   validation {
     condition     = var.application_nodes.min >= (var.environment == "production" ? 3 : 2)

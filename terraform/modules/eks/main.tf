@@ -14,7 +14,7 @@ locals {
   application_taint = { key = "workload", value = "application", effect = "NO_SCHEDULE" }
 
   node_defaults = {
-    ami_type                   = "AL2023_ARM_64_STANDARD"
+    ami_type                   = "AL2023_x86_64_STANDARD"
     iam_role_attach_cni_policy = false # the network plug-in has a role of its own
     ebs_optimized              = true
     enable_monitoring          = true

@@ -130,7 +130,7 @@ variable "system_nodes" {
     count          = number
     instance_types = list(string)
   })
-  default = { count = 2, instance_types = ["m7g.large"] }
+  default = { count = 2, instance_types = ["m7i.large"] }
 
   validation {
     condition     = var.system_nodes.count >= 2 && length(var.system_nodes.instance_types) > 0
@@ -145,7 +145,7 @@ variable "application_nodes" {
     max            = number
     instance_types = list(string)
   })
-  default = { min = 2, max = 6, instance_types = ["c7g.large"] }
+  default = { min = 2, max = 6, instance_types = ["c7i.large"] }
 
   validation {
     condition     = var.application_nodes.min >= 2 && var.application_nodes.max <= 6 && var.application_nodes.min <= var.application_nodes.max

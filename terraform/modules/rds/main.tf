@@ -143,16 +143,17 @@ module "rds" {
   auto_minor_version_upgrade          = local.settings.auto_minor_version_upgrade
   iam_database_authentication_enabled = local.settings.iam_database_authentication_enabled
 
-  database_insights_mode                = local.settings.database_insights_mode
-  performance_insights_enabled          = local.settings.performance_insights_enabled
-  performance_insights_retention_period = local.settings.insights_retention
-  performance_insights_kms_key_id       = local.settings.storage_key
-  monitoring_interval                   = local.settings.monitoring_interval
-  create_monitoring_role                = true
-  monitoring_role_name                  = "${var.name}-monitoring"
-  enabled_cloudwatch_logs_exports       = local.settings.log_exports
-  create_cloudwatch_log_group           = true
-  cloudwatch_log_group_kms_key_id       = var.key_arns.logs
+  database_insights_mode                 = local.settings.database_insights_mode
+  performance_insights_enabled           = local.settings.performance_insights_enabled
+  performance_insights_retention_period  = local.settings.insights_retention
+  performance_insights_kms_key_id        = local.settings.storage_key
+  monitoring_interval                    = local.settings.monitoring_interval
+  create_monitoring_role                 = true
+  monitoring_role_name                   = "${var.name}-monitoring"
+  enabled_cloudwatch_logs_exports        = local.settings.log_exports
+  create_cloudwatch_log_group            = true
+  cloudwatch_log_group_kms_key_id        = var.key_arns.logs
+  cloudwatch_log_group_retention_in_days = 365
 
   create_db_option_group    = false
   create_db_parameter_group = true

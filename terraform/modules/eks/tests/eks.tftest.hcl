@@ -166,7 +166,7 @@ run "two_to_six_application_nodes" {
 run "production_has_one_application_node_a_zone" {
   command = plan
 
-  variables { application_nodes = { min = 3, max = 5, instance_types = ["c7g.large"] } }
+  variables { application_nodes = { min = 3, max = 5, instance_types = ["c7i.large"] } }
 
   assert {
     condition     = [for zone in var.availability_zones : output.node_groups["app-${zone}"].min_size] == [1, 1, 1]
@@ -182,13 +182,13 @@ run "production_has_one_application_node_a_zone" {
 run "one_application_node_is_refused" {
   command         = plan
   expect_failures = [var.application_nodes]
-  variables { application_nodes = { min = 1, max = 6, instance_types = ["c7g.large"] } }
+  variables { application_nodes = { min = 1, max = 6, instance_types = ["c7i.large"] } }
 }
 
 run "seven_application_nodes_are_refused" {
   command         = plan
   expect_failures = [var.application_nodes]
-  variables { application_nodes = { min = 3, max = 7, instance_types = ["c7g.large"] } }
+  variables { application_nodes = { min = 3, max = 7, instance_types = ["c7i.large"] } }
 }
 
 run "add_ons_are_pinned_and_network_policies_enforced" {
