@@ -301,6 +301,7 @@ def measure_facts():
         "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
         "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
         "segments_us": stage.segments(),
+        "steps_ns": stage.steps(),
         "instruction_groups": stage.instruction_groups(),
         "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
     }
