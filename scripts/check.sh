@@ -19,11 +19,12 @@ say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
 say "shellcheck"
-shellcheck -x -P scripts scripts/*.sh .ci/run
+shellcheck -x -P scripts scripts/*.sh scripts/cluster/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
 say "figures"
 python3 -B benches/report.py --check
+python3 -B benches/reliability.py --check
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

@@ -90,6 +90,19 @@ need_venv() {
   fi
 }
 
+# Debian's Prometheus with promtool, unpacked beside the checkout: the package would start a service.
+install_prometheus() {
+  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
+  say "fetching prometheus and promtool"
+  mkdir -p "$TOOLS/prometheus"
+  (
+    cd "$TOOLS/prometheus" || exit 1
+    apt-get download prometheus >/dev/null 2>&1 ||
+      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
+    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
+  )
+}
+
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 free_port() {

@@ -5,18 +5,6 @@ source "$(dirname "$0")/lib.sh"
 SCHEMATHESIS_VERSION=4.32.5
 missing=()
 
-install_prometheus() {
-  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
-  say "fetching prometheus and promtool"
-  mkdir -p "$TOOLS/prometheus"
-  (
-    cd "$TOOLS/prometheus" || exit 1
-    apt-get download prometheus >/dev/null 2>&1 ||
-      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
-    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
-  )
-}
-
 install_schemathesis() {
   "$TOOLS/venv/bin/schemathesis" --version 2>/dev/null | grep -q " $SCHEMATHESIS_VERSION\$" && return
   say "fetching schemathesis"
@@ -27,6 +15,7 @@ install_schemathesis() {
 need_rust
 need openssl openssl
 need setpriv util-linux
+need pgbouncer pgbouncer
 scripts/postgres.sh install || missing+=("PostgreSQL's server programs")
 install_prometheus || missing+=("prometheus and promtool (Debian's package prometheus)")
 install_schemathesis || missing+=("schemathesis $SCHEMATHESIS_VERSION (PyPI)")
@@ -48,3 +37,4 @@ say "all tests passed, with:"
 "$PG_BINDIR/postgres" --version
 "$PROMETHEUS_BIN" --version 2>&1 | head -n 1
 "$SCHEMATHESIS_BIN" --version
+[ "$(id -u)" = 0 ] || say "not tried without root: faults::small_disk_full, which mounts a small disk"

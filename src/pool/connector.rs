@@ -23,6 +23,15 @@ pub type Connecting<S> = Pin<Box<dyn Future<Output = Result<Connection<S>, Conne
 pub trait Connect<S> {
     /// Makes one connection, logged in and idle.
     fn connect(&self) -> Connecting<S>;
+
+    /// A random number, by which pauses and lifetimes differ from each other. A simulation draws it
+    /// from its seed.
+    fn draw(&self) -> u16 {
+        let mut random = [0_u8; 2];
+        // Without randomness there is no jitter, which harms nobody.
+        let _ = crate::random::fill(&mut random);
+        u16::from_le_bytes(random)
+    }
 }
 
 /// Where the database is and how to log in; replaced when the secret changes.

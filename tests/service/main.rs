@@ -13,6 +13,7 @@
 mod framing_cases;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[allow(dead_code, reason = "tests/reliability uses more of it")]
 mod support;
 
 mod company;

@@ -168,6 +168,8 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From when it was due to the moment before its sending.
     pub lag: Histogram<u64>,
+    /// The same of those failures that were refusals: 503 with `Retry-After`.
+    pub refusal: Histogram<u64>,
     /// Answers that are no success, and connections that ended.
     pub failed: u64,
     /// Successes, those of the warm-up included.
@@ -182,6 +184,7 @@ impl Tally {
         Self {
             latency: empty(),
             lag: empty(),
+            refusal: empty(),
             failed: 0,
             served: 0,
         }
@@ -208,6 +211,8 @@ impl Tally {
             "achieved": self.latency.len() as f64 / seconds,
             "answered": self.latency.len(),
             "failed": self.failed,
+            "refused": self.refusal.len(),
+            "refusal_us": quantiles(&self.refusal),
             "served": self.served,
             "latency_us": quantiles(&self.latency),
             "lag_us": quantiles(&self.lag),
