@@ -18,6 +18,7 @@ done
 say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
+(cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
 say "shellcheck"
 shellcheck -x -P scripts scripts/*.sh scripts/cluster/*.sh .ci/run
 say "house rules"
