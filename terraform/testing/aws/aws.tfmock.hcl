@@ -45,7 +45,15 @@ mock_resource "aws_s3_bucket" {
 }
 
 mock_resource "aws_acm_certificate" {
-  defaults = { arn = "arn:aws:acm:mock-region-1:111122223333:certificate/mock" }
+  defaults = {
+    arn = "arn:aws:acm:mock-region-1:111122223333:certificate/mock"
+    domain_validation_options = [{
+      domain_name           = "pay.example.com"
+      resource_record_name  = "_x.pay.example.com"
+      resource_record_type  = "CNAME"
+      resource_record_value = "_y.acm-validations.aws"
+    }]
+  }
 }
 
 mock_data "aws_partition" {
