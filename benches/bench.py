@@ -301,6 +301,7 @@ def measure_facts():
         "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
         "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
         "segments_us": stage.segments(),
+        "steps_ns": stage.steps(),
         "instruction_groups": stage.instruction_groups(),
         "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
     }
@@ -355,10 +356,12 @@ def main():
     bench.everything()
     result = bench.result()
     report(result)
-    out = stage.ROOT / "target/bench/results.json" if options.quick or options.trial else RECORD
-    if not options.quick and not options.trial:
-        result["facts"] = measure_facts()
+    short = options.quick or options.trial
+    out = stage.ROOT / "target/bench/results.json" if short else RECORD
     write(out, result)
+    if not short:
+        result["facts"] = measure_facts()
+        write(out, result)
 
 
 if __name__ == "__main__":

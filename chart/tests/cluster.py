@@ -26,6 +26,21 @@ HELM = os.environ["HELM_BIN"]
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
+class Failed(subprocess.CalledProcessError):
+    """A command that failed, with what it said."""
+
+    def __str__(self):
+        return f"{' '.join(map(str, self.cmd))}: {self.stdout}{self.stderr}"
+
+
+def command_output(command, **more):
+    """What a command wrote to its standard output."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if done.returncode != 0:
+        raise Failed(done.returncode, command, done.stdout, done.stderr)
+    return done.stdout
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -41,7 +56,7 @@ def eventually(what, check, seconds=180):
             if last:
                 return last
         except (AssertionError, KeyError, IndexError, OSError, subprocess.CalledProcessError) as error:
-            last = getattr(error, "stderr", None) or error
+            last = error
         time.sleep(0.2)
     raise AssertionError(f"not within {seconds} s: {what}; last: {last}")
 
@@ -62,11 +77,7 @@ def end(process):
 
 
 def kubectl(*arguments, namespace=None, given=None):
-    command = [KUBECTL, *(["--namespace", namespace] if namespace else []), *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, f"{command}: {done.stderr}")
-    return done.stdout
+    return command_output([KUBECTL, *(["--namespace", namespace] if namespace else []), *arguments], input=given)
 
 
 def get(*arguments, namespace=None):
@@ -114,12 +125,7 @@ class Release:
         self.region, self.values, self.namespace = region, list(values), f"{NAME}-{region}"
 
     def helm(self, *arguments):
-        command = [HELM, *arguments]
-        environment = {**os.environ, "HELM_NAMESPACE": self.namespace}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, f"{command}: {done.stderr}")
-        return done.stdout
+        return command_output([HELM, *arguments], cwd=ROOT, env={**os.environ, "HELM_NAMESPACE": self.namespace})
 
     def apply(self, verb, *more):
         return self.helm(verb, NAME, "./chart", "-f", f"chart/values-{self.region}.yaml", *self.values, *more)
@@ -290,8 +296,7 @@ class Service:
 
 
 def postgres(statement):
-    return subprocess.run(
-        [str(ROOT / "scripts/postgres.sh"), "sql", statement], check=True, capture_output=True, text=True).stdout.strip()
+    return command_output([str(ROOT / "scripts/postgres.sh"), "sql", statement]).strip()
 
 
 def prometheus(scrape, rules, folder):

@@ -12,7 +12,7 @@ import urllib.request
 import yaml
 
 from cluster import (
-    AWS, FOLDER, Container, Release, SecretsManager, Service, Watch, apply, can, dashboard, end, eventually, evict,
+    AWS, FOLDER, Container, Release, SecretsManager, Service, Watch, apply, can, command_output, dashboard, end, eventually, evict,
     external_secrets, free_port, get, kubectl, postgres, prometheus, secret,
 )
 from support import CHART, HELM, NAME, REGIONS, pod_spec
@@ -59,9 +59,9 @@ def setUpModule():
 
 def rendered(release):
     """What the release's templates make, hooks included, by kind and name."""
-    text = subprocess.run(
+    text = command_output(
         [HELM, "template", NAME, str(CHART), "--namespace", release.namespace, "-f", str(CHART / f"values-{release.region}.yaml"),
-         "--kube-version", os.environ["KUBERNETES_VERSION"], *release.values], check=True, capture_output=True, text=True).stdout
+         "--kube-version", os.environ["KUBERNETES_VERSION"], *release.values])
     return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text) if one}
 
 
@@ -99,7 +99,7 @@ class Chart(unittest.TestCase):
                 release.apply("install")
                 release.rolled_out()
             except (subprocess.CalledProcessError, AssertionError) as error:
-                failures.append(f"{release.region}: {getattr(error, 'stderr', error)}")
+                failures.append(f"{release.region}: {error}")
 
         threads = [threading.Thread(target=install, args=(release,)) for release in BOTH]
         for thread in threads:

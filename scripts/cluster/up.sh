@@ -83,9 +83,10 @@ run kube-apiserver --etcd-servers "http://127.0.0.1:$etcd_port" --bind-address 1
 export KUBECONFIG="$folder/kubeconfig"
 kubectl() { "$CLUSTER_BIN/kubectl" "$@"; }
 wait_for "kube-apiserver is ready" 180 kubectl get --raw /readyz
+# On a busy machine KWOK's heartbeats are late, and nothing would make a pod ready again once its node was given up.
 run kube-controller-manager --kubeconfig "$KUBECONFIG" --service-account-private-key-file "$folder/sa.key" \
   --leader-elect=false --bind-address 127.0.0.1 --secure-port "$manager_port" --cert-dir "$folder/certs-manager" \
-  --horizontal-pod-autoscaler-sync-period 2s
+  --horizontal-pod-autoscaler-sync-period 2s --node-monitor-grace-period 1h
 run kube-scheduler --kubeconfig "$KUBECONFIG" --leader-elect=false --bind-address 127.0.0.1 \
   --secure-port "$scheduler_port" --cert-dir "$folder/certs-scheduler"
 
@@ -118,7 +119,7 @@ for zone in "$@"; do
   node "system-$zone" "$zone" system
 done | kubectl apply --server-side -f - >/dev/null
 run kwok --kubeconfig "$KUBECONFIG" --manage-all-nodes=true --server-address "127.0.0.1:$kwok_port" \
-  --config "$CLUSTER_STORE/stages-$KWOK_VERSION.yaml"
+  --config "$CLUSTER_STORE/stages-$KWOK_VERSION.yaml" --config "$ROOT/scripts/cluster/stage-pod-test.yaml"
 kubectl wait node --all --for condition=Ready --timeout 180s >/dev/null || die "KWOK made no node ready; see $folder/kwok.log"
 
 for definitions in "external-secrets-$EXTERNAL_SECRETS_VERSION" "prometheus-operator-$PROMETHEUS_OPERATOR_VERSION" \

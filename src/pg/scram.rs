@@ -12,15 +12,13 @@ use ring::{digest, hmac, pbkdf2};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
-use crate::limits::SCRAM_ITERATIONS_MAX_COUNT;
+use crate::limits::{SCRAM_ITERATIONS_MAX_COUNT, SCRAM_NONCE_BYTES};
 use crate::random;
 
 /// Without channel binding.
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 /// With it.
 pub const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
-
-const NONCE_BYTES: usize = 18;
 
 /// Why a login with a password cannot go on.
 pub type Failure = &'static str;
@@ -72,7 +70,7 @@ pub struct Proven {
 impl Scram {
     /// Begins with a nonce of its own.
     pub fn new(binding: ChannelBinding) -> Result<Self, Failure> {
-        let mut bytes = [0; NONCE_BYTES];
+        let mut bytes = [0; SCRAM_NONCE_BYTES];
         random::fill(&mut bytes).map_err(|_| "the system has no random bytes")?;
         Ok(Self {
             binding,
