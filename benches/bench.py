@@ -355,10 +355,12 @@ def main():
     bench.everything()
     result = bench.result()
     report(result)
-    out = stage.ROOT / "target/bench/results.json" if options.quick or options.trial else RECORD
-    if not options.quick and not options.trial:
-        result["facts"] = measure_facts()
+    short = options.quick or options.trial
+    out = stage.ROOT / "target/bench/results.json" if short else RECORD
     write(out, result)
+    if not short:
+        result["facts"] = measure_facts()
+        write(out, result)
 
 
 if __name__ == "__main__":

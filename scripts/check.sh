@@ -12,7 +12,7 @@ need python3 python3
 
 say "rustfmt"
 cargo fmt --all --check
-for crate in benches/harness benches/peers/axum-*; do
+for crate in benches/harness benches/peers/axum-* fuzz tests/peers/http-compare; do
   (cd "$crate" && cargo fmt --check)
 done
 say "clippy"
@@ -24,6 +24,7 @@ say "house rules"
 scripts/tidy.sh
 say "figures"
 python3 -B benches/report.py --check
+python3 -B benches/reliability.py --check
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

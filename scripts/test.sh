@@ -15,6 +15,7 @@ install_schemathesis() {
 need_rust
 need openssl openssl
 need setpriv util-linux
+need pgbouncer pgbouncer
 scripts/postgres.sh install || missing+=("PostgreSQL's server programs")
 install_prometheus || missing+=("prometheus and promtool (Debian's package prometheus)")
 install_schemathesis || missing+=("schemathesis $SCHEMATHESIS_VERSION (PyPI)")
@@ -36,3 +37,4 @@ say "all tests passed, with:"
 "$PG_BINDIR/postgres" --version
 "$PROMETHEUS_BIN" --version 2>&1 | head -n 1
 "$SCHEMATHESIS_BIN" --version
+[ "$(id -u)" = 0 ] || say "not tried without root: faults::small_disk_full, which mounts a small disk"

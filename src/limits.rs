@@ -64,8 +64,16 @@ pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 16 * 1024;
+/// Pipelined requests answered in one go before other connections get their turn; so does a flush.
+pub const PIPELINE_TURN_COUNT: u32 = 16;
+/// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it
+/// no further request of that caller is answered.
+pub const UNSENT_MAX_BYTES: u32 = 32 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
 pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// From here on, whoever takes a buffer ends the caller that has been sending a request or taking an
+/// answer for the longest time: the slow ones do not use up what the others need.
+pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
@@ -130,6 +138,10 @@ pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
 pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
+/// Rounds of HMAC that a server may ask for; 25 times PostgreSQL's default, and pgjdbc's bound.
+pub const SCRAM_ITERATIONS_MAX_COUNT: u32 = 100_000;
+/// Random bytes of a login's nonce, as many as libpq takes.
+pub const SCRAM_NONCE_BYTES: usize = 18;
 /// Connections being opened at the same time: one waits for the server while the other computes.
 pub const OPENING_MAX_COUNT: usize = 2;
 /// By how much the threads that open connections step back behind payments (nice(2)).

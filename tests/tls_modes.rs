@@ -491,11 +491,11 @@ fn payment(number: u8, key: Option<&str>) -> Insert {
 /// A payment written, written again, looked up, replayed under its key, refused, written in company.
 async fn converse(session: &mut Session, what: &str) {
     let first = payment(1, Some("key-1"));
-    session.queue_insert(&first).unwrap();
+    session.queue_inserts(&[&first]).unwrap();
     exchange(session).await.unwrap();
     let created_at = session.created_at(0).unwrap();
 
-    session.queue_insert(&first).unwrap();
+    session.queue_inserts(&[&first]).unwrap();
     exchange(session).await.unwrap();
     assert_eq!(session.created_at(0), None, "{what}");
 
@@ -516,14 +516,14 @@ async fn converse(session: &mut Session, what: &str) {
 
     let mut impossible = payment(3, None);
     impossible.amount.minor_units = 0;
-    session.queue_insert(&impossible).unwrap();
+    session.queue_inserts(&[&impossible]).unwrap();
     exchange(session).await.unwrap();
     let refusal = session.refusal().unwrap();
     assert_eq!(refusal.state.as_str(), "23514", "{what}: {refusal}");
 
-    for (number, key) in [(4, None), (1, Some("key-1")), (5, None)] {
-        session.queue_insert(&payment(number, key)).unwrap();
-    }
+    let company =
+        [(4, None), (1, Some("key-1")), (5, None)].map(|(number, key)| payment(number, key));
+    session.queue_inserts(&company.each_ref()).unwrap();
     exchange(session).await.unwrap();
     let written = [0, 1, 2].map(|index| session.created_at(index).is_some());
     assert_eq!(written, [true, false, true], "{what}");

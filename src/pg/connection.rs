@@ -80,14 +80,20 @@ pub struct Connection<S> {
     mode: StatementMode,
     region: Rc<str>,
     out: BytesMut,
-    /// Statements of this exchange, and those of them that PostgreSQL has answered.
-    queued: usize,
-    answered: usize,
-    /// `created_at` of each insert; `None` where a row was there already.
-    created: ArrayVec<Option<i64>, BATCH_MAX_COUNT>,
-    looking: bool,
+    /// The statement of this exchange, and whether PostgreSQL has completed it.
+    statement: Statement,
+    completed: bool,
+    /// The payments it inserts, each with its `created_at` once that is known.
+    inserts: ArrayVec<([u8; 16], Option<i64>), BATCH_MAX_COUNT>,
     row: Option<Row>,
     refused: Option<ServerError>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statement {
+    None,
+    Insert,
+    Lookup,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -99,26 +105,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mode,
             region,
             out: BytesMut::with_capacity(PG_BUFFER_BYTES),
-            queued: 0,
-            looking: false,
-            answered: 0,
-            created: ArrayVec::new(),
+            statement: Statement::None,
+            completed: false,
+            inserts: ArrayVec::new(),
             row: None,
             refused: None,
         }
     }
 
-    /// Adds an insert to the exchange. All inserts of one exchange share one Sync, hence one commit.
-    pub fn queue_insert(&mut self, payment: &Insert) -> Result<(), Broken> {
-        self.queued += 1;
-        payments::insert(self.mode, &self.region, payment, &mut self.out)?;
+    /// Makes the exchange an insert of `payments`, in their order: one statement, hence one commit.
+    pub fn queue_inserts(&mut self, payments: &[&Insert]) -> Result<(), Broken> {
+        self.statement = Statement::Insert;
+        self.inserts.clear();
+        for payment in payments {
+            let id = (payment.transaction_id, None);
+            self.inserts.try_push(id).map_err(|_| Broken::Protocol)?;
+        }
+        payments::insert(self.mode, &self.region, payments, &mut self.out)?;
         Ok(())
     }
 
     /// Makes the exchange a look for the row of `payment`, or of another one with its key.
     pub fn queue_lookup(&mut self, payment: &Insert) -> Result<(), Broken> {
-        self.queued += 1;
-        self.looking = true;
+        self.statement = Statement::Lookup;
         payments::lookup(self.mode, payment, &mut self.out)?;
         Ok(())
     }
@@ -126,8 +135,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Seals what was queued into one write, with the Sync that commits it. With nothing queued it
     /// is a round trip that changes nothing and shows that the session is alive.
     pub fn begin(&mut self) -> Result<(), Broken> {
-        self.answered = 0;
-        self.created.clear();
+        self.completed = false;
+        if self.statement != Statement::Insert {
+            self.inserts.clear();
+        }
         self.row = None;
         self.refused = None;
         frontend::sync(&mut self.out);
@@ -144,9 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Err(broken));
             }
             if self.read_answers()? {
-                let complete = self.refused.is_some() || self.answered == self.queued;
-                self.queued = 0;
-                self.looking = false;
+                let asked = self.statement != Statement::None;
+                let complete = self.refused.is_some() || self.completed == asked;
+                self.statement = Statement::None;
                 return Poll::Ready(if complete {
                     Ok(())
                 } else {
@@ -160,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// What the finished exchange's insert number `index` brought: when it was written, or `None`
     /// where a row was there already.
     pub fn created_at(&self, index: usize) -> Option<i64> {
-        self.created.get(index).copied().flatten()
+        self.inserts.get(index)?.1
     }
 
     /// The row that the finished exchange's lookup found.
@@ -215,17 +226,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         _ => Err(Broken::Protocol),
                     };
                 }
-                b'D' if self.looking => self.row = Some(payments::read_lookup(message.body)?),
-                b'D' => {
-                    let created = payments::read_insert(message.body)?;
-                    let _ = self.created.try_push(Some(created));
-                }
-                // An insert that ends without a row ran into one.
-                b'C' => {
-                    self.answered += 1;
-                    if self.created.len() < self.answered {
-                        let _ = self.created.try_push(None);
+                b'D' => match self.statement {
+                    Statement::Lookup => self.row = Some(payments::read_lookup(message.body)?),
+                    Statement::Insert => {
+                        let (id, created_at) = payments::read_insert(message.body)?;
+                        let mut inserts = self.inserts.iter_mut();
+                        let own = inserts.find(|(insert, at)| at.is_none() && *insert == id);
+                        own.ok_or(Broken::Protocol)?.1 = Some(created_at);
                     }
+                    Statement::None => return Err(Broken::Protocol),
+                },
+                b'C' if self.statement != Statement::None && !self.completed => {
+                    self.completed = true;
                 }
                 b'E' => self.refused = Some(ServerError::parse(message.body)),
                 // ParseComplete and BindComplete say nothing that the answer does not.

@@ -1,9 +1,10 @@
-//! The two statements of the service, as bytes: the durable insert, and the look at the row that an
-//! earlier attempt or an earlier caller left.
+//! The statements of the service, as bytes: the durable insert of one payment or of several, and the
+//! look at the row that an earlier attempt or an earlier caller left.
 
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
+use postgres_protocol::types::{ArrayDimension, array_to_sql};
 use std::io;
 
 use crate::config::StatementMode;
@@ -14,15 +15,22 @@ use crate::pg::messages::{self, Columns, Malformed};
 /// there already answers. `created_at` comes from the database, so a replay can repeat it exactly.
 const INSERT_SQL: &str = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, \
      amount_minor, amount_exponent, currency, region, status, processing_ms) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING created_at";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING \
+     RETURNING transaction_id, created_at";
+
+/// The same for several payments: an array for each column, but one region for all. One statement
+/// costs PostgreSQL a fraction of what as many statements cost.
+const INSERT_MANY_SQL: &str = "INSERT INTO payments (transaction_id, idempotency_key, \
+     request_hash, amount_minor, amount_exponent, currency, region, status, processing_ms) \
+     SELECT id, key, hash, minor, exponent, currency, $7, status, processing_ms \
+     FROM unnest($1, $2, $3, $4, $5, $6, $8, $9) \
+     AS payment (id, key, hash, minor, exponent, currency, status, processing_ms) \
+     ON CONFLICT DO NOTHING RETURNING transaction_id, created_at";
 
 /// The row of this very payment comes before one with the same key: then the attempt had arrived.
 const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amount_exponent, \
      currency, status, processing_ms, created_at FROM payments \
      WHERE transaction_id = $1 OR idempotency_key = $2 ORDER BY transaction_id = $1 DESC LIMIT 1";
-
-const INSERT_NAME: &str = "payment_insert";
-const LOOKUP_NAME: &str = "payment_lookup";
 
 // Object identifiers of PostgreSQL's types, fixed since its catalog's beginning (pg_type.dat).
 const BYTEA: u32 = 17;
@@ -31,9 +39,41 @@ const INT2: u32 = 21;
 const INT4: u32 = 23;
 const TEXT: u32 = 25;
 const UUID: u32 = 2950;
-const INSERT_TYPES: [u32; 9] = [UUID, TEXT, BYTEA, INT8, INT2, TEXT, TEXT, TEXT, INT4];
-const LOOKUP_TYPES: [u32; 2] = [UUID, TEXT];
+const UUID_ARRAY: u32 = 2951;
+const BYTEA_ARRAY: u32 = 1001;
+const INT8_ARRAY: u32 = 1016;
+const INT2_ARRAY: u32 = 1005;
+const INT4_ARRAY: u32 = 1007;
+const TEXT_ARRAY: u32 = 1009;
 const BINARY: i16 = 1;
+
+const INSERT: Statement<9> = Statement {
+    name: "payment_insert",
+    sql: INSERT_SQL,
+    types: [UUID, TEXT, BYTEA, INT8, INT2, TEXT, TEXT, TEXT, INT4],
+};
+const INSERT_MANY: Statement<9> = Statement {
+    name: "payment_insert_many",
+    sql: INSERT_MANY_SQL,
+    types: [
+        UUID_ARRAY,
+        TEXT_ARRAY,
+        BYTEA_ARRAY,
+        INT8_ARRAY,
+        INT2_ARRAY,
+        TEXT_ARRAY,
+        TEXT,
+        TEXT_ARRAY,
+        INT4_ARRAY,
+    ],
+};
+const LOOKUP: Statement<2> = Statement {
+    name: "payment_lookup",
+    sql: LOOKUP_SQL,
+    types: [UUID, TEXT],
+};
+/// The insert's parameter that is the same for all payments.
+const REGION: usize = 6;
 
 /// One payment, ready to be written.
 #[derive(Clone, Debug)]
@@ -76,64 +116,84 @@ pub struct Row {
 /// Appends the statements that a new connection begins with: they prove that the table has the
 /// columns this version needs, and in `named` mode they stay prepared.
 pub fn prepare(mode: StatementMode, out: &mut BytesMut) -> io::Result<()> {
-    let (insert, lookup) = names(mode);
-    frontend::parse(insert, INSERT_SQL, INSERT_TYPES, out)?;
-    frontend::parse(lookup, LOOKUP_SQL, LOOKUP_TYPES, out)?;
+    INSERT.parse(mode, out)?;
+    INSERT_MANY.parse(mode, out)?;
+    LOOKUP.parse(mode, out)?;
     frontend::sync(out);
     Ok(())
 }
 
-/// Appends one insert, without the Sync that commits it: several may share one.
+/// Appends one statement that inserts `payments`, in their order, without the Sync that commits it.
 pub fn insert(
     mode: StatementMode,
     region: &str,
-    payment: &Insert,
+    payments: &[&Insert],
     out: &mut BytesMut,
 ) -> io::Result<()> {
-    let (name, _) = names(mode);
-    if mode == StatementMode::Unnamed {
-        frontend::parse(name, INSERT_SQL, INSERT_TYPES, out)?;
-    }
-    bind(name, 0..9_u8, out, |column, out| {
-        match column {
-            0 => out.extend_from_slice(&payment.transaction_id),
-            1 => match &payment.idempotency_key {
-                Some(key) => out.extend_from_slice(key.as_str().as_bytes()),
-                None => return IsNull::Yes,
-            },
-            2 => out.extend_from_slice(&payment.request_hash),
-            3 => out.extend_from_slice(&payment.amount.minor_units.to_be_bytes()),
-            4 => out.extend_from_slice(&i16::from(payment.amount.exponent).to_be_bytes()),
-            5 => out.extend_from_slice(payment.currency.code().as_bytes()),
-            6 => out.extend_from_slice(region.as_bytes()),
-            7 => out.extend_from_slice(payment.outcome.as_str().as_bytes()),
-            _ => out.extend_from_slice(&i32::from(payment.processing_ms).to_be_bytes()),
+    let [payment] = payments else {
+        return insert_many(mode, region, payments, out);
+    };
+    INSERT.call(mode, out, |column, out| match column {
+        REGION => value(region.as_bytes(), out),
+        _ => payment.write(column, out),
+    })
+}
+
+fn insert_many(
+    mode: StatementMode,
+    region: &str,
+    payments: &[&Insert],
+    out: &mut BytesMut,
+) -> io::Result<()> {
+    let dimension = ArrayDimension {
+        len: i32::try_from(payments.len()).map_err(io::Error::other)?,
+        lower_bound: 1,
+    };
+    INSERT_MANY.call(mode, out, |column, out| {
+        if column == REGION {
+            return value(region.as_bytes(), out);
         }
-        IsNull::No
-    })?;
-    frontend::execute("", 0, out)
+        let element_type = INSERT.types.get(column).copied().unwrap_or_default();
+        array_to_sql(
+            [dimension],
+            element_type,
+            payments,
+            |payment, out| payment.write(column, out),
+            out,
+        )?;
+        Ok(IsNull::No)
+    })
 }
 
 /// Appends the look at the row that an insert ran into.
 pub fn lookup(mode: StatementMode, payment: &Insert, out: &mut BytesMut) -> io::Result<()> {
-    let (_, name) = names(mode);
-    if mode == StatementMode::Unnamed {
-        frontend::parse(name, LOOKUP_SQL, LOOKUP_TYPES, out)?;
-    }
-    bind(name, 0..2_u8, out, |column, out| {
-        match (column, &payment.idempotency_key) {
-            (0, _) => out.extend_from_slice(&payment.transaction_id),
-            (_, Some(key)) => out.extend_from_slice(key.as_str().as_bytes()),
-            (_, None) => return IsNull::Yes,
-        }
-        IsNull::No
-    })?;
-    frontend::execute("", 0, out)
+    LOOKUP.call(mode, out, |column, out| payment.write(column, out))
 }
 
-/// The insert's row: when it was written.
-pub fn read_insert(body: &[u8]) -> Result<i64, Malformed> {
-    Columns::new(body)?.fixed().map(i64::from_be_bytes)
+impl Insert {
+    /// Writes the value of a column, in the order of the insert's parameters; the lookup's are the
+    /// first two of them.
+    fn write(&self, column: usize, out: &mut BytesMut) -> Result<IsNull, Unwritten> {
+        match column {
+            0 => value(&self.transaction_id, out),
+            1 => match &self.idempotency_key {
+                Some(key) => value(key.as_str().as_bytes(), out),
+                None => Ok(IsNull::Yes),
+            },
+            2 => value(&self.request_hash, out),
+            3 => value(&self.amount.minor_units.to_be_bytes(), out),
+            4 => value(&i16::from(self.amount.exponent).to_be_bytes(), out),
+            5 => value(self.currency.code().as_bytes(), out),
+            7 => value(self.outcome.as_str().as_bytes(), out),
+            _ => value(&i32::from(self.processing_ms).to_be_bytes(), out),
+        }
+    }
+}
+
+/// A row of the insert: which payment was written, and when.
+pub fn read_insert(body: &[u8]) -> Result<([u8; 16], i64), Malformed> {
+    let mut columns = Columns::new(body)?;
+    Ok((columns.fixed()?, columns.fixed().map(i64::from_be_bytes)?))
 }
 
 /// The lookup's row.
@@ -171,30 +231,48 @@ pub fn is_asynchronous(message: &messages::Message<'_>) -> bool {
     matches!(message.tag, b'N' | b'S' | b'A')
 }
 
-fn names(mode: StatementMode) -> (&'static str, &'static str) {
-    match mode {
-        StatementMode::Unnamed => ("", ""),
-        StatementMode::Named => (INSERT_NAME, LOOKUP_NAME),
+/// What cannot be written as a parameter; postgres-protocol's type.
+type Unwritten = Box<dyn std::error::Error + Sync + Send>;
+
+/// A statement, and how it is called.
+struct Statement<const N: usize> {
+    name: &'static str,
+    sql: &'static str,
+    types: [u32; N],
+}
+
+impl<const N: usize> Statement<N> {
+    fn parse(&self, mode: StatementMode, out: &mut BytesMut) -> io::Result<()> {
+        frontend::parse(self.name(mode), self.sql, self.types, out)
+    }
+
+    fn name(&self, mode: StatementMode) -> &'static str {
+        match mode {
+            StatementMode::Unnamed => "",
+            StatementMode::Named => self.name,
+        }
+    }
+
+    /// Binds what `write` writes for each parameter, and executes.
+    fn call(
+        &self,
+        mode: StatementMode,
+        out: &mut BytesMut,
+        write: impl FnMut(usize, &mut BytesMut) -> Result<IsNull, Unwritten>,
+    ) -> io::Result<()> {
+        if mode == StatementMode::Unnamed {
+            self.parse(mode, out)?;
+        }
+        let written = frontend::bind("", self.name(mode), [BINARY], 0..N, write, [BINARY], out);
+        written.map_err(|e| match e {
+            frontend::BindError::Conversion(e) => io::Error::other(e),
+            frontend::BindError::Serialization(e) => e,
+        })?;
+        frontend::execute("", 0, out)
     }
 }
 
-fn bind(
-    statement: &str,
-    columns: std::ops::Range<u8>,
-    out: &mut BytesMut,
-    mut write: impl FnMut(u8, &mut BytesMut) -> IsNull,
-) -> io::Result<()> {
-    let written = frontend::bind(
-        "",
-        statement,
-        [BINARY],
-        columns,
-        |column, out| Ok(write(column, out)),
-        [BINARY],
-        out,
-    );
-    written.map_err(|e| match e {
-        frontend::BindError::Conversion(e) => io::Error::other(e),
-        frontend::BindError::Serialization(e) => e,
-    })
+fn value(bytes: &[u8], out: &mut BytesMut) -> Result<IsNull, Unwritten> {
+    out.extend_from_slice(bytes);
+    Ok(IsNull::No)
 }

@@ -5,7 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::limits::{BUFFER_BYTES, BUFFERED_MAX_BYTES, SPARE_BUFFERS_MAX_COUNT};
+use crate::limits::{
+    BUFFER_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, SPARE_BUFFERS_MAX_COUNT,
+};
 use crate::metrics::Metrics;
 
 /// Buffers in use count against the budget; a few unused ones are kept for the next connection.
@@ -45,6 +47,11 @@ impl Buffers {
         };
         buffer.recount();
         Some(buffer)
+    }
+
+    /// Whether so much is in use that slow requests have to give theirs up.
+    pub(super) fn are_tight(&self) -> bool {
+        self.used_bytes.get() > BUFFERED_TIGHT_BYTES
     }
 
     fn count(&self, before: usize, now: usize) {

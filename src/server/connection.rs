@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::Server;
 use super::buffers::Buffer;
@@ -18,7 +19,7 @@ use super::registry::{Ending, Phase, Place};
 use crate::handlers::{self, Caller, Next};
 use crate::http::response::CONTINUE;
 use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
-use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES};
+use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT};
 use crate::metrics::ConnectionEnd;
 
 /// Why no further request is read.
@@ -58,6 +59,8 @@ pub(super) struct Connection {
     body_is_read: bool,
     /// Its place was given away just as a request came in: that one is the last.
     evicted: bool,
+    /// Requests answered since others had their turn.
+    turn: u32,
 }
 
 impl Connection {
@@ -71,6 +74,7 @@ impl Connection {
             scan: HeadScan::new(),
             body_is_read: false,
             evicted: false,
+            turn: 0,
         }
     }
 
@@ -166,6 +170,7 @@ impl Connection {
         };
         app.note(&caller, status);
         self.after_answer().await?;
+        self.give_way().await;
         match (caller.keep_alive, app.is_draining()) {
             (true, _) => Ok(()),
             (false, _) if self.evicted => Err(Stop::Close(ConnectionEnd::Evicted)),
@@ -179,9 +184,20 @@ impl Connection {
             return Ok(());
         };
         output.recount();
-        match output.len() >= PIPELINE_FLUSH_BYTES {
-            true => self.flush().await,
-            false => Ok(()),
+        if output.len() >= PIPELINE_FLUSH_BYTES {
+            self.flush().await?;
+            self.turn = PIPELINE_TURN_COUNT;
+        }
+        Ok(())
+    }
+
+    /// Lets others have their turn once enough requests of this connection followed each other without
+    /// waiting: the next ones are here already. Nothing is lost if it ends meanwhile.
+    async fn give_way(&mut self) {
+        self.turn += 1;
+        if self.turn > PIPELINE_TURN_COUNT {
+            self.turn = 0;
+            yield_now().await;
         }
     }
 
@@ -264,11 +280,19 @@ impl Connection {
     async fn read_more(&mut self) -> Result<(), Stop> {
         loop {
             let (place, stream) = (&self.place, &self.stream);
-            let ready = poll_fn(|cx| match place.poll_ending(cx) {
-                Poll::Ready(ending) => Poll::Ready(Err(Stop::from(ending))),
-                Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
+            let mut waited = false;
+            let ready = poll_fn(|cx| {
+                let ready = match place.poll_ending(cx) {
+                    Poll::Ready(ending) => Poll::Ready(Err(Stop::from(ending))),
+                    Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
+                };
+                waited |= ready.is_pending();
+                ready
             });
             let ended = ready.await.err();
+            if waited {
+                self.turn = 0;
+            }
             let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
             // An idle connection that is to end is looked at once more: a request that came in at the
             // same moment is still answered.
@@ -384,6 +408,9 @@ impl From<Ending> for Stop {
 fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Buffer, Stop> {
     if slot.is_none() {
         *slot = server.buffers.take();
+        if server.buffers.are_tight() {
+            server.registry.end_slowest();
+        }
     }
     slot.as_mut().ok_or(Stop::Refuse(Refusal::BuffersExhausted))
 }

@@ -10,6 +10,7 @@ mod descriptors;
 mod registry;
 mod secrets;
 
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::handlers::{self, App};
 use crate::http::Refusal;
 use crate::limits::{
     ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
-    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS,
+    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
 };
 use crate::log;
 use crate::metrics::{Build, ConnectionEnd, Metrics};
@@ -79,11 +80,12 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
         .emit();
     tokio::task::spawn_local(announce_ready(pool.clone()));
     tokio::task::spawn_local(sweep(server.clone()));
-    let accepting = tokio::task::spawn_local(accept(listener, server.clone()));
+    let listener = Rc::new(listener);
+    let accepting = tokio::task::spawn_local(accept(listener.clone(), server.clone()));
     // The longest that a payment can take which has just begun.
     let finish =
         config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
-    drain(&server, config.http.drain, finish).await?;
+    drain(&server, listener, config.http.drain, finish).await?;
     let _ = accepting.await;
     pool.close();
     Ok(())
@@ -142,7 +144,7 @@ async fn sweep(server: Rc<Server>) {
 }
 
 /// Accepts connections in small batches, so that a flood of them does not hold up payments.
-async fn accept(listener: TcpListener, server: Rc<Server>) {
+async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
     let mut warnings = log::Limited::default();
     loop {
         for _ in 0..ACCEPT_BATCH_COUNT {
@@ -168,11 +170,28 @@ async fn accept(listener: TcpListener, server: Rc<Server>) {
     }
 }
 
+/// Takes in who has connected already: to them, the close of the listener would be a reset.
+fn take_last(listener: &TcpListener, server: &Rc<Server>) {
+    for _ in 0..LISTEN_BACKLOG_COUNT {
+        // By the system call: tokio may not have heard of them yet.
+        let accepted = SockRef::from(listener).accept().and_then(|(socket, _)| {
+            socket.set_nonblocking(true)?;
+            TcpStream::from_std(socket.into())
+        });
+        match accepted {
+            Ok(stream) => server.clone().take_in(stream),
+            Err(_) => return,
+        }
+    }
+}
+
 impl Server {
     fn take_in(self: Rc<Self>, stream: TcpStream) {
         let http = &self.app.metrics().http;
         http.accepted.increment();
         let _ = stream.set_nodelay(true);
+        // Without it the kernel takes megabytes of answers for a caller that does not read them.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX_BYTES);
         // An evicted connection ends a moment later; the newcomer does not wait for that.
         if self.registry.len() >= self.max_connections && !self.registry.evict() {
             let mut answer = Vec::new();
@@ -190,7 +209,12 @@ impl Server {
 
 /// Waits for a signal, then for the load balancer to let go and for requests to finish. A second
 /// signal ends the process at once.
-async fn drain(server: &Rc<Server>, duration: Duration, finish: Duration) -> io::Result<()> {
+async fn drain(
+    server: &Rc<Server>,
+    listener: Rc<TcpListener>,
+    duration: Duration,
+    finish: Duration,
+) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let name = tokio::select! {
@@ -208,6 +232,10 @@ async fn drain(server: &Rc<Server>, duration: Duration, finish: Duration) -> io:
     let finished = async {
         sleep(duration).await;
         server.stop_accepting.notify_one();
+        take_last(&listener, server);
+        drop(listener);
+        // They begin to wait before those that wait in vain are let go.
+        tokio::task::yield_now().await;
         server.registry.drain();
         let empty = poll_fn(|cx| server.registry.poll_empty(cx));
         timeout(finish, empty).await.is_ok()

@@ -142,6 +142,17 @@ impl Registry {
         self.0.borrow_mut().end_idle(Ending::Evicted)
     }
 
+    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over.
+    pub(super) fn end_slowest(&self) {
+        let mut state = self.0.borrow_mut();
+        let firsts = [Phase::Head, Phase::Body, Phase::Write].map(|phase| state.first(phase));
+        let since = |index: &usize| state.entries.get(*index).map(|entry| entry.since_ms);
+        let slowest = firsts.into_iter().filter(|index| since(index).is_some());
+        if let Some(index) = slowest.min_by_key(since) {
+            state.end(index, Ending::TimedOut);
+        }
+    }
+
     /// Asks all idle connections to end.
     pub(super) fn drain(&self) {
         while self.0.borrow_mut().end_idle(Ending::Drained) {}

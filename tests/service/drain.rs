@@ -87,3 +87,22 @@ fn a_request_whose_head_is_not_complete_does_not_hold_up_the_end_for_long() {
     assert_eq!(caller.receive().status, 200);
     assert_eq!(service.wait().code(), Some(0));
 }
+
+#[test]
+fn a_caller_that_connects_at_the_last_moment_is_answered() {
+    let service = Service::start(shared(), &[("DRAIN_MS", "300")]);
+    service.signal("TERM");
+    service.wait_for_log("draining");
+    // Meanwhile the kernel goes on taking connections, and the time of the drain passes.
+    service.signal("STOP");
+    let mut caller = Caller::connect(service.address);
+    caller.send(&request("GET", "/livez", &[]));
+    let mut silent = Caller::connect(service.address);
+    std::thread::sleep(Duration::from_millis(400));
+    service.signal("CONT");
+    let answer = caller.receive();
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    assert!(caller.is_closed() && silent.is_closed());
+    assert_eq!(service.wait().code(), Some(0));
+    assert_eq!(service.wait_for_log("stopped")["finished"], true);
+}

@@ -13,6 +13,7 @@
 mod framing_cases;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[allow(dead_code, reason = "tests/reliability uses more of it")]
 mod support;
 
 mod company;
@@ -21,6 +22,7 @@ mod drain;
 mod endpoints;
 mod faults;
 mod framing;
+mod hostile;
 mod idempotency;
 mod metrics;
 mod payments;

@@ -19,7 +19,14 @@ pub const PAYMENT: &str = "/api/payment/simulate";
 /// Nothing that is waited for takes this long, unless it never comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-const BINARY: &str = env!("CARGO_BIN_EXE_payment-latency-api");
+/// The service's program: this build's, unless `SERVICE` names another, as full runs do.
+fn binary() -> &'static str {
+    static BINARY: OnceLock<String> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        std::env::var("SERVICE")
+            .unwrap_or_else(|_| env!("CARGO_BIN_EXE_payment-latency-api").into())
+    })
+}
 
 /// A database that most tests share: they tell their rows apart by their ids.
 pub fn shared() -> &'static Cluster {
@@ -36,7 +43,7 @@ pub fn database() -> Cluster {
 
 /// Runs the verb `migrate` as the owner.
 pub fn migrate(cluster: &Cluster) {
-    let output = Command::new(BINARY)
+    let output = Command::new(binary())
         .arg("migrate")
         .env("MIGRATE_DATABASE_URL", cluster.url(OWNER, "verify-full"))
         .env("DATABASE_URL", cluster.url(LOGIN, "verify-full"))
@@ -47,7 +54,7 @@ pub fn migrate(cluster: &Cluster) {
 
 /// A verb run to its end.
 pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
-    Command::new(BINARY)
+    Command::new(binary())
         .args(arguments)
         .env_clear()
         .envs(environment.iter().copied())
@@ -81,7 +88,7 @@ impl Service {
         // It ends with this thread, however that ends.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "--", BINARY])
+            .args(["--pdeathsig", "KILL", "--", binary()])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("PORT", "0")
@@ -149,12 +156,16 @@ impl Service {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let id = self.child.lock().unwrap().id().to_string();
         let status = Command::new("kill")
-            .args(["-s", name, &id])
+            .args(["-s", name, &self.id().to_string()])
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     /// Waits for the end of the process.
@@ -298,6 +309,15 @@ impl Caller {
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).is_ok() && rest.is_empty()
+    }
+
+    /// Whether the service has not closed, as far as is known here.
+    pub fn is_open(&self) -> bool {
+        let socket = self.stream.get_ref();
+        socket.set_nonblocking(true).unwrap();
+        let peeked = socket.peek(&mut [0]);
+        socket.set_nonblocking(false).unwrap();
+        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Closes the sending half.

@@ -344,6 +344,68 @@ impl Cluster {
         self.signal_all("CONT");
     }
 
+    /// A copy that follows `primary` and is asked to confirm its commits from now on. The primary's
+    /// `host_rules` need `local replication all trust`.
+    pub fn standby_of(primary: &Self) -> Self {
+        let folder = make_folder();
+        let data = folder.join("data");
+        run(
+            as_server_user(Command::new(programs().join("pg_basebackup")))
+                .args(["-R", "-X", "stream", "-c", "fast", "-U", "postgres"])
+                .args(["-p", &primary.port.to_string(), "-h"])
+                .arg(&primary.folder)
+                .arg("-D")
+                .arg(&data)
+                .current_dir(&folder),
+        );
+        let standby = Self {
+            port: free_port(),
+            server: Mutex::new(None),
+            log: Arc::default(),
+            folder,
+        };
+        let settings = data.join("postgresql.auto.conf");
+        let mut text = fs::read_to_string(&settings).unwrap();
+        text += &format!(
+            "port = {}\nunix_socket_directories = '{}'\n",
+            standby.port,
+            standby.folder.display()
+        );
+        write(&settings, &text, 0o600);
+        fs::copy(primary.root_cert(), standby.root_cert()).unwrap();
+        standby.start_again();
+        primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        primary.reload();
+        standby
+    }
+
+    /// Whether the server takes connections.
+    pub fn is_up(&self) -> bool {
+        let status = Command::new(programs().join("pg_isready"))
+            .args(["-q", "-p", &self.port.to_string(), "-h"])
+            .arg(&self.folder)
+            .status();
+        status.expect("pg_isready runs").success()
+    }
+
+    /// Makes a standby the primary; returns when it takes writes.
+    pub fn promote(&self) {
+        self.psql("SELECT pg_promote()");
+    }
+
+    /// Has the server read its settings and its certificate again.
+    pub fn reload(&self) {
+        self.psql("SELECT pg_reload_conf()");
+    }
+
+    /// Replaces the server's certificate; connections made from now on see it.
+    pub fn present(&self, identity: &Identity) {
+        let data = self.folder.join("data");
+        write(&data.join("server.crt"), &identity.certificate, 0o644);
+        write(&data.join("server.key"), &identity.key, 0o600);
+        self.reload();
+    }
+
     fn configure(&self, options: &Options) {
         let folder = &self.folder;
         let data = folder.join("data");
@@ -415,7 +477,8 @@ impl Cluster {
         std::thread::spawn(move || {
             let mut starting = true;
             for line in lines.map_while(Result::ok) {
-                let ready = line.contains("database system is ready to accept connections");
+                // A standby says "read-only connections".
+                let ready = line.contains("database system is ready to accept");
                 // Clients that come too early are refused with FATAL too; that is no failed start.
                 let failed = line.contains("could not bind IPv4")
                     || line.contains("FATAL: ") && !line.contains("the database system is");
@@ -568,7 +631,8 @@ fn own_uid() -> u32 {
     fs::metadata("/proc/self").unwrap().uid()
 }
 
-fn as_server_user(mut command: Command) -> Command {
+/// The command as the user that servers run as.
+pub fn as_server_user(mut command: Command) -> Command {
     if let Some((uid, gid)) = server_user() {
         command.uid(uid).gid(gid);
     }
@@ -599,7 +663,8 @@ fn give_to_server(path: &Path, mode: u32) {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -34,7 +34,8 @@ const TYPICAL: &[u8] =
 
 /// BindComplete, DataRow with one timestamp, CommandComplete, ReadyForQuery
 /// (<https://www.postgresql.org/docs/17/protocol-message-formats.html>).
-const ANSWER: &[u8] = b"2\0\0\0\x04D\0\0\0\x12\0\x01\0\0\0\x08\0\x02\xd1\xe7\0\0\0\0\
+const ANSWER: &[u8] = b"2\0\0\0\x04\
+    D\0\0\0\x26\0\x02\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x08\0\x02\xd1\xe7\0\0\0\0\
     C\0\0\0\x0fINSERT 0 1\0Z\0\0\0\x05I";
 
 const BODY: &[u8] = br#"{"transaction_id":"01890a5d-ac96-774b-bcce-b302099a8057","status":"approved","amount":"100.00","currency":"EUR","region":"eu-south-2","processing_time_ms":0,"database_time_ms":0.412,"timestamp":"2026-01-02T03:04:05.678901Z"}"#;
@@ -77,7 +78,7 @@ fn encode(bencher: Bencher, mode: StatementMode) {
     let (insert, mut out) = (sample_insert(), BytesMut::with_capacity(4_096));
     bencher.bench_local(|| {
         out.clear();
-        payments::insert(mode, "eu-south-2", black_box(&insert), &mut out)
+        payments::insert(mode, "eu-south-2", &[black_box(&insert)], &mut out)
     });
 }
 
@@ -86,7 +87,7 @@ fn decode() -> Option<i64> {
     let (mut rest, mut created_at) = (black_box(ANSWER), None);
     while let Ok(Some(message)) = messages::next(rest) {
         if message.tag == b'D' {
-            created_at = payments::read_insert(message.body).ok();
+            created_at = payments::read_insert(message.body).ok().map(|(_, at)| at);
         }
         rest = &rest[message.len..];
     }

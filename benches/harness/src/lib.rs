@@ -78,7 +78,8 @@ impl Arrivals {
 pub struct Timer {
     descriptor: OwnedFd,
     began: Instant,
-    set_for: Option<Duration>,
+    /// What it is set for, and what is due then.
+    set_for: Option<(Duration, Duration)>,
     early: Duration,
 }
 
@@ -117,11 +118,15 @@ impl Timer {
         self.now() + self.early
     }
 
-    /// Sets it to go off for what is due at `due`.
+    /// Sets it to go off for what is due at `due`. To set it again for the same costs nothing: on a virtual
+    /// machine every change of the clock's next event leaves the guest.
     pub fn set(&mut self, due: Duration) -> io::Result<()> {
+        if self.set_for.is_some_and(|(_, same)| same == due) {
+            return Ok(());
+        }
         let target = due.saturating_sub(self.early);
         let wait = target.saturating_sub(self.now());
-        self.set_for = (!wait.is_zero()).then_some(target);
+        self.set_for = (!wait.is_zero()).then_some((target, due));
         let value = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos().max(u32::from(wait.is_zero()))),
@@ -139,7 +144,7 @@ impl Timer {
 
     /// Learns from a wake-up how late it was.
     pub fn woke(&mut self) {
-        if let Some(set_for) = self.set_for.take() {
+        if let Some((set_for, _)) = self.set_for.take() {
             let late = self.now().saturating_sub(set_for).min(EARLY_MAX);
             self.early = (self.early * 15 + late) / 16;
         }
@@ -163,6 +168,8 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From when it was due to the moment before its sending.
     pub lag: Histogram<u64>,
+    /// The same of those failures that were refusals: 503 with `Retry-After`.
+    pub refusal: Histogram<u64>,
     /// Answers that are no success, and connections that ended.
     pub failed: u64,
     /// Successes, those of the warm-up included.
@@ -177,6 +184,7 @@ impl Tally {
         Self {
             latency: empty(),
             lag: empty(),
+            refusal: empty(),
             failed: 0,
             served: 0,
         }
@@ -203,6 +211,8 @@ impl Tally {
             "achieved": self.latency.len() as f64 / seconds,
             "answered": self.latency.len(),
             "failed": self.failed,
+            "refused": self.refusal.len(),
+            "refusal_us": quantiles(&self.refusal),
             "served": self.served,
             "latency_us": quantiles(&self.latency),
             "lag_us": quantiles(&self.lag),

@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         let slept = timer.sleep_until(due)?;
         let sent = timer.now();
         random::fill(&mut insert.transaction_id).map_err(|_| "no random bytes")?;
-        payments::insert(mode, "local", &insert, &mut out)?;
+        payments::insert(mode, "local", &[&insert], &mut out)?;
         postgres_sync(&mut out);
         exchange(&mut connection, &mut out)?;
         tally.served += 1;

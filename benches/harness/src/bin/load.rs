@@ -243,7 +243,7 @@ impl Generator {
                 .as_mut()
                 .map(|stream| stream.write_all(&self.options.request));
             if !matches!(sent, Some(Ok(()))) {
-                self.end(index, false);
+                self.end(index, Kind::Failure);
             }
         }
         Ok(())
@@ -259,44 +259,55 @@ impl Generator {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok(count) if count > 0 => {
                 place.answer.extend_from_slice(&bytes[..count]);
-                if let Some(success) = complete(&place.answer) {
+                if let Some(kind) = complete(&place.answer) {
                     if self.options.fresh {
                         place.stream = None;
                     }
-                    self.end(index, success);
+                    self.end(index, kind);
                 }
             }
             // Idle or not, the server has closed it.
             _ => {
                 place.stream = None;
                 if !self.free.contains(&index) {
-                    self.end(index, false);
+                    self.end(index, Kind::Failure);
                 }
             }
         }
     }
 
     /// Counts a request that has come to its end, and frees its place.
-    fn end(&mut self, index: usize, success: bool) {
+    fn end(&mut self, index: usize, kind: Kind) {
         let place = &mut self.places[index];
         place.answer.clear();
         self.free.push_back(index);
-        self.tally.served += u64::from(success);
+        self.tally.served += u64::from(kind == Kind::Success);
         if place.due < self.options.warm_up {
             return;
         }
-        match success {
-            true => {
-                let latency = self.timer.now().saturating_sub(place.due);
-                self.tally.latency.saturating_record(nanos(latency));
-            }
-            false => self.tally.failed += 1,
+        let latency = nanos(self.timer.now().saturating_sub(place.due));
+        match kind {
+            Kind::Success => return self.tally.latency.saturating_record(latency),
+            Kind::Refusal => self.tally.refusal.saturating_record(latency),
+            Kind::Failure => {}
         }
+        self.tally.failed += 1;
     }
 }
 
-/// Whether the answer is a 200, once it is complete.
-fn complete(answer: &[u8]) -> Option<bool> {
+/// What came of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// 200.
+    Success,
+    /// 503 with `Retry-After`.
+    Refusal,
+    /// Anything else, an answer or not.
+    Failure,
+}
+
+/// What the answer is, once it is complete.
+fn complete(answer: &[u8]) -> Option<Kind> {
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).ok()?;
     let length: usize = text.lines().find_map(|line| {
@@ -304,5 +315,9 @@ fn complete(answer: &[u8]) -> Option<bool> {
         name.eq_ignore_ascii_case("content-length")
             .then(|| value.trim().parse().ok())?
     })?;
-    (answer.len() >= head + 4 + length).then(|| text.starts_with("HTTP/1.1 200"))
+    (answer.len() >= head + 4 + length).then(|| match text.get(9..12) {
+        Some("200") => Kind::Success,
+        Some("503") if text.contains("\r\nRetry-After: ") => Kind::Refusal,
+        _ => Kind::Failure,
+    })
 }

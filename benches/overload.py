@@ -1,0 +1,195 @@
+"""What the service does with more than it can carry, and with a table that has grown.
+
+`overload` sends 3 and 10 times what a database-bound set-up carries, then more than the processor
+does. `growth` compares payments into an empty table with payments into one of millions of rows, and
+then beside `prune`. Both record in docs/reliability/results.json.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import time
+
+import stage
+from stage import SERVICE
+
+RECORD = stage.ROOT / "docs/reliability/results.json"
+COMMIT_US = 3000
+# A pool of 2, commits of 3 ms, batches of 1: full queues do the refusing. They are short enough for a
+# machine that carries half as much: else the checkout's time limit refuses, half a second later.
+BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
+BOUND_RATE = 660
+# More than one core carries, generator included.
+FLOOD_RATE = 20_000
+CALLERS = 1024
+
+
+def record(section, name, figures):
+    print(section, name, json.dumps(figures), flush=True)
+    results = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    results.setdefault(section, {})[name] = figures
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    RECORD.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def load(server, rate, seconds, seed=1, warm_up=1.0):
+    run = stage.harness(
+        "load", f"127.0.0.1:{server.port}", "--key-file", stage.SECRETS / "api_key", "--rate", rate, "--duration-s",
+        seconds, "--warm-up-s", warm_up, "--seed", seed, "--connections", CALLERS,
+    )  # fmt: skip
+    if "error" in run:
+        raise SystemExit(run["error"])
+    return run
+
+
+def milliseconds(run, what, quantile="p99"):
+    return round(run[what][quantile] / 1e3, 2)
+
+
+def bucket_ms(before, after, share=0.99):
+    """The bucket that `share` of the requests for payments between two scrapes are in."""
+    name = "http_request_duration_seconds_bucket"
+    counts = {
+        float(sample.split('le="')[1].split('"')[0]): value - before.get(sample, 0)
+        for sample, value in after.items()
+        if sample.startswith(name)
+    }
+    total = max(counts.values())
+    bound = min(bound for bound, count in counts.items() if count >= share * total)
+    return bound * 1e3 if bound < float("inf") else None
+
+
+def flooded(server, rate, seconds):
+    """A flood and the second after it, as figures."""
+    before, samples = server.resident_kib(), stage.samples(server.port)
+    run = load(server, rate, seconds)
+    after = server.resident_kib()
+    within = bucket_ms(samples, stage.samples(server.port))
+    calm = load(server, 100, 1, warm_up=0)
+    return {
+        "rate": rate,
+        "seconds": seconds,
+        "goodput": round(run["achieved"]),
+        "refused": run["refused"],
+        "failed_otherwise": run["failed"] - run["refused"],
+        "p99_ms": milliseconds(run, "latency_us"),
+        "max_ms": milliseconds(run, "latency_us", "max"),
+        # As the service sees it, without the wait for one of the generator's connections.
+        "service_p99_ms_at_most": within,
+        "refusal_p99_ms": milliseconds(run, "refusal_us"),
+        "lag_p99_ms": milliseconds(run, "lag_us"),
+        "resident_kib": [before, after],
+        "calm_p99_ms": milliseconds(calm, "latency_us"),
+        "calm_failed": calm["failed"],
+    }
+
+
+def overload(seconds):
+    stage.configure_database()
+    stage.set_commit_delay(COMMIT_US)
+    with stage.Server(SERVICE, BOUND) as server:
+        most = max(load(server, BOUND_RATE * share, max(3, seconds // 6))["achieved"] for share in (0.9, 1.0, 1.1))
+        record("overload", "maximum", {"goodput": round(most)})
+        for factor in (3, 10):
+            stage.empty_table()
+            figures = flooded(server, BOUND_RATE * factor, seconds)
+            figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
+            record("overload", f"{factor} times", figures)
+    stage.set_commit_delay(0)
+    stage.empty_table()
+    with stage.Server(SERVICE) as server:
+        record("overload", "processor", flooded(server, FLOOD_RATE, seconds))
+    stage.empty_table()
+
+
+FILL = """
+INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, currency, region, status,
+  processing_ms, created_at)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+  sha256('x'), 1234, 2, 'EUR', 'local', 'approved', 0, at
+FROM generate_series({first}, {last}) n, LATERAL (SELECT now() - interval '400 days' + n * interval '2 seconds' AS at) t
+"""
+
+
+def growth(rows, seconds, rounds):
+    stage.configure_database()
+    full = "payments_grown"
+    stage.sql(f"CREATE DATABASE {full} OWNER payments_owner")
+    urls = {}
+    for name in ("database_url", "migrate_database_url"):
+        url = (stage.SECRETS / name).read_text().replace("/payments?", f"/{full}?")
+        urls[name] = stage.SECRETS / f"grown_{name}"
+        urls[name].write_text(url)
+    owner = {"MIGRATE_DATABASE_URL_FILE": str(urls["migrate_database_url"])}
+    verb(["migrate"], {**owner, "DATABASE_URL_FILE": str(urls["database_url"])})
+    began = time.monotonic()
+    owner_sql = lambda statement: subprocess.run(
+        [stage.postgres_program("psql"), "-XAtqc", statement, urls["migrate_database_url"].read_text().strip()],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    # The key is put back behind the fill, which is several times as fast.
+    owner_sql("ALTER TABLE payments DROP CONSTRAINT payments_pkey")
+    for first in range(1, rows + 1, 1_000_000):
+        owner_sql(FILL.format(first=first, last=min(rows, first + 999_999)))
+    owner_sql("ALTER TABLE payments ADD PRIMARY KEY (transaction_id)")
+    owner_sql("VACUUM (ANALYZE) payments")
+    print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
+    runs = {"empty": [], "grown": [], "at rest": [], "pruned": []}
+    with contextlib.ExitStack() as stack:
+        servers = {
+            "empty": stack.enter_context(stage.Server(SERVICE)),
+            "grown": stack.enter_context(stage.Server(SERVICE, {"DATABASE_URL_FILE": str(urls["database_url"])})),
+        }
+        for round_ in range(rounds):
+            for name in sorted(servers, reverse=round_ % 2 == 1):
+                runs[name].append(load(servers[name], 500, seconds, seed=round_))
+        removed = []
+        for round_ in range(rounds):
+            runs["at rest"].append(load(servers["grown"], 500, seconds, seed=round_))
+            # A share of what is there, old enough to go.
+            age = 400 * 24 * 60 - (round_ + 1) * rows // rounds * 2 // 60
+            with Verb(["prune", "--older-than", f"{age}m"], owner) as prune:
+                runs["pruned"].append(load(servers["grown"], 500, seconds, seed=round_))
+                removed.append(prune.process.poll() is not None)
+    at = lambda name, what: [round(run["latency_us"][what] / 1e3, 3) for run in runs[name]]
+    ratio = lambda name, of, what: round(statistics.median(at(name, what)) / statistics.median(at(of, what)), 3)
+    figures = {"rows": rows, "rate": 500, "seconds": seconds, "rounds": rounds}
+    for what in ("mean", "p50", "p99"):
+        figures[what] = {name: at(name, what) for name in runs}
+        figures[f"{what}_ratio"] = {"grown": ratio("grown", "empty", what), "pruned": ratio("pruned", "at rest", what)}
+    figures["failed"] = sum(run["failed"] for found in runs.values() for run in found)
+    figures["prune_ended_within_run"] = removed
+    figures["rows_pruned"] = rows - int(owner_sql("SELECT count(*) FROM payments WHERE request_hash = sha256('x')"))
+    record("growth", "growth", figures)
+    stage.sql(f"DROP DATABASE {full} WITH (FORCE)")
+
+
+class Verb(stage.Process):
+    """A verb of the service beside a load; on the database's core, where an operator's job does no harm."""
+
+    def __init__(self, arguments, environment):
+        super().__init__([os.environ["SERVICE"], *arguments], stage.DATABASE_CORE, environment)
+
+
+def verb(arguments, environment):
+    subprocess.run([os.environ["SERVICE"], *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["overload", "growth"])
+    parser.add_argument("--seconds", type=int, default=None)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    if options.what == "overload":
+        overload(options.seconds or 60)
+    else:
+        growth(options.rows, options.seconds or 8, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

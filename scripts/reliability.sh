@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# What `make test` tries for a moment, in full: faults | abuse | soak | overload | growth | tables.
+# Records in docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
+source "$(dirname "$0")/lib.sh"
+
+# The program that is measured: optimised, whatever drives it.
+build_service() {
+  need_rust
+  say "building the service (minutes the first time)"
+  local target
+  target=$(rustc -vV | sed -n 's/^host: //p')
+  RUSTFLAGS=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile) \
+    cargo build --release --locked --quiet --target "$target"
+  export SERVICE="$ROOT/target/$target/release/payment-latency-api"
+}
+
+# The part of tests/reliability that $1 names, one test after the other.
+drive() {
+  need setpriv util-linux
+  need pgbouncer pgbouncer
+  scripts/postgres.sh install
+  PG_BINDIR=$(scripts/postgres.sh bindir)
+  export PG_BINDIR RELIABILITY_RECORD="$ROOT/docs/reliability/results.json"
+  ulimit -n "$(ulimit -Hn)"
+  cargo test --locked --quiet --test reliability "$1" -- --test-threads=1 --nocapture
+}
+
+# Runs benches/overload.py on a database in memory.
+measure() {
+  need python3 python3
+  need chrt util-linux
+  (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
+  export DEV=/dev/shm/payment-latency-api-reliability
+  trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
+  scripts/postgres.sh start
+  MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
+    "$SERVICE" migrate >/dev/null
+  python3 -B benches/overload.py "$@"
+}
+
+case "${1:-}" in
+  faults)
+    build_service
+    FAULT_ROUNDS=${ROUNDS:-20} drive faults
+    ;;
+  abuse)
+    build_service
+    ABUSE_SECONDS=${SECONDS_EACH:-10} drive abuse
+    ;;
+  soak)
+    build_service
+    SOAK_SECONDS=$((${MINUTES:-30} * 60)) drive soak
+    ;;
+  overload)
+    build_service
+    measure overload --seconds "${SECONDS_EACH:-60}"
+    ;;
+  growth)
+    build_service
+    measure growth
+    ;;
+  tables) need python3 python3 ;;
+  *) die "usage: $0 faults|abuse|soak|overload|growth|tables" ;;
+esac
+python3 -B benches/reliability.py

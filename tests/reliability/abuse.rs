@@ -1,0 +1,234 @@
+//! Callers that mean harm, or are just very slow, beside others that pay: memory stays bounded and
+//! nobody else is refused. How much longer the others wait is recorded, not judged.
+
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::ledger::{Plan, Traffic};
+use crate::record::{asked_for, record, rounded};
+use crate::support::{Caller, Service, database, eventually};
+
+/// Memory that no crowd may make the process exceed: what the chart allows it. The buffers' budget is a
+/// quarter of it; the rest is for 12,000 connections that are being served, and for the process itself.
+const RESIDENT_MAX_KIB: u64 = 128 * 1024;
+
+struct Abuse {
+    /// Connections, or requests of a pipeline, in a test and in a full run.
+    crowd: [u64; 2],
+    /// Begins, says so by `Field::begun`, and goes on until told to stop.
+    attack: fn(&Field),
+}
+
+/// Where an attack takes place.
+struct Field {
+    address: SocketAddr,
+    crowd: u64,
+    begun: AtomicBool,
+    stop: AtomicBool,
+    /// What it has done: connections made, answers read.
+    deeds: AtomicU64,
+}
+
+macro_rules! abuses {
+    ($($name:ident: $crowd:expr, $attack:expr;)*) => {
+        $(#[test] fn $name() {
+            try_abuse(stringify!($name), &Abuse { crowd: $crowd, attack: $attack });
+        })*
+    };
+}
+
+abuses! {
+    connections_that_say_nothing: [2_000, 10_000], |field| {
+        let crowd = field.connect(b"");
+        field.until_stopped(|| std::thread::sleep(TICK));
+        drop(crowd);
+    };
+
+    // More of them than the buffers have room for.
+    heads_that_never_end: [9_000, 10_000], |field| {
+        field.drip(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    };
+
+    bodies_that_never_end: [2_000, 10_000], |field| {
+        field.drip(b"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+    };
+
+    readers_that_do_not_read: [200, 1_000], |field| {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+        let mut crowd = field.connect(&request);
+        field.until_stopped(|| {
+            std::thread::sleep(TICK);
+            for stream in &mut crowd {
+                if stream.write(b"G").is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock) {
+                    *stream = field.connect_one(&request);
+                }
+            }
+        });
+    };
+
+    connections_that_are_reset: [1, 1], |field| {
+        field.begun.store(true, Ordering::Relaxed);
+        field.until_stopped(|| {
+            let stream = field.connect_one(b"GET /livez HTTP/1.1\r\nHo");
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        });
+    };
+
+    a_deep_pipeline: [20_000, 1_000_000], |field| {
+        let mut stream = TcpStream::connect(field.address).unwrap();
+        let mut sending = stream.try_clone().unwrap();
+        let crowd = field.crowd;
+        let sender = std::thread::spawn(move || {
+            let many = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+            (0..crowd / 100).for_each(|_| sending.write_all(&many).unwrap());
+            sending.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        field.begun.store(true, Ordering::Relaxed);
+        let mut bytes = vec![0; 65_536];
+        while let count @ 1.. = stream.read(&mut bytes).unwrap() {
+            // Each answer's body has one, and nothing else has.
+            let answers = bytes[..count].iter().filter(|byte| **byte == b'{').count();
+            field.deeds.fetch_add(answers as u64, Ordering::Relaxed);
+        }
+        sender.join().unwrap();
+        assert_eq!(field.deeds.load(Ordering::Relaxed), crowd, "each request has its answer");
+    };
+
+    heads_one_byte_at_a_time: [8, 64], |field| {
+        let mut callers: Vec<Caller> = (0..field.crowd).map(|_| Caller::connect(field.address)).collect();
+        field.begun.store(true, Ordering::Relaxed);
+        field.until_stopped(|| {
+            for byte in b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" {
+                callers.iter_mut().for_each(|caller| caller.send(&[*byte]));
+            }
+            for caller in &mut callers {
+                assert_eq!(caller.receive().status, 200);
+                field.deeds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    };
+}
+
+/// Between two bytes of a slow caller.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Field {
+    fn until_stopped(&self, mut step: impl FnMut()) {
+        while !self.stop.load(Ordering::Relaxed) {
+            step();
+        }
+    }
+
+    fn connect_one(&self, first: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let _ = socket2::SockRef::from(&stream).set_recv_buffer_size(4_096);
+        let _ = stream.write(first);
+        self.deeds.fetch_add(1, Ordering::Relaxed);
+        stream
+    }
+
+    fn connect(&self, first: &[u8]) -> Vec<TcpStream> {
+        let crowd = (0..self.crowd).map(|_| self.connect_one(first)).collect();
+        self.begun.store(true, Ordering::Relaxed);
+        crowd
+    }
+
+    /// One more byte on each connection, again and again; who is thrown out comes back.
+    fn drip(&self, first: &[u8]) {
+        let mut crowd = self.connect(first);
+        self.until_stopped(|| {
+            std::thread::sleep(TICK);
+            for stream in &mut crowd {
+                if stream.write(b"x").is_err() {
+                    *stream = self.connect_one(first);
+                }
+            }
+        });
+    }
+}
+
+fn try_abuse(name: &str, abuse: &Abuse) {
+    let asked = asked_for("ABUSE_SECONDS");
+    let full = usize::from(asked.is_some());
+    let time = Duration::from_secs(asked.unwrap_or(1));
+    let cluster = database();
+    let service = Service::start(&cluster, &[]);
+    let plan = Plan::new(100.0, 4, service.address);
+    // What others wait without it is for the record only.
+    let quiet = (full == 1).then(|| pay_for(time, plan.clone(), &service).0);
+    let field = Field {
+        address: service.address,
+        crowd: abuse.crowd[full],
+        begun: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+        deeds: AtomicU64::new(0),
+    };
+    let before = resident_kib(&service);
+    let (ledger, most) = std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| (abuse.attack)(&field));
+        eventually("the attack has begun", || {
+            field.begun.load(Ordering::Relaxed) || attacker.is_finished()
+        });
+        let paid = pay_for(
+            time,
+            Plan {
+                first: 1 << 32,
+                ..plan
+            },
+            &service,
+        );
+        field.stop.store(true, Ordering::Relaxed);
+        attacker.join().unwrap();
+        paid
+    });
+    let counts = ledger.counts();
+    let at = |share| {
+        let ledgers = quiet.iter().chain([&ledger]);
+        ledgers
+            .map(|ledger| rounded(ledger.quantile_ms(share)))
+            .collect::<Vec<f64>>()
+    };
+    let figures = json!({
+        "crowd": field.crowd,
+        "deeds": field.deeds.load(Ordering::Relaxed),
+        "seconds": time.as_secs(),
+        "paid": counts.paid,
+        "not_paid": counts.sent - counts.paid,
+        "p50_ms": at(0.5),
+        "p99_ms": at(0.99),
+        "resident_kib": [before, most, resident_kib(&service)],
+    });
+    record("abuse", name, figures);
+    for ledger in quiet.iter().chain([&ledger]) {
+        ledger.assert_agrees_with(&cluster);
+    }
+    assert_eq!(
+        counts.paid, counts.sent,
+        "nobody else is refused: {counts:?}"
+    );
+    assert!(most <= RESIDENT_MAX_KIB, "{most} KiB");
+    assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
+}
+
+/// Pays for a while; what was said, and the most memory that the service took meanwhile.
+fn pay_for(time: Duration, plan: Plan, service: &Service) -> (crate::ledger::Ledger, u64) {
+    let traffic = Traffic::start(plan);
+    let mut most = 0;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < time {
+        std::thread::sleep(Duration::from_millis(50));
+        most = most.max(resident_kib(service));
+    }
+    (traffic.stop(), most)
+}
+
+/// The memory of the service's process.
+pub fn resident_kib(service: &Service) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.id())).unwrap();
+    let line = status.split("VmRSS:").nth(1).expect("a line for it");
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}

@@ -1,0 +1,460 @@
+//! The faults, one row each: how it breaks, how it is mended, what callers may see meanwhile. Every
+//! row runs under load; whatever happens, the ledger has to agree with the table.
+
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Counts, Traffic};
+use crate::postgres::{Authority, Cluster, PASSWORD, Validity};
+use crate::proxy::Mode;
+use crate::record::{asked_for, record, rounded};
+use crate::stage::{HOST, Scene, Stage, run, swap};
+use crate::support::{KEY, LOGIN, eventually};
+
+/// What callers may be told beside a good answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// Nothing else: the fault is invisible.
+    Nothing,
+    /// 503 and 504.
+    Refusals,
+    /// The same, and connections that end without an answer.
+    Silence,
+}
+
+pub struct Fault {
+    scene: Scene,
+    replicas: usize,
+    rate: f64,
+    callers: usize,
+    settings: &'static [(&'static str, &'static str)],
+    /// Rounds of a test and of a full run.
+    rounds: [u64; 2],
+    /// How long it stays broken at least, in milliseconds, in a test and in a full run; up to half as
+    /// long comes on top.
+    hold_ms: [u64; 2],
+    strike: fn(&mut Stage),
+    mend: fn(&mut Stage),
+    meanwhile: Meanwhile,
+}
+
+/// Most faults: a service of its own beside a database, twenty rounds.
+const USUAL: Fault = Fault {
+    scene: Scene::Direct,
+    replicas: 1,
+    rate: 150.0,
+    callers: 8,
+    settings: &[],
+    rounds: [2, 20],
+    hold_ms: [100, 100],
+    strike: |_| {},
+    mend: |_| {},
+    meanwhile: Meanwhile::Refusals,
+};
+
+/// Faults of what lies between.
+const NETWORK: Fault = Fault {
+    scene: Scene::Network,
+    settings: IMPATIENT,
+    rounds: [1, 3],
+    hold_ms: [400, 1_500],
+    ..USUAL
+};
+
+/// Time limits that let a round be short.
+const IMPATIENT: &[(&str, &str)] = &[
+    ("PAYMENT_DEADLINE_MS", "800"),
+    ("EXCHANGE_TIMEOUT_MS", "250"),
+    ("CONNECT_TIMEOUT_MS", "500"),
+];
+const SHORT_LIVES: &[(&str, &str)] = &[("CONNECTION_LIFETIME_S", "1")];
+const SHORT_DRAIN: &[(&str, &str)] = &[("DRAIN_MS", "2000")];
+
+macro_rules! faults {
+    ($($name:ident { $($field:ident: $value:expr),* $(,)? } like $usual:expr;)*) => {
+        $(#[test] fn $name() { try_fault(stringify!($name), &Fault { $($field: $value,)* ..$usual }); })*
+    };
+}
+
+faults! {
+    service_killed {
+        strike: |stage| {
+            let service = stage.services.remove(0);
+            service.signal("KILL");
+            service.wait();
+        },
+        mend: |stage| {
+            let service = stage.start_service();
+            stage.services.push(service);
+            stage.announce();
+        },
+        meanwhile: Meanwhile::Silence,
+    } like USUAL;
+
+    service_replaced {
+        settings: SHORT_DRAIN,
+        rounds: [1, 20],
+        strike: replace_all,
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    three_replicas_replaced_under_500_a_second {
+        replicas: 3,
+        rate: 500.0,
+        callers: 24,
+        settings: SHORT_DRAIN,
+        rounds: [1, 3],
+        strike: replace_all,
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    database_stopped_at_once {
+        strike: |stage| stage.cluster.crash(),
+        mend: |stage| stage.cluster.start_again(),
+    } like USUAL;
+
+    database_restarted {
+        strike: |stage| stage.cluster.stop(),
+        mend: |stage| stage.cluster.start_again(),
+    } like USUAL;
+
+    database_frozen_past_the_deadline {
+        settings: IMPATIENT,
+        hold_ms: [900, 900],
+        strike: |stage| stage.cluster.freeze(),
+        mend: |stage| stage.cluster.thaw(),
+    } like USUAL;
+
+    session_terminated {
+        strike: |stage| {
+            stage.cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM ({ONE_SESSION}) one"));
+        },
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    session_crashed {
+        strike: |stage| {
+            let pid = stage.cluster.psql(ONE_SESSION);
+            run("kill", &["-s", "KILL", &pid]);
+        },
+        mend: |stage| eventually("the server has recovered", || stage.cluster.is_up()),
+    } like USUAL;
+
+    failover_to_the_standby {
+        scene: Scene::Standby,
+        rounds: [1, 20],
+        strike: |stage| {
+            stage.standby = Some(Cluster::standby_of(&stage.cluster));
+            let follows = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            eventually("the standby confirms commits", || stage.cluster.psql(follows) == "1");
+        },
+        mend: |stage| {
+            let standby = stage.standby.take().expect("it was made");
+            standby.promote();
+            stage.mended = Some(Instant::now());
+            // The old primary lives on, and takes no more writes; its connections are left as they are.
+            stage.cluster.psql("ALTER SYSTEM SET default_transaction_read_only = on");
+            stage.cluster.reload();
+            stage.proxy().switch(standby.port());
+            // It ends with the next fail-over.
+            stage.standby = Some(std::mem::replace(&mut stage.cluster, standby));
+        },
+    } like USUAL;
+
+    network_cut {
+        strike: |stage| {
+            stage.proxy().set(Mode::Refuse);
+            stage.proxy().cut();
+        },
+        mend: |stage| stage.proxy().set(Mode::Forward),
+    } like NETWORK;
+
+    network_half_open {
+        hold_ms: [900, 1_500],
+        strike: |stage| stage.proxy().set(Mode::Swallow),
+        mend: |stage| {
+            // Whoever lost bytes is told when the network is back.
+            stage.proxy().reset();
+            stage.proxy().set(Mode::Forward);
+        },
+    } like NETWORK;
+
+    network_reset {
+        strike: |stage| stage.proxy().reset(),
+        meanwhile: Meanwhile::Nothing,
+    } like NETWORK;
+
+    network_slow {
+        settings: &[],
+        strike: |stage| stage.proxy().set(Mode::Delay),
+        mend: |stage| stage.proxy().set(Mode::Forward),
+        meanwhile: Meanwhile::Nothing,
+    } like NETWORK;
+
+    network_byte_at_a_time {
+        settings: &[],
+        strike: |stage| stage.proxy().set(Mode::Dribble),
+        mend: |stage| stage.proxy().set(Mode::Forward),
+        meanwhile: Meanwhile::Nothing,
+    } like NETWORK;
+
+    pooler_restarted {
+        scene: Scene::Pooler,
+        rounds: [1, 3],
+        strike: |stage| stage.pooler().end(),
+        mend: |stage| stage.pooler().begin(),
+    } like USUAL;
+
+    password_rotated_every_second {
+        settings: SHORT_LIVES,
+        rounds: [4, 60],
+        hold_ms: [600, 600],
+        strike: |stage| {
+            let url = change_password(stage);
+            swap(&stage.database_url, &url);
+        },
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    // Ten lives of a connection.
+    password_file_left_stale {
+        settings: SHORT_LIVES,
+        rounds: [1, 1],
+        hold_ms: [1_500, 10_000],
+        strike: |stage| {
+            let url = change_password(stage);
+            std::fs::write(stage.database_url.with_extension("late"), url).unwrap();
+        },
+        mend: |stage| {
+            std::fs::rename(stage.database_url.with_extension("late"), &stage.database_url).unwrap();
+        },
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    api_key_rotated {
+        rounds: [1, 3],
+        strike: |stage| {
+            let (old, new) = api_keys(stage.rounds);
+            swap(&stage.api_key, &format!("{old}\n{new}"));
+            let reloads = usize::try_from(2 * stage.rounds + 1).unwrap();
+            stage.service().wait_for_logs("api_keys_reloaded", reloads);
+            *stage.plan.key.lock().unwrap() = new;
+        },
+        mend: |stage| {
+            let (old, new) = api_keys(stage.rounds);
+            swap(&stage.api_key, new);
+            let reloads = usize::try_from(2 * stage.rounds + 2).unwrap();
+            stage.service().wait_for_logs("api_keys_reloaded", reloads);
+            let refused = stage.service().get(crate::support::PAYMENT, &[("X-API-Key", old)]);
+            assert_eq!(refused.status, 403, "the old one is dead");
+        },
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    certificate_replaced {
+        rounds: [1, 3],
+        strike: |stage| {
+            let authority = Authority::new("Next Authority");
+            let both = stage.authority.pem().to_owned() + authority.pem();
+            swap(&stage.root(), &both);
+            stage.cluster.present(&authority.issue(&HOST, Validity::Current));
+            stage.authority = authority;
+            end_sessions(stage);
+        },
+        mend: |stage| {
+            swap(&stage.root(), stage.authority.pem());
+            end_sessions(stage);
+        },
+        meanwhile: Meanwhile::Nothing,
+    } like USUAL;
+
+    descriptors_used_up {
+        rounds: [1, 3],
+        strike: |stage| {
+            let process = stage.service().id();
+            let used = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+            limit_descriptors(process, used);
+            let address = stage.service().address;
+            let connect = |_| std::net::TcpStream::connect(address).unwrap();
+            stage.crowd = (0..20).map(connect).collect();
+            end_sessions(stage);
+        },
+        mend: |stage| {
+            limit_descriptors(stage.service().id(), 1_024);
+            stage.crowd.clear();
+        },
+        // A connection that is idle between two requests may be closed for a newcomer's sake.
+        meanwhile: Meanwhile::Silence,
+    } like USUAL;
+
+    small_disk_full {
+        scene: Scene::SmallDisk,
+        rounds: [1, 3],
+        hold_ms: [800, 3_000],
+        strike: |stage| stage.disk().fill(),
+        mend: |stage| {
+            stage.disk().clear();
+            if !stage.cluster.is_up() {
+                stage.cluster.crash();
+                stage.cluster.start_again();
+            }
+        },
+    } like USUAL;
+}
+
+const ONE_SESSION: &str =
+    "SELECT pid FROM pg_stat_activity WHERE usename = 'payments_api' ORDER BY random() LIMIT 1";
+
+pub fn end_sessions(stage: &Stage) {
+    stage.cluster.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
+    );
+}
+
+/// A rolling update: a new instance is ready before an old one is asked to end.
+fn replace_all(stage: &mut Stage) {
+    for _ in 0..stage.services.len() {
+        let service = stage.start_service();
+        stage.services.push(service);
+        let old = stage.services.remove(0);
+        old.signal("TERM");
+        // The load balancer's next look at /readyz.
+        eventually("the old one says that it ends", || {
+            old.get("/readyz", &[]).status == 503
+        });
+        stage.announce();
+        assert_eq!(old.wait().code(), Some(0));
+    }
+}
+
+/// Gives the login another password, which the old one does not survive; the URL with it.
+fn change_password(stage: &Stage) -> String {
+    let url = std::fs::read_to_string(&stage.database_url).unwrap();
+    let (old, new) = match stage.rounds {
+        0 => (PASSWORD.to_owned(), "password-0".to_owned()),
+        round => (
+            format!("password-{}", round - 1),
+            format!("password-{round}"),
+        ),
+    };
+    stage
+        .cluster
+        .psql(&format!("ALTER ROLE {LOGIN} PASSWORD '{new}'"));
+    url.replace(&format!(":{old}@"), &format!(":{new}@"))
+}
+
+fn api_keys(round: u64) -> (&'static str, &'static str) {
+    let keys = (KEY, "fedcba9876543210fedcba9876543210");
+    if round.is_multiple_of(2) {
+        keys
+    } else {
+        (keys.1, keys.0)
+    }
+}
+
+fn limit_descriptors(process: u32, soft: usize) {
+    run(
+        "prlimit",
+        &["--pid", &process.to_string(), &format!("--nofile={soft}:")],
+    );
+}
+
+fn try_fault(name: &str, fault: &Fault) {
+    if fault.scene == Scene::SmallDisk && !alone_with_its_mounts(name) {
+        return;
+    }
+    let asked = asked_for("FAULT_ROUNDS");
+    let full = usize::from(asked.is_some());
+    // Of twenty rounds, which is what the full numbers are for.
+    let rounds = match asked {
+        Some(asked) => (fault.rounds[1] * asked).div_ceil(20),
+        None => fault.rounds[0],
+    };
+    let mut stage = Stage::set(
+        fault.scene,
+        fault.replicas,
+        (fault.rate, fault.callers),
+        fault.settings,
+    );
+    let traffic = Traffic::start(stage.plan.clone());
+    let mut recoveries = Vec::new();
+    for round in 0..rounds {
+        let before = traffic.paid();
+        eventually("payments are made", || traffic.paid() > before + 20);
+        std::thread::sleep(random(Duration::from_millis(300)));
+        stage.rounds = round;
+        (fault.strike)(&mut stage);
+        let hold = Duration::from_millis(fault.hold_ms[full]);
+        std::thread::sleep(hold + random(hold / 2));
+        (fault.mend)(&mut stage);
+        let mended = stage.mended.take().unwrap_or_else(Instant::now);
+        recoveries.push(traffic.recovered(mended).as_secs_f64() * 1e3);
+    }
+    let ledger = traffic.stop();
+    ledger.assert_agrees_with(&stage.cluster);
+    let counts = ledger.counts();
+    assert_allowed(fault.meanwhile, &counts);
+    recoveries.sort_by(f64::total_cmp);
+    let figures = json!({
+        "rounds": rounds,
+        "rate": fault.rate,
+        "sent": counts.sent,
+        "paid": counts.paid,
+        "refused": counts.refused,
+        "unknown": counts.unknown,
+        "unanswered": counts.nothing,
+        "resolved": counts.resolved,
+        "good_after_ms": [rounded(recoveries[recoveries.len() / 2]), rounded(recoveries[recoveries.len() - 1])],
+        "seconds": rounded(ledger.seconds),
+    });
+    record("faults", name, figures);
+}
+
+fn assert_allowed(meanwhile: Meanwhile, counts: &Counts) {
+    let refused = counts.refused + counts.unknown;
+    match meanwhile {
+        Meanwhile::Nothing => assert_eq!(counts.paid, counts.sent, "all are paid: {counts:?}"),
+        Meanwhile::Refusals => assert_eq!(
+            counts.paid + refused,
+            counts.sent,
+            "all are answered: {counts:?}"
+        ),
+        Meanwhile::Silence => {}
+    }
+    assert!(counts.paid >= 20, "{counts:?}");
+}
+
+/// Runs the test `name` once more where its mounts are its own and end with it; false when that was
+/// done here, so that the caller has nothing to do. Needs root, whom `make test` asks for.
+fn alone_with_its_mounts(name: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    if std::env::var_os("ALONE_WITH_ITS_MOUNTS").is_some() {
+        return true;
+    }
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let test = std::env::current_exe().unwrap();
+        let status = std::process::Command::new("unshare")
+            .args([
+                "--mount",
+                "--",
+                test.to_str().unwrap(),
+                "--exact",
+                "--nocapture",
+            ])
+            .arg(format!("faults::{name}"))
+            .env("ALONE_WITH_ITS_MOUNTS", "1")
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "{name} in its own namespace of mounts"
+        );
+    }
+    false
+}
+
+/// An even random part of `most`.
+pub fn random(most: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let share = (RandomState::new().hash_one(0) >> 40) as f64 / (1_u64 << 24) as f64;
+    most.mul_f64(share)
+}

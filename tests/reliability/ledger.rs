@@ -1,0 +1,381 @@
+//! Payments at a steady rate, what was said about each, and whether the table agrees.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::postgres::Cluster;
+use crate::support::{Caller, KEY, PATIENCE, Response};
+
+/// How payments are made.
+#[derive(Clone)]
+pub struct Plan {
+    pub rate: f64,
+    /// Keep-alive connections, each with a thread.
+    pub callers: usize,
+    /// One in so many payments is the last one of its connection; 0 keeps all.
+    pub churn: u64,
+    /// The first payment's number.
+    pub first: u64,
+    /// Where callers connect: whom a load balancer would choose from.
+    pub endpoints: Arc<Mutex<Vec<SocketAddr>>>,
+    pub key: Arc<Mutex<&'static str>>,
+}
+
+impl Plan {
+    pub fn new(rate: f64, callers: usize, address: SocketAddr) -> Self {
+        Self {
+            rate,
+            callers,
+            churn: 0,
+            first: 1,
+            endpoints: Arc::new(Mutex::new(vec![address])),
+            key: Arc::new(Mutex::new(KEY)),
+        }
+    }
+}
+
+/// What a caller was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Paid(u128),
+    /// Surely not written: 503, or 504 with `not_sent`.
+    Refused,
+    /// 504 with `unknown`.
+    Unknown,
+    /// The connection ended without an answer.
+    Nothing,
+    Wrong(String),
+}
+
+/// One line of the ledger. The number is the amount in cents: each payment has its own.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub number: u64,
+    pub told: Told,
+    pub took: Duration,
+}
+
+/// Every other payment has an idempotency key, and may be asked for again.
+fn key_of(number: u64) -> Option<String> {
+    number.is_multiple_of(2).then(|| format!("ledger-{number}"))
+}
+
+pub struct Traffic {
+    plan: Plan,
+    shared: Arc<Shared>,
+    callers: Vec<JoinHandle<Vec<Entry>>>,
+}
+
+struct Shared {
+    begun: Instant,
+    stop: AtomicBool,
+    next: AtomicU64,
+    paid: AtomicU64,
+    /// When the youngest payment with a good answer was sent, in nanoseconds from the beginning.
+    sent_and_paid: AtomicU64,
+}
+
+impl Traffic {
+    pub fn start(plan: Plan) -> Self {
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            stop: AtomicBool::new(false),
+            next: AtomicU64::new(plan.first),
+            paid: AtomicU64::new(0),
+            sent_and_paid: AtomicU64::new(0),
+        });
+        let callers = (0..plan.callers)
+            .map(|index| {
+                let (plan, shared) = (plan.clone(), shared.clone());
+                std::thread::spawn(move || shared.call(&plan, index))
+            })
+            .collect();
+        Self {
+            plan,
+            shared,
+            callers,
+        }
+    }
+
+    /// Payments with a good answer so far.
+    pub fn paid(&self) -> u64 {
+        self.shared.paid.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a payment that was sent after `since` has a good answer; how long that took.
+    pub fn recovered(&self, since: Instant) -> Duration {
+        let mark = u64::try_from((since - self.shared.begun).as_nanos()).unwrap();
+        while self.shared.sent_and_paid.load(Ordering::Relaxed) < mark {
+            assert!(since.elapsed() < PATIENCE, "payments are not made again");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        since.elapsed()
+    }
+
+    /// Stops, and asks again for every payment with a key whose outcome is not known.
+    pub fn stop(self) -> Ledger {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut entries: Vec<Entry> = self
+            .callers
+            .into_iter()
+            .flat_map(|caller| caller.join().unwrap())
+            .collect();
+        entries.sort_by_key(|entry| entry.number);
+        let seconds = self.shared.begun.elapsed().as_secs_f64();
+        let address = self.plan.endpoints.lock().unwrap()[0];
+        let mut caller = Caller::connect(address);
+        let mut resolved = Vec::new();
+        for entry in &entries {
+            if let (Told::Unknown | Told::Nothing, Some(key)) = (&entry.told, key_of(entry.number))
+            {
+                let query = format!("amount={}", amount(entry.number));
+                let api_key = *self.plan.key.lock().unwrap();
+                let headers = [("X-API-Key", api_key), ("Idempotency-Key", &key)];
+                let target = format!("{}?{query}", crate::support::PAYMENT);
+                resolved.push((entry.number, id_of(&caller.get(&target, &headers))));
+            }
+        }
+        Ledger {
+            entries,
+            resolved,
+            seconds,
+        }
+    }
+}
+
+fn amount(number: u64) -> String {
+    format!("{}.{:02}", number / 100, number % 100)
+}
+
+fn id_of(answer: &Response) -> u128 {
+    let id = answer.id();
+    u128::from_str_radix(&id.replace('-', ""), 16).expect("a UUID")
+}
+
+impl Shared {
+    fn call(&self, plan: &Plan, index: usize) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut connection: Option<Caller> = None;
+        let mut due = self.begun + Duration::from_secs_f64(index as f64 / plan.rate);
+        while !self.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            due += Duration::from_secs_f64(plan.callers as f64 / plan.rate);
+            if connection.is_none() {
+                let address = {
+                    let endpoints = plan.endpoints.lock().unwrap();
+                    endpoints[index % endpoints.len()]
+                };
+                // Who finds nobody listening has not sent anything.
+                connection = Caller::try_connect(address);
+            }
+            let Some(caller) = &mut connection else {
+                continue;
+            };
+            // Between two requests a server may close; any client looks before it sends.
+            if !caller.is_open() {
+                connection = None;
+                continue;
+            }
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let sent = Instant::now();
+            let (told, keeps) = pay(caller, number, *plan.key.lock().unwrap());
+            let took = sent.elapsed();
+            if matches!(told, Told::Paid(_)) {
+                let since = u64::try_from((sent - self.begun).as_nanos()).unwrap();
+                self.sent_and_paid.fetch_max(since, Ordering::Relaxed);
+                self.paid.fetch_add(1, Ordering::Relaxed);
+            }
+            entries.push(Entry { number, told, took });
+            if !keeps || (plan.churn > 0 && number.is_multiple_of(plan.churn)) {
+                connection = None;
+            }
+        }
+        entries
+    }
+}
+
+/// One payment; whether its connection may be used again.
+fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool) {
+    let target = format!("{}?amount={}", crate::support::PAYMENT, amount(number));
+    let key = key_of(number);
+    let mut headers = vec![("X-API-Key", api_key)];
+    headers.extend(key.as_deref().map(|key| ("Idempotency-Key", key)));
+    caller.try_send(&crate::support::request("GET", &target, &headers));
+    let began = Instant::now();
+    let Some(answer) = caller.try_receive("GET") else {
+        let told = match began.elapsed() >= PATIENCE {
+            true => Told::Wrong("no answer, and no end".to_owned()),
+            false => Told::Nothing,
+        };
+        return (told, false);
+    };
+    let keeps = answer.header("connection") != "close";
+    let told = match answer.status {
+        200 => Told::Paid(id_of(&answer)),
+        503 if answer.headers.contains_key("retry-after") => Told::Refused,
+        504 if answer.json()["outcome"] == "not_sent" => Told::Refused,
+        504 if answer.json()["outcome"] == "unknown" => Told::Unknown,
+        status => Told::Wrong(format!("{status} {}", answer.text())),
+    };
+    (told, keeps)
+}
+
+/// All that was said.
+pub struct Ledger {
+    entries: Vec<Entry>,
+    /// What was said when it was asked for again.
+    resolved: Vec<(u64, u128)>,
+    pub seconds: f64,
+}
+
+/// How many were told what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub sent: usize,
+    pub paid: usize,
+    pub refused: usize,
+    pub unknown: usize,
+    pub nothing: usize,
+    /// Of the unknown and unanswered ones, those that were asked for again by their key.
+    pub resolved: usize,
+}
+
+impl Ledger {
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            sent: self.entries.len(),
+            resolved: self.resolved.len(),
+            ..Counts::default()
+        };
+        for entry in &self.entries {
+            match entry.told {
+                Told::Paid(_) => counts.paid += 1,
+                Told::Refused => counts.refused += 1,
+                Told::Unknown => counts.unknown += 1,
+                Told::Nothing => counts.nothing += 1,
+                Told::Wrong(_) => {}
+            }
+        }
+        counts
+    }
+
+    /// The latency of good answers below which `share` of them lie, in milliseconds.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let paid = |entry: &&Entry| matches!(entry.told, Told::Paid(_));
+        let mut took: Vec<f64> = self
+            .entries
+            .iter()
+            .filter(paid)
+            .map(|entry| entry.took.as_secs_f64() * 1e3)
+            .collect();
+        took.sort_by(f64::total_cmp);
+        let last = took.len().saturating_sub(1);
+        took.get((share * last as f64) as usize)
+            .copied()
+            .unwrap_or(0.0)
+    }
+
+    /// The longest time that anybody waited for any answer, in milliseconds.
+    pub fn slowest_ms(&self) -> f64 {
+        let slowest = self.entries.iter().map(|entry| entry.took).max();
+        slowest.unwrap_or_default().as_secs_f64() * 1e3
+    }
+
+    /// Compares with the table: nothing that was acknowledged is missing or has other content, nothing
+    /// is there twice, nothing is there that was refused, and no answer was anything else.
+    pub fn assert_agrees_with(&self, cluster: &Cluster) {
+        let found = self.disagreements(cluster);
+        assert!(
+            found.is_empty(),
+            "{} of them: {:#?}",
+            found.len(),
+            &found[..found.len().min(20)]
+        );
+    }
+
+    fn disagreements(&self, cluster: &Cluster) -> Vec<String> {
+        let table = cluster.psql(
+            "SELECT amount_minor, transaction_id, amount_exponent, currency, status, idempotency_key FROM payments",
+        );
+        let mut rows = HashMap::new();
+        let mut faults = Vec::new();
+        for line in table.lines() {
+            let (number, row) = line.split_once('|').expect("columns");
+            if rows.insert(number.parse::<u64>().unwrap(), row).is_some() {
+                faults.push(format!("{number} was written twice"));
+            }
+        }
+        let row = |number: u64, id: u128| {
+            let id = uuid::Uuid::from_u128(id);
+            format!("{id}|2|EUR|approved|{}", key_of(number).unwrap_or_default())
+        };
+        for Entry { number, told, .. } in &self.entries {
+            let found = rows.get(number).copied();
+            match told {
+                Told::Paid(id) if found != Some(&row(*number, *id)) => {
+                    faults.push(format!(
+                        "{number} was acknowledged as {id:x}, and there is {found:?}"
+                    ));
+                }
+                Told::Refused if found.is_some() => {
+                    faults.push(format!("{number} was refused, and there is {found:?}"));
+                }
+                Told::Wrong(text) => faults.push(format!("{number} was answered with {text}")),
+                _ => {}
+            }
+        }
+        for (number, id) in &self.resolved {
+            let found = rows.get(number).copied();
+            if found != Some(&row(*number, *id)) {
+                faults.push(format!(
+                    "{number} was resolved as {id:x}, and there is {found:?}"
+                ));
+            }
+        }
+        faults
+    }
+}
+
+#[test]
+fn a_ledger_notices_what_is_lost_changed_written_twice_or_written_though_refused() {
+    let cluster = crate::support::database();
+    let service = crate::support::Service::start(&cluster, &[]);
+    let traffic = Traffic::start(Plan::new(200.0, 4, service.address));
+    crate::support::eventually("payments are made", || traffic.paid() >= 20);
+    let mut ledger = traffic.stop();
+    ledger.assert_agrees_with(&cluster);
+    let copy = "INSERT INTO payments SELECT gen_random_uuid(), NULL, request_hash, amount_minor, amount_exponent, \
+         currency, region, status, processing_ms FROM payments WHERE amount_minor = 7";
+    for (step, sql) in [
+        "DELETE FROM payments WHERE amount_minor = 5",
+        "UPDATE payments SET currency = 'USD' WHERE amount_minor = 6",
+        copy,
+        "UPDATE payments SET idempotency_key = 'another' WHERE amount_minor = 8",
+    ]
+    .iter()
+    .enumerate()
+    {
+        cluster.psql(sql);
+        let found = ledger.disagreements(&cluster);
+        let about = |number: usize| {
+            found
+                .iter()
+                .any(|text| text.starts_with(&format!("{number} was")))
+        };
+        assert!((5..=5 + step).all(about), "{sql}: {found:?}");
+    }
+    for (number, told) in [(9, Told::Refused), (10, Told::Wrong("418".to_owned()))] {
+        ledger.entries[number - 1].told = told;
+        let found = ledger.disagreements(&cluster);
+        assert!(
+            found
+                .iter()
+                .any(|text| text.starts_with(&format!("{number} was"))),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! A long time under load, with callers that come and go and faults at random: nothing grows, nothing
+//! is lost.
+
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+use crate::abuse::resident_kib;
+use crate::faults::{end_sessions, random};
+use crate::ledger::{Plan, Traffic};
+use crate::proxy::Mode;
+use crate::record::{asked_for, record, rounded};
+use crate::stage::{Scene, Stage};
+
+/// Memory that a longer time may add: what the allocator keeps differs by as much.
+const GROWTH_MAX_KIB: u64 = 4 * 1024;
+
+/// Faults that leave the process alone, whose memory is watched.
+const FAULTS: [fn(&Stage); 6] = [
+    |stage| end_sessions(stage),
+    |stage| stage.proxy().reset(),
+    |stage| {
+        stage.proxy().set(Mode::Refuse);
+        stage.proxy().cut();
+        std::thread::sleep(HOLD);
+        stage.proxy().set(Mode::Forward);
+    },
+    |stage| {
+        stage.proxy().set(Mode::Delay);
+        std::thread::sleep(HOLD);
+        stage.proxy().set(Mode::Forward);
+    },
+    |stage| {
+        stage.cluster.freeze();
+        std::thread::sleep(HOLD);
+        stage.cluster.thaw();
+    },
+    |stage| {
+        stage.cluster.crash();
+        stage.cluster.start_again();
+    },
+];
+const HOLD: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_secs(6);
+
+#[test]
+fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
+    let asked = asked_for("SOAK_SECONDS");
+    let time = Duration::from_secs(asked.unwrap_or(60));
+    let load = if asked.is_some() {
+        (1_000.0, 32)
+    } else {
+        (200.0, 8)
+    };
+    let stage = Stage::set(Scene::Network, 1, load, &[]);
+    let traffic = Traffic::start(Plan {
+        churn: 50,
+        ..stage.plan.clone()
+    });
+    let begun = Instant::now();
+    let mut faults = 0;
+    let mut samples = Vec::new();
+    let mut next = random(PAUSE);
+    while begun.elapsed() < time {
+        if begun.elapsed() > next {
+            FAULTS[faults % FAULTS.len()](&stage);
+            faults += 1;
+            next = begun.elapsed() + random(PAUSE);
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", stage.service().id())).unwrap();
+        samples.push((resident_kib(stage.service()), descriptors.count() as u64));
+    }
+    traffic.recovered(Instant::now());
+    let ledger = traffic.stop();
+    ledger.assert_agrees_with(&stage.cluster);
+    let counts = ledger.counts();
+    assert_eq!(counts.nothing, 0, "every request has an answer");
+    let quarter = samples.len() / 4;
+    let most = |part: &[(u64, u64)]| {
+        let memory = part.iter().map(|sample| sample.0).max().unwrap();
+        (memory, part.iter().map(|sample| sample.1).max().unwrap())
+    };
+    let (early, late) = (
+        most(&samples[quarter..2 * quarter]),
+        most(&samples[3 * quarter..]),
+    );
+    let figures = json!({
+        "seconds": time.as_secs(),
+        "rate": load.0,
+        "faults": faults,
+        "sent": counts.sent,
+        "paid": counts.paid,
+        "refused": counts.refused,
+        "unknown": counts.unknown,
+        "p99_ms": rounded(ledger.quantile_ms(0.99)),
+        "slowest_ms": rounded(ledger.slowest_ms()),
+        "resident_kib": [early.0, late.0],
+        "descriptors": [early.1, late.1],
+    });
+    record("soak", "soak", figures);
+    assert!(
+        late.0 <= early.0 + GROWTH_MAX_KIB,
+        "memory grows: {samples:?}"
+    );
+    // A connection more is made before an old one ends.
+    assert!(late.1 <= early.1 + 8, "descriptors grow: {samples:?}");
+}
