@@ -219,7 +219,8 @@ def machine(results):
     return (
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
-        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections."
+        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
+        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}."
     )
 
 
