@@ -95,6 +95,8 @@ class Chart(unittest.TestCase):
         self.assertEqual(postgres("SELECT count(*) FROM payments"), "0")
         for kind in ("ExternalSecret", "SecretStore", "ServiceAccount"):
             kubectl("delete", kind, name, namespace=MEXICO.namespace)
+        eventually("the owner's secret is gone with what made it", lambda: name not in [
+            one["metadata"]["name"] for one in MEXICO.get("secrets")["items"]])
 
     # --- Install ---------------------------------------------------------------------------------------------------
 
