@@ -485,7 +485,7 @@ fn hostile_scram() -> Vec<(&'static str, Script, ConnectStep)> {
     let first = first_answers! {
         "a nonce of the server's own": "r=another,s=SALT,i=4096" => Authentication,
         "four billion rounds": "r=NONCEx,s=SALT,i=4294967295" => Authentication,
-        "a million rounds": "r=NONCEx,s=SALT,i=1000000" => Authentication,
+        "one round past the bound": "r=NONCEx,s=SALT,i=100001" => Authentication,
         "more rounds than a number holds": "r=NONCEx,s=SALT,i=99999999999999" => Authentication,
         "no rounds": "r=NONCEx,s=SALT" => Authentication,
         "a salt that is not base64": "r=NONCEx,s=*,i=4096" => Authentication,
