@@ -196,10 +196,22 @@ def anatomy(results):
         ["**the payment, as its caller sees it**", f"**{parts['caller']:,.0f}**"],
     ]  # fmt: skip
     times = table("", ["Mean time at 1,000/s", "µs"], rows).strip().removeprefix("###").strip()
+    named = {
+        "parse, minimal": "find the head's end and read a minimal request",
+        "parse, typical": "the same with eight header fields",
+        "encode, Named": "the statement, as bytes",
+        "encrypt": "its TLS record",
+        "decrypt": "the answer's record",
+        "decode": "the answer",
+        "checkout_and_exchange": "check out, encode, write, read, decode, give back; no TLS, no socket",
+        "respond": "head and body of the 200",
+    }
+    rows = [[what, f"{facts['steps_ns'][name]:,.0f}"] for name, what in named.items() if name in facts.get("steps_ns", {})]
+    alone = table("", ["A step alone, median", "ns"], rows).strip().removeprefix("###").strip()
     groups = facts["instruction_groups"]
     rows = [[name, f"{count:,}"] for name, count in groups.items()]
     rows.append(["**all**", f"**{sum(groups.values()):,}**"])
-    return times + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
+    return times + "\n\n" + alone + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
 
 
 def machine(results):
@@ -207,7 +219,8 @@ def machine(results):
     return (
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
-        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections."
+        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
+        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}."
     )
 
 

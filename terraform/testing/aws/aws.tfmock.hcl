@@ -35,3 +35,31 @@ mock_data "aws_iam_policy_document" {
 mock_resource "aws_kms_key" {
   defaults = { arn = "arn:aws:kms:mock-region-1:111122223333:key/mock" }
 }
+
+mock_resource "aws_secretsmanager_secret" {
+  defaults = { arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:mock" }
+}
+
+mock_resource "aws_s3_bucket" {
+  defaults = { arn = "arn:aws:s3:::mock" }
+}
+
+mock_resource "aws_acm_certificate" {
+  defaults = {
+    arn = "arn:aws:acm:mock-region-1:111122223333:certificate/mock"
+    domain_validation_options = [{
+      domain_name           = "pay.example.com"
+      resource_record_name  = "_x.pay.example.com"
+      resource_record_type  = "CNAME"
+      resource_record_value = "_y.acm-validations.aws"
+    }]
+  }
+}
+
+mock_data "aws_partition" {
+  defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
+}
+
+mock_data "aws_caller_identity" {
+  defaults = { account_id = "111122223333", arn = "arn:aws:iam::111122223333:role/mock" }
+}

@@ -2,6 +2,27 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
+# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+override_module {
+  target = module.eks.module.eks
+  outputs = {
+    cluster_endpoint                   = "https://cluster.example.com"
+    cluster_certificate_authority_data = "Y2E="
+    node_security_group_id             = "sg-nodes"
+    oidc_provider_arn                  = "arn:aws:iam::111122223333:oidc-provider/oidc.example.com/id/1"
+  }
+}
+
+# It needs one more provider, for the name of a last snapshot.
+override_module {
+  target = module.rds.module.rds
+  outputs = {
+    db_instance_identifier             = "database"
+    db_instance_address                = "database.example.com"
+    db_instance_master_user_secret_arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:master"
+  }
+}
+
 run "mexico_is_us_east_1_and_spain_s_argocd_alone_deploys_to_it_as_a_group_without_policies" {
   assert {
     condition     = output.facts.region == "us-east-1" && output.settings.tags.DataResidency == "MX" && output.settings.vpc.cidr == "10.20.0.0/16"

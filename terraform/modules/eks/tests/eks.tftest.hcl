@@ -2,6 +2,17 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
+# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+override_module {
+  target = module.eks
+  outputs = {
+    cluster_endpoint                   = "https://cluster.example.com"
+    cluster_certificate_authority_data = "Y2E="
+    node_security_group_id             = "sg-nodes"
+    oidc_provider_arn                  = "arn:aws:iam::111122223333:oidc-provider/oidc.example.com/id/1"
+  }
+}
+
 variables {
   name               = "payment-latency-api-spain"
   kubernetes_version = "1.35"

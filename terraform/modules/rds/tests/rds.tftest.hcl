@@ -2,6 +2,16 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
+# It needs one more provider, for the name of a last snapshot.
+override_module {
+  target = module.rds
+  outputs = {
+    db_instance_identifier             = "database"
+    db_instance_address                = "database.example.com"
+    db_instance_master_user_secret_arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:master"
+  }
+}
+
 variables {
   name              = "payment-latency-api-spain"
   vpc_id            = "vpc-1"
