@@ -11,19 +11,20 @@ mod postgres;
 pub use configuration::configuration;
 pub use differential::differential;
 pub use http::{chunks, query, requests};
-pub use postgres::{exchange, login};
+pub use postgres::{exchange, login, scram};
 
 /// A target's function.
 pub type Target = fn(&[u8]);
 
 /// All targets by name: each has a file in `fuzz_targets/` and a folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("requests", requests),
     ("chunks", chunks),
     ("query", query),
     ("configuration", configuration),
     ("exchange", exchange),
     ("login", login),
+    ("scram", scram),
     ("differential", differential),
 ];
 

@@ -6,6 +6,7 @@ use payment_latency_api::pg::connection::Connection;
 use payment_latency_api::pg::error::ServerError;
 use payment_latency_api::pg::messages::{self, Columns};
 use payment_latency_api::pg::payments::Insert;
+use payment_latency_api::pg::scram::{ChannelBinding, Scram};
 use payment_latency_api::pg::transport::Transport;
 use payment_latency_api::pg::{handshake, payments};
 use std::io::{self, Read, Write};
@@ -169,6 +170,49 @@ fn parts(bytes: &[u8]) {
     }
 }
 
+/// The two answers of a server in SCRAM, behind the password and parted by line ends: the first byte
+/// chooses the channel binding, and `$nonce` becomes the client's. Only who has the password's
+/// verifier can sign, so no input may end well.
+pub fn scram(data: &[u8]) {
+    let Some((mode, text)) = data.split_first() else {
+        return;
+    };
+    let mut parts = text.splitn(3, |&b| b == b'\n');
+    let (Some(password), Some(first), Some(last)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return;
+    };
+    let binding = match mode % 3 {
+        0 => ChannelBinding::Unsupported,
+        1 => ChannelBinding::Unrequested,
+        _ => ChannelBinding::ServerEndPoint(vec![*mode; 32]),
+    };
+    let scram = Scram::new(binding).expect("random bytes");
+    let message = scram.message();
+    let (_, nonce) = message.rsplit_once("r=").expect("a nonce");
+    let first = match first.windows(NONCE.len()).position(|bytes| bytes == NONCE) {
+        Some(at) => {
+            let (before, after) = first.split_at(at);
+            [before, nonce.as_bytes(), after.split_at(NONCE.len()).1].concat()
+        }
+        None => first.to_vec(),
+    };
+    if let Ok(proven) = scram.prove(password, &first) {
+        assert!(
+            first.starts_with(format!("r={nonce}").as_bytes()),
+            "another nonce"
+        );
+        assert!(proven.message.starts_with("c="));
+        assert!(
+            proven.finish(last).is_err(),
+            "a signature without the verifier"
+        );
+    }
+}
+
+/// Stands for the client's nonce in an input.
+const NONCE: &[u8] = b"$nonce";
+
 /// What a server says to a login, over a real socket. `$nonce` in it becomes the client's, so that
 /// SCRAM goes on behind its first step. It ends, and a login needs authentication and ReadyForQuery.
 pub fn login(data: &[u8]) {
@@ -224,8 +268,7 @@ impl Postgres {
 
 /// Sends what stands before `$nonce` at once, waits for the client's own, and sends the rest.
 fn serve(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
-    const MARK: &[u8] = b"$nonce";
-    let mark = answer.windows(MARK.len()).position(|bytes| bytes == MARK);
+    let mark = answer.windows(NONCE.len()).position(|bytes| bytes == NONCE);
     let mut received = Vec::new();
     if let Some(at) = mark {
         let (before, after) = answer.split_at(at);
@@ -248,7 +291,7 @@ fn serve(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
             received.extend_from_slice(buffer.split_at(count).0);
         };
         socket.write_all(&nonce)?;
-        socket.write_all(after.split_at(MARK.len()).1)?;
+        socket.write_all(after.split_at(NONCE.len()).1)?;
     } else {
         socket.write_all(answer)?;
     }
