@@ -9,10 +9,16 @@ ENV GIT_REVISION=$GIT_REVISION BUILD_TIMESTAMP=$BUILD_TIMESTAMP
 # Static; relocations in their packed form; randomness by the system call alone, since nothing here has
 # a /dev/urandom to fall back to.
 ENV RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs --cfg getrandom_backend="linux_getrandom"'
+# C code that asks for the time of its compilation gets this one: the same source, the same bytes.
+ENV SOURCE_DATE_EPOCH=0
 WORKDIR /build
 COPY . .
-# An explicit target keeps build scripts and macros out of the static flags.
+# An explicit target keeps build scripts and macros out of the static flags. Panic messages name the
+# registry's folder; they get a name that is the same everywhere.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
+    && cargo fetch --locked \
+    && for registry in "$CARGO_HOME"/registry/src/*; do \
+         RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$registry=cargo"; done \
     && cargo build --release --locked --target "$target" \
     && install -D "target/$target/release/payment-latency-api" /out/payment-latency-api
 

@@ -1,10 +1,9 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image bench bench-quick bench-micro bench-plots allocators clean
-.PHONY: faults abuse soak overload growth reliability-tables
 
+.PHONY: help run test check image clean
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
@@ -19,6 +18,11 @@ image: ## build the scratch image, check its size, serve a payment out of it
 	@scripts/image.sh
 	@scripts/image-test.sh
 
+clean: ## stop the private PostgreSQL and remove what was built
+	@scripts/postgres.sh remove
+	@rm -rf target .dev .tools
+
+.PHONY: bench bench-quick bench-micro bench-plots allocators
 bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
 	@scripts/bench.sh
 
@@ -33,6 +37,10 @@ bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh
+
+.PHONY: simulate faults abuse soak overload growth reliability-tables
+simulate: ## run the simulation for SEEDS seeds (100000) from FIRST (0) on
+	@scripts/simulate.sh
 
 faults: ## break everything under load, ROUNDS=20 times, and compare the ledger with the table
 	@scripts/reliability.sh faults
@@ -52,6 +60,34 @@ growth: ## payments into a table of ten million rows, and beside prune
 reliability-tables: ## write the tables of docs/RELIABILITY.md
 	@scripts/reliability.sh tables
 
-clean: ## stop the private PostgreSQL and remove what was built
-	@scripts/postgres.sh remove
-	@rm -rf target .dev .tools
+.PHONY: fuzz http-compare sbom reproducible
+fuzz: ## fuzz each target for MINUTES (1); TARGETS='requests chunks' picks some
+	@scripts/fuzz.sh
+
+http-compare: ## the tests' raw requests to this service, nginx and hyper side by side
+	@scripts/http-compare.sh
+
+sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
+	@scripts/sbom.sh
+
+reproducible: ## build the image's binary in two folders and compare the bytes
+	@scripts/reproducible.sh
+
+.PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test version-set
+chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
+	@scripts/chart-test.sh
+
+chart-e2e: ## the Helm chart on a real control plane, with External Secrets, Secrets Manager and the service
+	@scripts/chart-e2e.sh
+
+terraform-check: ## format, validate, test, tflint and checkov of Terraform; no account needed
+	@scripts/terraform-check.sh
+
+argocd-check: ## what Argo CD may deploy, against the chart, Terraform and itself
+	@scripts/argocd-check.sh
+
+rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
+	@scripts/rotation-test.sh
+
+version-set: ## VERSION=1.2.3 for the service and the chart
+	@scripts/version-set.sh "$(VERSION)"

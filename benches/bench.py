@@ -264,10 +264,15 @@ def machine():
         "postgresql": stage.sql("SHOW server_version"),
         "rust": output("rustc", "--version"),
         "go": output("go", "version") or "missing",
-        "revision": output("git", "-C", str(stage.ROOT), "rev-parse", "--short", "HEAD"),
+        "revision": revision(),
         "date": time.strftime("%Y-%m-%d"),
         "binary_bytes": os.stat(os.environ["SERVICE"]).st_size,
     }
+
+
+def revision():
+    command = ["git", "-C", str(stage.ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def measure_facts():
@@ -297,10 +302,12 @@ def measure_facts():
     stage.set_commit_delay(0)
     names = [SERVICE, *(name for name in PEERS if name not in stage.missing())]
     return {
+        "revision": revision(),
         "coalescing": cores,
         "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
         "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
         "segments_us": stage.segments(),
+        "steps_ns": stage.steps(),
         "instruction_groups": stage.instruction_groups(),
         "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
     }
@@ -355,10 +362,12 @@ def main():
     bench.everything()
     result = bench.result()
     report(result)
-    out = stage.ROOT / "target/bench/results.json" if options.quick or options.trial else RECORD
-    if not options.quick and not options.trial:
-        result["facts"] = measure_facts()
+    short = options.quick or options.trial
+    out = stage.ROOT / "target/bench/results.json" if short else RECORD
     write(out, result)
+    if not short:
+        result["facts"] = measure_facts()
+        write(out, result)
 
 
 if __name__ == "__main__":

@@ -38,37 +38,61 @@ def against(ours, theirs, name, digits=0, unit=" µs"):
     )
 
 
-def goals(results):
+def row(figure, goal, text, met, otherwise="not met"):
+    return [figure, goal, text, "met" if met else otherwise]
+
+
+def compared(figure, goal, ours, theirs, name, met, digits=0, unit=" µs"):
+    """A row about our runs divided by another contestant's."""
+    value, text = against(ours, theirs, name, digits, unit)
+    return row(figure, goal, text, met(value))
+
+
+def floor_goals(results):
     rows = []
-
-    def row(figure, goal, value, text, met):
-        rows.append([figure, goal, text, "met" if met else "not met"])
-
     for scenario in ("200/s", "1,000/s"):
         found = contestants(results, scenario)
-        for figure in ("p50_us", "p99_us"):
-            if WIRE in found:
-                value, text = against(found[SERVICE][figure], found[WIRE][figure], WIRE)
-                row(f"{figure[:3]} at {scenario}, against the bare wire loop", "≤ 1.15", value, text, value <= 1.15)
-    found = contestants(results, "1,000/s")
+        for figure in ("p50_us", "p99_us") if WIRE in found else ():
+            name = f"{figure[:3]} at {scenario}, against the bare wire loop"
+            rows.append(compared(name, "≤ 1.15", found[SERVICE][figure], found[WIRE][figure], WIRE, lambda x: x <= 1.15))
+    return rows
+
+
+def peer_goals(results):
+    """Where the floor itself is no further away than the goal, to be at the floor is enough."""
+    found, goal = contestants(results, "1,000/s"), "≤ 0.75, or at the floor"
     peer = best_peer(found, "p99_us")
-    value, text = against(found[SERVICE]["p99_us"], found[peer]["p99_us"], peer)
-    row("p99 at 1,000/s, against the best peer", "≤ 0.75, or at the floor", value, text, value <= 0.75)
+    ours, wire = found[SERVICE]["p99_us"], found[WIRE]["p99_us"]
+    value, text = against(ours, found[peer]["p99_us"], peer)
+    floor, beside = against(ours, wire, WIRE)
+    at_floor = floor <= 1.15 or not figures.ratio(ours, wire)["apart"]
+    otherwise = {True: "at the floor", False: "not met"}
+    figure = "p99 at 1,000/s, against the best peer"
+    rows = [row(figure, goal, f"{text}; {beside}", value <= 0.75, otherwise[at_floor])]
     tails = {name: values["together_us"]["p99.9"] for name, values in found.items()}
     peer = min((name for name in tails if name not in (SERVICE, *FLOORS)), key=tails.get)
-    value = tails[SERVICE] / tails[peer]
-    text = f"{tails[SERVICE]:,.0f} against {tails[peer]:,.0f} µs of {peer}: {value:.2f}"
-    row("p99.9 at 1,000/s, against the best peer", "≤ 0.75, or at the floor", value, text, value <= 0.75)
+    value, floor = tails[SERVICE] / tails[peer], tails[SERVICE] / tails[WIRE]
+    text = (
+        f"{tails[SERVICE]:,.0f} against {tails[peer]:,.0f} µs of {peer}: {value:.2f}; "
+        f"{tails[WIRE]:,.0f} µs of {WIRE}: {floor:.2f}"
+    )
+    figure = "p99.9 at 1,000/s, against the best peer"
+    return [*rows, row(figure, goal, text, value <= 0.75, otherwise[floor <= 1.15])]
+
+
+def overload_goals(results):
+    rows = []
     for scenario in results["scenarios"]:
         found = contestants(results, scenario)
         if "past its knee" in scenario:
             peer = best_peer(found, "p99_us")
-            value, text = against(found[SERVICE]["p99_us"], found[peer]["p99_us"], peer)
-            row(f"p99 at {scenario}", "≤ 0.05", value, text, value <= 0.05)
+            ours, theirs = found[SERVICE]["p99_us"], found[peer]["p99_us"]
+            rows.append(compared(f"p99 at {scenario}", "≤ 0.05", ours, theirs, peer, lambda x: x <= 0.05))
         if "three times" in scenario:
             peer = best_peer(found, "cpu_us")
-            value, text = against(found[SERVICE]["cpu_us"], found[peer]["cpu_us"], peer, 1)
-            row(f"CPU for each payment at {scenario}", "≤ 0.25", value, text, value <= 0.25)
+            ours, theirs = found[SERVICE]["cpu_us"], found[peer]["cpu_us"]
+            name = f"CPU for each payment at {scenario}"
+            rows.append(compared(name, "≤ 0.25", ours, theirs, peer, lambda x: x <= 0.25, 1))
     for delay, name in ((3000, "commits of 3 ms"), (0, "commits in memory")):
         ladders = {
             ladder["contestant"]: ladder["sustained"]
@@ -76,23 +100,36 @@ def goals(results):
             if ladder["commit_delay_us"] == delay
         }
         peer = max((name for name in ladders if name != SERVICE), key=lambda name: median(ladders[name]))
-        value, text = against(ladders[SERVICE], ladders[peer], peer, 0, "/s")
-        row(f"payments/s with p99 under 25 ms, {name}", "≥ 4", value, text, value >= 4)
+        figure = f"payments/s with p99 under 25 ms, {name}"
+        rows.append(compared(figure, "≥ 4", ladders[SERVICE], ladders[peer], peer, lambda x: x >= 4, unit="/s"))
+    return rows
+
+
+def cost_goals(results):
     found = contestants(results, "1,000/s")
     peer = best_peer(found, "cpu_us")
-    value, text = against(found[SERVICE]["cpu_us"], found[peer]["cpu_us"], peer, 1)
-    row("CPU for each payment at 1,000/s, against the best peer", "≤ 0.7", value, text, value <= 0.7)
+    ours, theirs = found[SERVICE]["cpu_us"], found[peer]["cpu_us"]
     size = results["machine"]["binary_bytes"]
-    row("static stripped binary", "≤ 3.5 MB", size, f"{size / 1e6:.2f} MB", size <= 3.5e6)
-    facts = results.get("facts", {})
-    crowd = contestants(results, "200/s beside 10,000 idle connections")[SERVICE]["resident_kib"]
-    if facts:
-        idle, start = facts["resident_idle_kib"], facts["start_to_ready_ms"]
-        row("resident memory, idle", "≤ 4 MB", idle, f"{median(idle) / 1024:.1f} MiB", median(idle) <= 4096)
-        row("the same beside 10,000 idle connections and 200/s", "≤ 20 MB", crowd, f"{median(crowd) / 1024:.1f} MiB",
-            median(crowd) <= 20 * 1024)  # fmt: skip
-        row("start to ready", "≤ 50 ms", start, f"{spread(start)} ms", median(start) <= 50)
-    return table("Goals", ["Figure", "Goal", "Measured", ""], rows).split("\n", 3)[3]
+    rows = [
+        compared("CPU for each payment at 1,000/s, against the best peer", "≤ 0.7", ours, theirs, peer,
+                 lambda x: x <= 0.7, 1),
+        row("static stripped binary", "≤ 3.5 MB", f"{size / 1e6:.2f} MB", size <= 3.5e6),
+    ]  # fmt: skip
+    if facts := results.get("facts"):
+        idle, start = median(facts["resident_idle_kib"]), facts["start_to_ready_ms"]
+        crowd = median(contestants(results, "200/s beside 10,000 idle connections")[SERVICE]["resident_kib"])
+        rows += [
+            row("resident memory, idle", "≤ 4 MB", f"{idle / 1024:.1f} MiB", idle <= 4096),
+            row("the same beside 10,000 idle connections and 200/s", "≤ 20 MB", f"{crowd / 1024:.1f} MiB",
+                crowd <= 20 * 1024),
+            row("start to ready", "≤ 50 ms", f"{spread(start)} ms", median(start) <= 50),
+        ]  # fmt: skip
+    return rows
+
+
+def goals(results):
+    rows = [part(results) for part in (floor_goals, peer_goals, overload_goals, cost_goals)]
+    return table("Goals", ["Figure", "Goal", "Measured", ""], sum(rows, [])).split("\n", 3)[3]
 
 
 def scenario_tables(results):
@@ -159,10 +196,22 @@ def anatomy(results):
         ["**the payment, as its caller sees it**", f"**{parts['caller']:,.0f}**"],
     ]  # fmt: skip
     times = table("", ["Mean time at 1,000/s", "µs"], rows).strip().removeprefix("###").strip()
+    named = {
+        "parse, minimal": "find the head's end and read a minimal request",
+        "parse, typical": "the same with eight header fields",
+        "encode, Named": "the statement, as bytes",
+        "encrypt": "its TLS record",
+        "decrypt": "the answer's record",
+        "decode": "the answer",
+        "checkout_and_exchange": "check out, encode, write, read, decode, give back; no TLS, no socket",
+        "respond": "head and body of the 200",
+    }
+    rows = [[what, f"{facts['steps_ns'][name]:,.0f}"] for name, what in named.items() if name in facts.get("steps_ns", {})]
+    alone = table("", ["A step alone, median", "ns"], rows).strip().removeprefix("###").strip()
     groups = facts["instruction_groups"]
     rows = [[name, f"{count:,}"] for name, count in groups.items()]
     rows.append(["**all**", f"**{sum(groups.values()):,}**"])
-    return times + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
+    return times + "\n\n" + alone + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
 
 
 def machine(results):
@@ -170,7 +219,8 @@ def machine(results):
     return (
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
-        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections."
+        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
+        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}."
     )
 
 

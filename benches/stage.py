@@ -228,6 +228,26 @@ def segments(rate=1000, seconds=10):
         }
 
 
+def steps():
+    """Median times of a payment's steps alone, in nanoseconds, as benches/harness/benches/micro.rs has them."""
+    command = ["taskset", "-c", SERVER_CORE, ROOT / "scripts/bench-micro.sh"]
+    output = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
+    units = {"ps": 1e-3, "ns": 1, "µs": 1e3, "ms": 1e6}
+    found, parent = {}, ""
+    for line in output.splitlines():
+        heading = re.match(r"^(│?\s*)[├╰]─ (\w+)", line)
+        if not heading:
+            continue
+        nested, name = bool(heading.group(1)), heading.group(2)
+        times = re.findall(r"([\d.]+) (ps|ns|µs|ms)", line)
+        if not nested:
+            parent = name
+        if len(times) >= 3:
+            value, unit = times[2]
+            found[f"{parent}, {name}" if nested else name] = round(float(value) * units[unit], 1)
+    return found
+
+
 def samples(port):
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")

@@ -10,7 +10,7 @@ need valgrind valgrind
 need strace strace
 say "building the service, the harness and the peers (minutes the first time)"
 target=$(rustc -vV | sed -n 's/^host: //p')
-flags=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile)
+flags=$(image_flags)
 RUSTFLAGS=$flags cargo build --release --locked --quiet --target "$target"
 # The same once more with its symbols, to see where instructions go.
 RUSTFLAGS=$flags CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \

@@ -12,14 +12,15 @@ need python3 python3
 
 say "rustfmt"
 cargo fmt --all --check
-for crate in benches/harness benches/peers/axum-*; do
+for crate in benches/harness benches/peers/axum-* fuzz tests/peers/http-compare; do
   (cd "$crate" && cargo fmt --check)
 done
 say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
+(cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
 say "shellcheck"
-shellcheck -x -P scripts scripts/*.sh .ci/run
+shellcheck -x -P scripts scripts/*.sh scripts/cluster/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
 say "figures"

@@ -17,9 +17,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 say "building a static binary for $target"
 # An explicit target keeps build scripts and macros out of the static flags.
-GIT_REVISION=$revision BUILD_TIMESTAMP=$timestamp \
-  RUSTFLAGS=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile) \
-  cargo build --release --locked --quiet --target "$target"
+GIT_REVISION=$revision BUILD_TIMESTAMP=$timestamp build_for_image "$target"
 binary="target/$target/release/payment-latency-api"
 
 rm -rf "$out"

@@ -63,6 +63,23 @@ need_rust() {
   need cc gcc libc6-dev
 }
 
+# The image's flags, and names for the folders of this machine, which panic messages would hold
+# otherwise.
+image_flags() {
+  sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile | tr -d '\n'
+  local registry
+  for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+    printf ' --remap-path-prefix=%s=cargo' "$registry"
+  done
+}
+
+# Builds the image's binary for target $1, as the Dockerfile does: its bytes depend on what is built,
+# not on where or when. The C compiler takes SOURCE_DATE_EPOCH for the time.
+build_for_image() {
+  cargo fetch --locked --quiet
+  RUSTFLAGS=$(image_flags) SOURCE_DATE_EPOCH=0 cargo build --release --locked --quiet --target "$1"
+}
+
 # Makes a virtual environment of Python in folder $1.
 need_venv() {
   need python3 python3 python3-venv
@@ -71,6 +88,19 @@ need_venv() {
     rm -rf "$1"
     python3 -m venv "$1"
   fi
+}
+
+# Debian's Prometheus with promtool, unpacked beside the checkout: the package would start a service.
+install_prometheus() {
+  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
+  say "fetching prometheus and promtool"
+  mkdir -p "$TOOLS/prometheus"
+  (
+    cd "$TOOLS/prometheus" || exit 1
+    apt-get download prometheus >/dev/null 2>&1 ||
+      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
+    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
+  )
 }
 
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

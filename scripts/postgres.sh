@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir | sql TEXT.
+# The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir | folder | sql TEXT.
 source "$(dirname "$0")/lib.sh"
 
 secrets="$DEV/secrets"
@@ -188,9 +188,13 @@ case "${1:-}" in
     rm -rf "$inside" "$outside"
     ;;
   bindir) bindir ;;
+  folder)
+    choose_folder
+    echo "$folder"
+    ;;
   sql)
     choose_folder
     psql_admin -At -d "$database" -c "$2"
     ;;
-  *) die "usage: $0 install|start|stop|status|remove|bindir|sql" ;;
+  *) die "usage: $0 install|start|stop|status|remove|bindir|folder|sql" ;;
 esac

@@ -17,7 +17,8 @@ if ! flock -n 9; then
 fi
 # A run that was killed may have left its service behind.
 left=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running" 2>/dev/null || true)
-if [ -n "$left" ] && [[ $(readlink "/proc/$left/exe" || true) == "$ROOT/$binary"* ]]; then
+# Not by its /proc/PID/exe: that is closed, since the service is not dumpable.
+if [ -n "$left" ] && [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$left/cmdline" || true) == "$ROOT/$binary serve "* ]]; then
   say "stopping process $left, which an earlier run left behind"
   kill -TERM "$left"
   timeout 5 tail --pid="$left" -f /dev/null || kill -KILL "$left"
@@ -57,7 +58,7 @@ MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" "$binary" migrate
 
 say "starting the service on $base"
 # A session of its own: Ctrl-C reaches this script only, which then ends things in order.
-setsid "$binary" serve 9>&- &
+setsid "$ROOT/$binary" serve 9>&- &
 service=$!
 echo "process $service, $base" >"$DEV/running"
 deadline=$((SECONDS + 60))

@@ -5,18 +5,6 @@ source "$(dirname "$0")/lib.sh"
 SCHEMATHESIS_VERSION=4.32.5
 missing=()
 
-install_prometheus() {
-  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
-  say "fetching prometheus and promtool"
-  mkdir -p "$TOOLS/prometheus"
-  (
-    cd "$TOOLS/prometheus" || exit 1
-    apt-get download prometheus >/dev/null 2>&1 ||
-      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
-    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
-  )
-}
-
 install_schemathesis() {
   "$TOOLS/venv/bin/schemathesis" --version 2>/dev/null | grep -q " $SCHEMATHESIS_VERSION\$" && return
   say "fetching schemathesis"

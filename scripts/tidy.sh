@@ -26,6 +26,8 @@ forbid "only pg/ knows the wire" \
   sh -c "grep -rln --include='*.rs' 'postgres_protocol::message' src | grep -v '^src/pg/'"
 forbid "only config reads the environment" \
   sh -c "grep -rnE --include='*.rs' 'env::var' src | grep -v '^src/config/'"
+forbid "only clock reads the wall clock" \
+  sh -c "grep -rn --include='*.rs' 'SystemTime::now' src | grep -vE '^src/clock\.rs|/tests\.rs:'"
 forbid "only limits holds bounds" sh -c "$(
   cat <<'SH'
 grep -rnE --include='*.rs' 'const [A-Z_]*(_MS|_S|_BYTES|_COUNT|_MAX)\b *: *(u|i|f)' src |

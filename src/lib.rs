@@ -4,6 +4,7 @@
 //! `http` turns bytes into requests and answers into bytes, `route` and `handlers` decide what an
 //! answer says, `payment` is the domain, `pool` hands work to connections, `pg` speaks PostgreSQL's
 //! wire. Calls go in one direction only; docs/ARCHITECTURE.md draws it.
+#![forbid(unsafe_code)]
 
 pub mod limits;
 

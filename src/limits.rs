@@ -138,6 +138,10 @@ pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
 pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
+/// Rounds of HMAC that a server may ask for; 25 times PostgreSQL's default, and pgjdbc's bound.
+pub const SCRAM_ITERATIONS_MAX_COUNT: u32 = 100_000;
+/// Random bytes of a login's nonce, as many as libpq takes.
+pub const SCRAM_NONCE_BYTES: usize = 18;
 /// Connections being opened at the same time: one waits for the server while the other computes.
 pub const OPENING_MAX_COUNT: usize = 2;
 /// By how much the threads that open connections step back behind payments (nice(2)).

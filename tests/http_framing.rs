@@ -238,6 +238,12 @@ const CONNECTIONS: &[(&str, &str, Connection)] = {
             (Http11, false, false, None),
         ),
         ("1.1", "Connection: closed\r\n", (Http11, true, false, None)),
+        // RFC 9110 section 5.6.1.2: empty elements are passed over.
+        (
+            "1.1",
+            "Connection: , ,close,\r\n",
+            (Http11, false, false, None),
+        ),
         (
             "1.1",
             "Connection: a\r\nConnection: close\r\n",

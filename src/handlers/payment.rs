@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::{App, Caller, JSON, json, milliseconds};
 use crate::clock::{self, POSTGRES_EPOCH_MICROS};
@@ -178,10 +178,8 @@ impl Accepted {
 
     fn into_insert(self, app: &App) -> Insert {
         let random = app.random.borrow_mut().bytes();
-        let millis = u64::try_from(clock::unix_micros() / 1_000).unwrap_or(0);
-        let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         Insert {
-            transaction_id: id.into_bytes(),
+            transaction_id: payment::transaction_id(clock::unix_micros(), &random),
             idempotency_key: self.idempotency_key,
             request_hash: self.parameters.request_hash(),
             amount: self.parameters.amount,

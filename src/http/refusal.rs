@@ -233,7 +233,7 @@ const TABLE: [Row; 34] = {
             R::CodingUnknown,
             S::NotImplemented,
             "coding_unknown",
-            "the transfer coding is not chunked",
+            "a transfer coding before chunked is not implemented",
         ),
         (
             R::TooManyConnections,

@@ -245,10 +245,13 @@ struct Fields<'a> {
     host: bool,
     has_length: bool,
     length: u64,
+    /// What is wrong with it, taken alone.
+    length_fault: Option<Refusal>,
     has_coding: bool,
+    /// The last transfer coding is chunked.
     chunked: bool,
-    /// What is wrong with a length or a coding, taken alone.
-    fault: Option<Refusal>,
+    coding_is_faulty: bool,
+    coding_is_unknown: bool,
     close: bool,
     keep_alive: bool,
     expect_continue: bool,
@@ -270,13 +273,11 @@ impl<'a> Fields<'a> {
         match (name.first().map(u8::to_ascii_lowercase), name.len()) {
             (Some(b'h'), 4) if is(b"host") => return self.add_host(value),
             (Some(b'c'), 14) if is(b"content-length") => {
+                // Kept until the head is read to its end: a coding beside it outweighs its fault.
                 let result = self.add_length(value);
-                self.note(result);
+                self.length_fault = self.length_fault.or(result.err());
             }
-            (Some(b't'), 17) if is(b"transfer-encoding") => {
-                let result = self.add_coding(value);
-                self.note(result);
-            }
+            (Some(b't'), 17) if is(b"transfer-encoding") => self.add_coding(value),
             (Some(b'c'), 10) if is(b"connection") => self.add_connection(value),
             (Some(b'e'), 6) if is(b"expect") => match value.eq_ignore_ascii_case(b"100-continue") {
                 true => self.expect_continue = true,
@@ -322,26 +323,26 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// RFC 9112 section 6.1: chunked, once, and last. No other coding is implemented.
-    fn add_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    /// RFC 9112 section 6.1: chunked, once, and last. No other coding is implemented. Empty elements,
+    /// which other lists may have, are faulty here: parties differ on them.
+    fn add_coding(&mut self, value: &[u8]) {
         self.has_coding = true;
         for coding in value.split(|&b| b == b',') {
             let coding = coding.trim_ascii();
-            if self.chunked {
-                return Err(Refusal::CodingRepeated);
-            }
-            if !coding.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::CodingUnknown);
-            }
-            self.chunked = true;
+            self.coding_is_faulty |= self.chunked || coding.is_empty();
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.coding_is_unknown |= !self.chunked;
         }
-        Ok(())
     }
 
-    /// Keeps the first fault: the head is read to its end before it is refused, because a length
-    /// beside a coding outweighs whatever is wrong with either.
-    fn note(&mut self, result: Result<(), Refusal>) {
-        self.fault = self.fault.or(result.err());
+    /// RFC 9112 section 6.3 before section 6.1: where the body ends is not sure unless chunked is
+    /// last, whatever the others are.
+    fn check_coding(&self) -> Result<BodyLength, Refusal> {
+        match self.chunked && !self.coding_is_faulty {
+            false => Err(Refusal::CodingRepeated),
+            true if self.coding_is_unknown => Err(Refusal::CodingUnknown),
+            true => Ok(BodyLength::Chunked),
+        }
     }
 
     /// RFC 9112 sections 6.1 and 6.3: first what makes the framing ambiguous.
@@ -349,13 +350,13 @@ impl<'a> Fields<'a> {
         match (self.has_length, self.has_coding) {
             (true, true) => return Err(Refusal::LengthAndCoding),
             (_, true) if version == Version::Http10 => return Err(Refusal::CodingInOldVersion),
+            (_, true) => return self.check_coding(),
             _ => {}
         }
-        match self.fault {
-            Some(fault) => Err(fault),
-            None if self.chunked => Ok(BodyLength::Chunked),
-            None if self.length == 0 => Ok(BodyLength::None),
-            None => Ok(BodyLength::Length(self.length)),
+        match (self.length_fault, self.length) {
+            (Some(fault), _) => Err(fault),
+            (None, 0) => Ok(BodyLength::None),
+            (None, length) => Ok(BodyLength::Length(length)),
         }
     }
 

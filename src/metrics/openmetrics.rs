@@ -106,7 +106,8 @@ pub fn accepts_openmetrics(accept: Option<&[u8]>) -> bool {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next()?;
             let is_wanted = wanted.iter().any(|name| media.eq_ignore_ascii_case(name));
-            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            // The weight's name has no case (RFC 9110 section 12.4.2, RFC 5234 section 2.3).
+            let quality = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
             is_wanted.then(|| quality.map_or(Some(1.0), |q| q.parse::<f32>().ok()))?
         });
         matching.fold(0.0_f32, f32::max)
@@ -138,6 +139,12 @@ mod tests {
                 false,
             ),
             (Some("application/openmetrics-text;q=0"), false),
+            (Some("application/openmetrics-text;Q=0"), false),
+            (
+                Some("application/openmetrics-text;q=0;version=1.0.0"),
+                false,
+            ),
+            (Some(", application/openmetrics-text,"), true),
             (Some("application/openmetrics-text;q=nonsense"), false),
         ] {
             assert_eq!(

@@ -13,6 +13,14 @@ pub use currency::{Currency, CurrencyError};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 pub use parameters::{InvalidParameter, Parameters};
 
+/// A UUID of version 7. Its time orders index entries and nothing else: it may repeat itself or go
+/// back when the clock is stepped, and the random part alone keeps two payments apart.
+pub fn transaction_id(unix_micros: i64, random: &[u8; 10]) -> [u8; 16] {
+    let millis = u64::try_from(unix_micros / 1_000).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, random);
+    id.into_uuid().into_bytes()
+}
+
 /// What the simulated acquirer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -6,9 +6,6 @@
 //! <https://www.postgresql.org/docs/17/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
 use bytes::BytesMut;
-use postgres_protocol::authentication::sasl::{
-    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
-};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
@@ -23,6 +20,7 @@ use crate::config::{DatabaseTarget, SslMode, StatementMode};
 use crate::limits::TCP_USER_TIMEOUT_MS;
 use crate::pg::error::{ConnectError, ConnectStep, ServerError};
 use crate::pg::payments;
+use crate::pg::scram::{ChannelBinding, Failure, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Scram};
 use crate::pg::tls;
 use crate::pg::transport::Transport;
 
@@ -197,13 +195,9 @@ impl Session {
             .server_certificate()
             .and_then(tls::server_end_point);
         let (mechanism, binding) = match end_point {
-            Some(hash) if plus => (
-                SCRAM_SHA_256_PLUS,
-                ChannelBinding::tls_server_end_point(hash),
-            ),
-            // Saying "I could have" lets the server notice that its offer was stripped.
-            Some(_) if plain => (SCRAM_SHA_256, ChannelBinding::unrequested()),
-            None if plain => (SCRAM_SHA_256, ChannelBinding::unsupported()),
+            Some(hash) if plus => (SCRAM_SHA_256_PLUS, ChannelBinding::ServerEndPoint(hash)),
+            Some(_) if plain => (SCRAM_SHA_256, ChannelBinding::Unrequested),
+            None if plain => (SCRAM_SHA_256, ChannelBinding::Unsupported),
             _ => {
                 return Err(ConnectError::new(
                     ConnectStep::Authentication,
@@ -211,20 +205,22 @@ impl Session {
                 ));
             }
         };
-        let mut scram = ScramSha256::new(password.expose().as_bytes(), binding);
-        frontend::sasl_initial_response(mechanism, scram.message(), &mut self.out)
+        let scram = Scram::new(binding).map_err(scram_failed)?;
+        frontend::sasl_initial_response(mechanism, scram.message().as_bytes(), &mut self.out)
             .map_err(protocol)?;
         self.write_out()?;
         let Message::AuthenticationSaslContinue(body) = self.message()? else {
             return Err(unexpected("SCRAM's first step"));
         };
-        scram.update(body.data()).map_err(scram_failed)?;
-        frontend::sasl_response(scram.message(), &mut self.out).map_err(protocol)?;
+        let proven = scram
+            .prove(password.expose().as_bytes(), body.data())
+            .map_err(scram_failed)?;
+        frontend::sasl_response(proven.message.as_bytes(), &mut self.out).map_err(protocol)?;
         self.write_out()?;
         let Message::AuthenticationSaslFinal(body) = self.message()? else {
             return Err(unexpected("SCRAM's last step"));
         };
-        scram.finish(body.data()).map_err(scram_failed)?;
+        proven.finish(body.data()).map_err(scram_failed)?;
         match self.message()? {
             Message::AuthenticationOk => Ok(()),
             _ => Err(unexpected("authentication's end")),
@@ -267,7 +263,8 @@ impl Session {
     }
 
     fn server_error(&self) -> Result<Option<ConnectError>> {
-        let next = crate::pg::messages::next(&self.received).map_err(|_| unexpected("bytes"))?;
+        let next = crate::pg::messages::next(&self.received)
+            .map_err(|_| unexpected("a message's header"))?;
         Ok(next
             .filter(|message| message.tag == b'E')
             .map(|message| ConnectError::server(&ServerError::parse(message.body))))
@@ -370,12 +367,8 @@ fn protocol(error: io::Error) -> ConnectError {
     ConnectError::new(ConnectStep::Protocol, error.to_string())
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err takes"
-)]
-fn scram_failed(error: io::Error) -> ConnectError {
-    ConnectError::new(ConnectStep::Authentication, error.to_string())
+fn scram_failed(reason: Failure) -> ConnectError {
+    ConnectError::new(ConnectStep::Authentication, reason)
 }
 
 fn unexpected(place: &str) -> ConnectError {

@@ -6,6 +6,8 @@
 
 use postgres_protocol::message::backend::Header;
 
+use crate::limits::PG_MESSAGE_MAX_BYTES;
+
 /// One message: its tag and the body behind the length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'b> {
@@ -17,16 +19,20 @@ pub struct Message<'b> {
     pub len: usize,
 }
 
-/// The bytes are not PostgreSQL's.
+/// The bytes are not PostgreSQL's, or more than it has to say here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// The first message of `bytes`, or `None` while it is incomplete.
+/// The first message of `bytes`, or `None` while it is incomplete. One past the bound is refused by
+/// its header: nothing may be reserved or read for it.
 pub fn next(bytes: &[u8]) -> Result<Option<Message<'_>>, Malformed> {
     let Some(header) = Header::parse(bytes).map_err(|_| Malformed)? else {
         return Ok(None);
     };
     let len = usize::try_from(header.len()).map_err(|_| Malformed)? + 1;
+    if len > PG_MESSAGE_MAX_BYTES {
+        return Err(Malformed);
+    }
     Ok(bytes.get(..len).map(|whole| Message {
         tag: header.tag(),
         body: whole.get(5..).unwrap_or_default(),

@@ -23,6 +23,15 @@ pub type Connecting<S> = Pin<Box<dyn Future<Output = Result<Connection<S>, Conne
 pub trait Connect<S> {
     /// Makes one connection, logged in and idle.
     fn connect(&self) -> Connecting<S>;
+
+    /// A random number, by which pauses and lifetimes differ from each other. A simulation draws it
+    /// from its seed.
+    fn draw(&self) -> u16 {
+        let mut random = [0_u8; 2];
+        // Without randomness there is no jitter, which harms nobody.
+        let _ = crate::random::fill(&mut random);
+        u16::from_le_bytes(random)
+    }
 }
 
 /// Where the database is and how to log in; replaced when the secret changes.
@@ -103,11 +112,9 @@ impl TcpConnector {
 
 /// Lowers the priority of the current thread: where it shares a core with the runtime's, payments go
 /// first. A tenth of a busy core still makes a connection in some 30 ms.
-#[allow(unsafe_code)]
 fn step_back() {
-    // SAFETY: the call takes numbers only. To Linux, 0 is the calling thread (setpriority(2)); failing
-    // leaves the priority as it was.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, CONNECTOR_NICENESS) };
+    // To Linux, no process is the calling thread (setpriority(2)); failing leaves the priority as it was.
+    let _ = rustix::process::setpriority_process(None, CONNECTOR_NICENESS);
 }
 
 /// The next job, for whichever thread is free; `None` when there will be no more.

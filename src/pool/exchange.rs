@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     fn end(mut self, result: Result<(), Broken>) -> Finished {
         let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
-        let Some(member) = self.lease.member.as_deref() else {
+        let Some(member) = self.lease.member.as_deref_mut() else {
             return Finished::lost(elapsed);
         };
         if let Err(broken) = result {
@@ -202,6 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             self.lease.close(Closed::Broken);
             return Finished::lost(elapsed);
         }
+        member.served = true;
         let shared = !self.company.seats.is_empty();
         let connection = &member.connection;
         let refused = connection.refusal();

@@ -23,7 +23,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use connector::{Connect, Connecting, Credentials, TcpConnector};
 pub use write::{Failure, Unavailable, Written};
@@ -73,6 +73,8 @@ struct Member<S> {
     /// To be closed after this, replacement or not.
     ends: Instant,
     proven: Instant,
+    /// An exchange on it has been answered.
+    served: bool,
 }
 
 struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
@@ -260,8 +262,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             Some(lease) => Some(lease),
             None => self.queued_lease(deadline).await,
         };
-        if let Some(Ok(exchange)) = lease.map(Exchange::prove) {
-            exchange.run(deadline).await;
+        match lease {
+            Some(lease) => {
+                if let Ok(exchange) = Exchange::prove(lease) {
+                    exchange.run(deadline).await;
+                }
+            }
+            // The queue is full. The answer to somebody else is a sign of life as well.
+            None => sleep_until(deadline).await,
         }
     }
 
@@ -303,11 +311,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         self.gauges();
     }
 
-    /// Closes a connection that is of no use, and asks for another.
+    /// Closes a connection that is of no use, and asks for another; after a pause, if this one took
+    /// no payments or never served: the next one may be no better.
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
+        let served = member.served;
         drop(member);
-        if why == Closed::Server {
-            self.backoff.borrow_mut().failed();
+        if why == Closed::Server || !served {
+            self.backoff.borrow_mut().failed(self.connector.draw());
         }
         self.forget(why);
     }

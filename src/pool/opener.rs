@@ -26,7 +26,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Counts a failure. Failures during a pause are one failure: connections break together.
-    pub(super) fn failed(&mut self) {
+    pub(super) fn failed(&mut self, draw: u16) {
         let now = Instant::now();
         if self.until.is_some_and(|until| now < until) {
             return;
@@ -34,7 +34,7 @@ impl Backoff {
         let least = Duration::from_millis(RECONNECT_BACKOFF_MIN_MS);
         let most = Duration::from_millis(RECONNECT_BACKOFF_MAX_MS);
         self.pause = (self.pause * 2).clamp(least, most);
-        self.until = Some(now + jittered(self.pause, 50));
+        self.until = Some(now + jittered(self.pause, 50, draw));
     }
 
     /// Forgets all failures.
@@ -55,6 +55,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
         let until = pool.backoff.borrow().until;
         if let Some(until) = until.filter(|until| Instant::now() < *until) {
             tokio::select! {
+                biased;
                 () = sleep_until(until) => {}
                 () = pool.wanted.notified() => {}
             }
@@ -77,7 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     fn take_in(&self, connection: Connection<S>, began: Instant) {
         let now = Instant::now();
-        let lifetime = jittered(self.settings.connection_lifetime, LIFETIME_JITTER_PERCENT);
+        let lifetime = jittered(
+            self.settings.connection_lifetime,
+            LIFETIME_JITTER_PERCENT,
+            self.connector.draw(),
+        );
         self.open.set(self.open.get() + 1);
         self.last_failure.set(None);
         self.metrics.pool.opened(now - began);
@@ -86,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             expires: now + lifetime,
             ends: hard_end(now),
             proven: now,
+            served: false,
         }));
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
             self.metrics.pool.ready.set(1);
@@ -94,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     fn note_failure(&self, error: &ConnectError, warnings: &mut log::Limited) {
-        self.backoff.borrow_mut().failed();
+        self.backoff.borrow_mut().failed(self.connector.draw());
         self.last_failure.set(Some(error.step));
         self.metrics.pool.connect_failed(error.step);
         if let Some(line) = warnings.warn("database_connect_failed") {
@@ -105,12 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 }
 
-/// `duration` less a random part of up to `percent` of it.
-fn jittered(duration: Duration, percent: u64) -> Duration {
-    let mut random = [0_u8; 2];
-    // Without randomness the jitter is nought, which harms nobody.
-    let _ = crate::random::fill(&mut random);
-    let share = u32::from(u16::from_le_bytes(random));
+/// `duration` less a part of up to `percent` of it, by a random `draw`.
+fn jittered(duration: Duration, percent: u64, draw: u16) -> Duration {
+    let share = u32::from(draw);
     let most = duration * u32::try_from(percent).unwrap_or(0) / 100;
     duration - most * share / (1 << 16)
 }

@@ -1,25 +1,25 @@
 //! The limit of open descriptors, which bounds connections (getrlimit(2)).
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Raises the soft limit to `wanted`, as far as the hard limit allows, and returns what is in force.
-#[allow(unsafe_code)]
 pub(super) fn raise_limit(wanted: u64) -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let limit = getrlimit(Resource::Nofile);
+    // No limit is a limit that nothing reaches.
+    let (soft, hard) = (
+        limit.current.unwrap_or(u64::MAX),
+        limit.maximum.unwrap_or(u64::MAX),
+    );
+    if soft >= wanted {
+        return soft;
+    }
+    let raised = wanted.min(hard);
+    let limit = Rlimit {
+        current: Some(raised),
+        ..limit
     };
-    // SAFETY: the pointer is to a live rlimit, which the call fills in.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return wanted;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => raised,
+        Err(_) => soft,
     }
-    if limit.rlim_cur < wanted {
-        let raised = libc::rlimit {
-            rlim_cur: wanted.min(limit.rlim_max),
-            ..limit
-        };
-        // SAFETY: the pointer is to a live rlimit, which the call only reads.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
-            return raised.rlim_cur;
-        }
-    }
-    limit.rlim_cur
 }

@@ -272,8 +272,7 @@ faults! {
         rounds: [1, 3],
         strike: |stage| {
             let process = stage.service().id();
-            let used = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
-            limit_descriptors(process, used);
+            limit_descriptors(process, stage.service().descriptors());
             let address = stage.service().address;
             let connect = |_| std::net::TcpStream::connect(address).unwrap();
             stage.crowd = (0..20).map(connect).collect();
@@ -352,7 +351,7 @@ fn api_keys(round: u64) -> (&'static str, &'static str) {
     }
 }
 
-fn limit_descriptors(process: u32, soft: usize) {
+fn limit_descriptors(process: u32, soft: u64) {
     run(
         "prlimit",
         &["--pid", &process.to_string(), &format!("--nofile={soft}:")],

@@ -29,7 +29,7 @@ fn check(service: &Service, case: &Case, piece: usize) {
             if answer.status == 100 {
                 answer = caller.receive();
             }
-            let handled = [200, 404, 405].contains(&answer.status);
+            let handled = [200, 401, 404, 405].contains(&answer.status);
             assert!(handled, "{}: {}", case.name, answer.text());
             assert_eq!(answer.header("connection") == "close", old, "{}", case.name);
             if !old {
@@ -192,4 +192,38 @@ fn a_slow_reader_gets_all_of_its_answers() {
     for _ in 0..400 {
         assert_eq!(caller.receive().status, 200);
     }
+}
+
+#[test]
+fn nothing_behind_a_request_that_closes_is_processed() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    let mut bytes = request("GET", "/livez", &[("Connection", "close")]);
+    bytes.extend(request("GET", PAYMENT, &[("X-API-Key", KEY)]));
+    caller.send(&bytes);
+    assert_eq!(caller.receive().header("connection"), "close");
+    assert!(caller.is_closed());
+    assert_eq!(service.metric("payments_total{outcome=\"approved\"}"), 0.0);
+}
+
+#[test]
+fn a_request_that_is_cut_short_is_closed_and_has_no_effect() {
+    let service = Service::start(shared(), &[]);
+    let payment = request(
+        "GET",
+        PAYMENT,
+        &[("X-API-Key", KEY), ("Content-Length", "5")],
+    );
+    let head = payment.len();
+    for bytes in [
+        &payment[..head - 2],
+        &payment,
+        &[&payment[..], b"hell"].concat(),
+    ] {
+        let mut caller = Caller::connect(service.address);
+        caller.send(bytes);
+        caller.finish_sending();
+        assert!(caller.is_closed(), "{}", String::from_utf8_lossy(bytes));
+    }
+    assert_eq!(service.metric("payments_total{outcome=\"approved\"}"), 0.0);
 }

@@ -22,6 +22,7 @@ mod drain;
 mod endpoints;
 mod faults;
 mod framing;
+mod hostile;
 mod idempotency;
 mod metrics;
 mod payments;

@@ -98,6 +98,9 @@ fn openmetrics_is_negotiated() {
     );
     assert!(open.text().contains("# TYPE http_requests counter\n"));
     assert!(open.text().ends_with("# EOF\n"));
+    for answer in [text, open] {
+        assert_eq!(answer.header("vary"), "Accept");
+    }
 }
 
 fn requests(method: &str, endpoint: &str, status: u16) -> String {

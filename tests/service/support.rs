@@ -168,6 +168,13 @@ impl Service {
         self.child.lock().unwrap().id()
     }
 
+    /// Open descriptors, but for the two that the question takes: its connection and the folder in
+    /// /proc. The service counts them itself: it is not dumpable, so only root could from outside.
+    #[allow(clippy::cast_possible_truncation, reason = "a count")]
+    pub fn descriptors(&self) -> u64 {
+        self.metric("process_open_fds") as u64 - 2
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&self) -> ExitStatus {
         self.child.lock().unwrap().wait().unwrap()

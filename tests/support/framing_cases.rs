@@ -35,6 +35,9 @@ pub fn cases() -> Vec<Case> {
         chunks(),
         targets(),
         sizes(),
+        hidden_framing(),
+        unread_bodies(),
+        other_protocols(),
     ];
     groups.into_iter().flatten().collect()
 }
@@ -429,7 +432,7 @@ fn lengths() -> Vec<Case> {
         length("a list of others", "5, 6", malformed),
         length("a space inside", "5 5", malformed),
         length("letters", "five", malformed),
-        length("nothing", "", malformed),
+        length("an empty length", "", malformed),
         length("digits beyond ASCII", "\u{665}", malformed),
         length("too large", "65537", Refuse(413, "body_too_large")),
         length(
@@ -540,18 +543,28 @@ fn codings() -> Vec<Case> {
         coding("chunked", "chunked", Accept),
         coding("Chunked", "ChUnKeD", Accept),
         coding("a tab first", "\tchunked", Accept),
-        coding("gzip", "gzip", unknown),
+        // RFC 9112 section 6.1: 501 for what is not known, where chunked says the length.
         coding("gzip, then chunked", "gzip, chunked", unknown),
-        coding("identity", "identity", unknown),
-        coding("a letter before", "xchunked", unknown),
-        coding("a letter behind", "chunkedx", unknown),
-        coding("in quotes", "\"chunked\"", unknown),
-        coding("a parameter", "chunked;q=1", unknown),
-        coding("nothing", "", unknown),
-        coding("a comma first", ", chunked", unknown),
+        coding("x-gzip, then chunked", "x-gzip ,\tchunked", unknown),
+        // RFC 9112 section 6.3: 400 where it does not.
+        coding("gzip", "gzip", repeated),
+        coding("identity", "identity", repeated),
+        coding("a letter before", "xchunked", repeated),
+        coding("a letter behind", "chunkedx", repeated),
+        coding("in quotes", "\"chunked\"", repeated),
+        coding("a parameter", "chunked;q=1", repeated),
+        coding("an empty coding", "", repeated),
+        coding("a comma first", ", chunked", repeated),
         coding("a comma last", "chunked,", repeated),
         coding("chunked twice", "chunked, chunked", repeated),
         coding("chunked, then gzip", "chunked, gzip", repeated),
+        coding(
+            "gzip between two chunked",
+            "chunked, gzip, chunked",
+            repeated,
+        ),
+        coding("an underscore inside", "chun_ked", repeated),
+        coding("a line end in hexadecimal", "chunked%0d%0a", repeated),
         coding(
             "a vertical tab",
             "\x0bchunked",
@@ -568,6 +581,12 @@ fn codings() -> Vec<Case> {
             "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
             "0\r\n\r\n",
             unknown,
+        ),
+        get(
+            "another line last",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            "0\r\n\r\n",
+            repeated,
         ),
         get(
             "a space before its colon",
@@ -637,10 +656,10 @@ fn chunks() -> Vec<Case> {
         chunked("a line end inside", "4\r\n\r\n\r\n\r\n0\r\n\r\n", Accept),
         chunked("no size", "\r\n\r\n", size),
         chunked("a prefix", "0x5\r\nhello\r\n0\r\n\r\n", size),
-        chunked("a minus", "-5\r\nhello\r\n0\r\n\r\n", size),
-        chunked("a plus", "+5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a minus before the size", "-5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a plus before the size", "+5\r\nhello\r\n0\r\n\r\n", size),
         chunked("a letter too far", "g\r\n", size),
-        chunked("a space first", " 5\r\nhello\r\n0\r\n\r\n", size),
+        chunked("a space before the size", " 5\r\nhello\r\n0\r\n\r\n", size),
         chunked("a space behind the size", "5 \r\nhello\r\n0\r\n\r\n", size),
         chunked("only an extension", ";a\r\n", size),
         chunked(
@@ -699,7 +718,7 @@ fn chunks() -> Vec<Case> {
         chunked("LF ends the body", "0\r\n\n", trailer),
         chunked("too large a chunk", "10001\r\n", large),
         chunked(
-            "2^64 and 5",
+            "a size of 2^64 and 5",
             "10000000000000005\r\nhello\r\n0\r\n\r\n",
             large,
         ),
@@ -743,7 +762,7 @@ fn targets() -> Vec<Case> {
         target("an authority in GET", "a:80"),
         target("another scheme", "ftp://a/"),
         target("no authority", "http:///a"),
-        target("a user", "http://u@a/"),
+        target("a user in absolute form", "http://u@a/"),
         target("a fragment in absolute form", "http://a/b#c"),
         target("an open bracket in absolute form", "http://[::1/"),
         target("a port of letters in absolute form", "http://a:b/"),
@@ -777,6 +796,446 @@ fn targets() -> Vec<Case> {
             "an asterisk with a query",
             format!("OPTIONS *?a HTTP/1.1\r\n{H}\r\n"),
             refused,
+        ),
+    ]
+}
+
+/// A Content-Length or Transfer-Encoding that one party sees and another does not.
+fn hidden_framing() -> Vec<Case> {
+    let line = Refuse(400, "header_line");
+    let fold = Refuse(400, "obsolete_fold");
+    let space = Refuse(400, "space_before_colon");
+    let control = Refuse(400, "control_character");
+    let malformed = Refuse(400, "length_malformed");
+    let chunked = "0\r\n\r\n";
+    vec![
+        // Names that some gateways turn into the real one. They mean nothing here: no body follows.
+        get(
+            "an underscore for a hyphen in a length's name",
+            "Content_Length: 5\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "an underscore for a hyphen in a coding's name",
+            "Transfer_Encoding: chunked\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "a letter before the name",
+            "XTransfer-Encoding: chunked\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "a letter behind the name",
+            "Content-Lengthx: 5\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "the name in a value",
+            "X: Transfer-Encoding: chunked\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "an escaped line end in a value",
+            "X: a\\r\\nContent-Length: 5\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "another override of the method",
+            "X-HTTP-Method-Override: POST\r\n",
+            "",
+            Accept,
+        ),
+        // Octets around the name and the value that some parties cut off.
+        get(
+            "a no-break space before the colon",
+            "Transfer-Encoding\u{a0}: chunked\r\n",
+            chunked,
+            line,
+        ),
+        get(
+            "a byte order mark before the name",
+            "\u{feff}Content-Length: 5\r\n",
+            "hello",
+            line,
+        ),
+        get(
+            "a no-break space before a length",
+            "Content-Length: \u{a0}5\r\n",
+            "hello",
+            malformed,
+        ),
+        get(
+            "a no-break space behind a length",
+            "Content-Length: 5\u{a0}\r\n",
+            "hello",
+            malformed,
+        ),
+        get(
+            "a form feed before a length",
+            "Content-Length: \x0c5\r\n",
+            "hello",
+            control,
+        ),
+        get(
+            "a NUL behind a length",
+            "Content-Length: 5\0\r\n",
+            "hello",
+            Refuse(400, "nul"),
+        ),
+        get(
+            "a space before a length's colon",
+            "Content-Length : 5\r\n",
+            "hello",
+            space,
+        ),
+        get(
+            "a tab before a coding's colon",
+            "Transfer-Encoding\t: chunked\r\n",
+            chunked,
+            space,
+        ),
+        get("two colons", "Content-Length:: 5\r\n", "hello", malformed),
+        get(
+            "an equals sign for the colon",
+            "Content-Length= 5\r\n",
+            "hello",
+            line,
+        ),
+        get(
+            "a space before a length's name",
+            "X: a\r\n Content-Length: 5\r\n",
+            "hello",
+            fold,
+        ),
+        get(
+            "a tab before a coding's name",
+            "X: a\r\n\tTransfer-Encoding: chunked\r\n",
+            chunked,
+            fold,
+        ),
+        get(
+            "a folded coding",
+            "Transfer-Encoding:\r\n chunked\r\n",
+            chunked,
+            fold,
+        ),
+        get(
+            "a folded length",
+            "Content-Length: 1\r\n 2\r\n",
+            "hello world!",
+            fold,
+        ),
+        get(
+            "a line end inside a name",
+            "Transfer-Enco\r\nding: chunked\r\n",
+            chunked,
+            line,
+        ),
+        get(
+            "a coding behind a bare LF",
+            "X: a\nTransfer-Encoding: chunked\r\n",
+            chunked,
+            Refuse(400, "bare_lf"),
+        ),
+        get(
+            "a coding behind a bare CR",
+            "X: a\rTransfer-Encoding: chunked\r\n",
+            chunked,
+            Refuse(400, "bare_cr"),
+        ),
+        get(
+            "a length behind LF CR",
+            "X: a\n\rContent-Length: 5\r\n",
+            "hello",
+            Refuse(400, "bare_lf"),
+        ),
+        get(
+            "a name of UTF-8 letters that fold to ASCII",
+            "Content-\u{130}ength: 5\r\n",
+            "hello",
+            line,
+        ),
+        // RFC 9112 section 9.6, RFC 9110 section 7.6.1: what a connection option names stays in force.
+        get(
+            "a connection option that names the length",
+            "Connection: Content-Length\r\nContent-Length: 5\r\n",
+            "hello",
+            Accept,
+        ),
+        get(
+            "a connection option that names the coding",
+            "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n",
+            chunked,
+            Accept,
+        ),
+        // Numbers that libraries read in different ways.
+        get(
+            "a length with an underscore",
+            "Content-Length: 1_0\r\n",
+            "0123456789",
+            malformed,
+        ),
+        get(
+            "a length with an exponent",
+            "Content-Length: 1e1\r\n",
+            "0123456789",
+            malformed,
+        ),
+        get(
+            "a length with a semicolon",
+            "Content-Length: 5;a\r\n",
+            "hello",
+            malformed,
+        ),
+        get(
+            "a length with a comma behind",
+            "Content-Length: 5,\r\n",
+            "hello",
+            malformed,
+        ),
+        get(
+            "a length in quotes",
+            "Content-Length: \"5\"\r\n",
+            "hello",
+            malformed,
+        ),
+        get(
+            "a length in octal",
+            "Content-Length: 010\r\n",
+            "0123456789",
+            Accept,
+        ),
+    ]
+}
+
+/// Bodies that a server may forget to read (CL.0, 0.CL), and trailers that it may take for headers.
+fn unread_bodies() -> Vec<Case> {
+    let inner = "GET /x HTTP/1.1\r\nHost: b\r\n\r\n";
+    let length = format!("Content-Length: {}\r\n", inner.len());
+    let with_body = |name, line: &str| {
+        case(
+            name,
+            format!("{line} HTTP/1.1\r\n{H}{length}\r\n{inner}"),
+            Accept,
+        )
+    };
+    let trailer = |name, field: &str| {
+        get(
+            name,
+            "Transfer-Encoding: chunked\r\n",
+            &format!("0\r\n{field}\r\n\r\n"),
+            Accept,
+        )
+    };
+    let chunked =
+        |name, body: &str, expect| get(name, "Transfer-Encoding: chunked\r\n", body, expect);
+    vec![
+        with_body("a request as the body of GET", "GET /livez"),
+        with_body(
+            "a request as the body of a path that is not there",
+            "GET /nothing",
+        ),
+        with_body(
+            "a request as the body of a method that is not allowed",
+            "POST /livez",
+        ),
+        with_body("a request as the body of HEAD", "HEAD /livez"),
+        with_body("a request as the body of OPTIONS", "OPTIONS *"),
+        with_body("a request as the body of CONNECT", "CONNECT a:80"),
+        with_body(
+            "a request as the body of a payment without a key",
+            "GET /api/payment/simulate",
+        ),
+        get(
+            "a request in a chunk",
+            "Transfer-Encoding: chunked\r\n",
+            &format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len()),
+            Accept,
+        ),
+        get(
+            "Upgrade with a body",
+            &format!("Connection: upgrade\r\nUpgrade: websocket\r\n{length}"),
+            inner,
+            Accept,
+        ),
+        get(
+            "a request as the body behind 100-continue",
+            &format!("Expect: 100-continue\r\n{length}"),
+            inner,
+            Accept,
+        ),
+        // RFC 9110 section 10.1.1: another member of the list is another expectation.
+        get(
+            "an expectation beside 100-continue",
+            &format!("Expect: x, 100-continue\r\n{length}"),
+            inner,
+            Refuse(417, "expectation_unknown"),
+        ),
+        get(
+            "an expectation with a space inside",
+            &format!("Expect: y 100-continue\r\n{length}"),
+            inner,
+            Refuse(417, "expectation_unknown"),
+        ),
+        // RFC 9110 section 6.5.1: trailers are never merged into the header section.
+        trailer("a length in a trailer", "Content-Length: 500"),
+        trailer("a coding in a trailer", "Transfer-Encoding: chunked"),
+        trailer("Host in a trailer", "Host: b"),
+        trailer("close in a trailer", "Connection: close"),
+        chunked(
+            "a request behind the last chunk's line",
+            &format!("0\r\n{inner}"),
+            Refuse(400, "trailer"),
+        ),
+        chunked(
+            "CR in an extension",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            Refuse(400, "bare_cr"),
+        ),
+        chunked(
+            "CR CR LF behind a size",
+            "5\r\r\nhello\r\n0\r\n\r\n",
+            Refuse(400, "bare_cr"),
+        ),
+        chunked(
+            "LF in the last chunk's extension",
+            "0;a\n\r\n\r\n",
+            Refuse(400, "chunk_extension"),
+        ),
+        chunked(
+            "an extension without a name",
+            "5;\r\nhello\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked("two semicolons", "5;;a\r\nhello\r\n0\r\n\r\n", Accept),
+        chunked("a last chunk of many zeros", "000\r\n\r\n", Accept),
+        chunked(
+            "a size of many zeros",
+            "0000000000000005\r\nhello\r\n0\r\n\r\n",
+            Accept,
+        ),
+        chunked(
+            "a size of 2^32 and 5",
+            "100000005\r\nhello\r\n0\r\n\r\n",
+            Refuse(413, "body_too_large"),
+        ),
+        chunked(
+            "a no-break space behind the size",
+            "5\u{a0}\r\nhello\r\n0\r\n\r\n",
+            Refuse(400, "chunk_size"),
+        ),
+    ]
+}
+
+/// What is not HTTP/1.1, on its port.
+fn other_protocols() -> Vec<Case> {
+    let line = Refuse(400, "request_line");
+    let control = Refuse(400, "control_character");
+    let version = Refuse(505, "version_unsupported");
+    vec![
+        case("HTTP/0.9", "GET /livez\r\n\r\n", line),
+        case("HTTP/0.9 without a path", "GET\r\n\r\n", line),
+        case(
+            "HTTP/0.9 with a header",
+            "GET /livez\r\nHost: a\r\nConnection: close\r\n\r\n",
+            line,
+        ),
+        // RFC 9113 section 3.4, with an empty SETTINGS frame.
+        case(
+            "HTTP/2's preface and first frame",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            version,
+        ),
+        case(
+            "an HTTP/2 frame alone",
+            "\0\0\0\x04\0\0\0\0\0",
+            Refuse(400, "nul"),
+        ),
+        // RFC 9113 section 3.1 has done away with h2c; RFC 9110 section 7.8: a server may ignore it.
+        get(
+            "an upgrade to HTTP/2",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+            "",
+            Accept,
+        ),
+        get(
+            "an upgrade to WebSocket",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            "",
+            Accept,
+        ),
+        case(
+            "an upgrade in HTTP/1.0",
+            "GET /livez HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+            Accept,
+        ),
+        case(
+            "TLS on the plain port",
+            b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03".to_vec(),
+            control,
+        ),
+        case(
+            "the PROXY protocol",
+            format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /livez HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case("SSH", "SSH-2.0-OpenSSH_9.2\r\n\r\n", line),
+        case(
+            "an answer",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            line,
+        ),
+        case(
+            "two versions",
+            format!("GET /livez HTTP/1.1 HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "a version with a zero in front",
+            format!("GET /livez HTTP/01.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "a version with three numbers",
+            format!("GET /livez HTTP/1.1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "a version without a slash",
+            format!("GET /livez HTTP 1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "a vertical tab in the request line",
+            format!("GET\x0b/livez HTTP/1.1\r\n{H}\r\n"),
+            control,
+        ),
+        case(
+            "a no-break space in the request line",
+            format!("GET\u{a0}/livez HTTP/1.1\r\n{H}\r\n"),
+            line,
+        ),
+        case(
+            "an encoded line end in the target",
+            format!("GET /%0d%0aX:%20y HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "two slashes first",
+            format!("GET //b/livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
+        ),
+        case(
+            "dots in the path",
+            format!("GET /x/../livez HTTP/1.1\r\n{H}\r\n"),
+            Accept,
         ),
     ]
 }

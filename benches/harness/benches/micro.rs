@@ -11,7 +11,9 @@ use payment_latency_api::pg::transport::Transport;
 use payment_latency_api::pg::{messages, payments};
 use payment_latency_api::pool::{Connect, Connecting, Pool};
 use payment_latency_harness::sample_insert;
-use std::io;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -44,8 +46,12 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [("minimal", MINIMAL), ("typical", TYPICAL)])]
-fn parse((_, bytes): &(&str, &[u8])) -> usize {
+#[divan::bench(args = ["minimal", "typical"])]
+fn parse(request: &str) -> usize {
+    let bytes = match request {
+        "minimal" => MINIMAL,
+        _ => TYPICAL,
+    };
     let length = HeadScan::new()
         .scan(black_box(bytes))
         .ok()
@@ -119,6 +125,95 @@ fn checkout_and_exchange(bencher: Bencher) {
                 .expect("written")
         })
     });
+}
+
+/// A payment's statement into a TLS record.
+#[divan::bench]
+fn encrypt(bencher: Bencher) {
+    let (mut client, _server) = session();
+    let mut statement = BytesMut::new();
+    payments::insert(
+        StatementMode::Named,
+        "eu-south-2",
+        &[&sample_insert()],
+        &mut statement,
+    )
+    .expect("encoded");
+    bencher.bench_local(|| {
+        client.send(black_box(&statement)).expect("sealed");
+        let length = client.outgoing().len();
+        client.sent(length);
+        length
+    });
+}
+
+/// A record with PostgreSQL's answer into its messages.
+#[divan::bench]
+fn decrypt(bencher: Bencher) {
+    let (mut client, mut server) = session();
+    bencher
+        .with_inputs(|| {
+            server.writer().write_all(ANSWER).expect("written");
+            take_records(&mut server)
+        })
+        .bench_local_refs(|record| {
+            receive(&mut client, record);
+            let length = client.messages().len();
+            client.consume_messages(length);
+            length
+        });
+}
+
+/// A TLS session between a transport and a server in memory.
+fn session() -> (Transport, ServerConnection) {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+    let mut roots = RootCertStore::empty();
+    roots.add(own.cert.der().clone()).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .expect("a certificate with its key");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = Transport::tls(Arc::new(client), name).expect("a session");
+    let mut server = ServerConnection::new(Arc::new(server)).expect("a session");
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut sent = client.outgoing();
+        while !sent.is_empty() {
+            server.read_tls(&mut sent).expect("read");
+        }
+        let length = client.outgoing().len();
+        client.sent(length);
+        server.process_new_packets().expect("a handshake");
+        receive(&mut client, &take_records(&mut server));
+    }
+    (client, server)
+}
+
+fn take_records(server: &mut ServerConnection) -> Vec<u8> {
+    let mut records = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut records).expect("written");
+    }
+    records
+}
+
+fn receive(client: &mut Transport, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let space = client.read_space().expect("room");
+        let length = bytes.len().min(space.len());
+        space[..length].copy_from_slice(&bytes[..length]);
+        client.received(length).expect("records");
+        bytes = &bytes[length..];
+    }
 }
 
 fn settings() -> PoolSettings {

@@ -1,0 +1,57 @@
+{{/* What one value's bounds cannot say: how values fit each other. Each fails with a sentence. */}}
+{{- define "app.guards" -}}
+{{- $v := .Values }}
+{{- if not $v.region }}
+{{- fail "region is empty: install with -f values-spain.yaml or -f values-mexico.yaml, or set region to an AWS region such as eu-south-2" }}
+{{- end }}
+{{- $longest := divf (addf $v.settings.drainMs 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
+{{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
+{{- if ge (float64 $v.shutdown.deregistrationDelaySeconds) $leaving }}
+{{- fail (printf "shutdown.deregistrationDelaySeconds is %v: it must be less than shutdown.preStopSeconds + settings.drainMs, which is %v s, or the load balancer sends requests to a pod that has gone" $v.shutdown.deregistrationDelaySeconds $leaving) }}
+{{- end }}
+{{- $needed := addf $v.shutdown.preStopSeconds $longest }}
+{{- if le (float64 $v.shutdown.terminationGracePeriodSeconds) $needed }}
+{{- fail (printf "shutdown.terminationGracePeriodSeconds is %v: it must be more than shutdown.preStopSeconds + settings.drainMs + the longest request (2 s of processing, settings.paymentDeadlineMs and 1 s), which is %v s" $v.shutdown.terminationGracePeriodSeconds $needed) }}
+{{- end }}
+{{- if gt (int $v.settings.checkoutTimeoutMs) (int $v.settings.paymentDeadlineMs) }}
+{{- fail (printf "settings.checkoutTimeoutMs is %v: it must not be more than settings.paymentDeadlineMs, which is %v" $v.settings.checkoutTimeoutMs $v.settings.paymentDeadlineMs) }}
+{{- end }}
+{{- if gt (int $v.settings.exchangeTimeoutMs) (int $v.settings.paymentDeadlineMs) }}
+{{- fail (printf "settings.exchangeTimeoutMs is %v: it must not be more than settings.paymentDeadlineMs, which is %v" $v.settings.exchangeTimeoutMs $v.settings.paymentDeadlineMs) }}
+{{- end }}
+{{- if $v.autoscaling.enabled }}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
+{{- fail (printf "autoscaling.minReplicas is %v: it must not be more than autoscaling.maxReplicas, which is %v" $v.autoscaling.minReplicas $v.autoscaling.maxReplicas) }}
+{{- end }}
+{{- end }}
+{{- $pods := int (include "app.podsMax" .) }}
+{{- $connections := add (mul (int $v.settings.poolSize) $pods) 2 }}
+{{- if gt $connections (int $v.database.connectionsMax) }}
+{{- fail (printf "settings.poolSize is %v: with %d pods (the most, and one during a rolling update) and 2 connections for migrating and pruning that is %d connections, more than database.connectionsMax, which is %v" $v.settings.poolSize $pods $connections $v.database.connectionsMax) }}
+{{- end }}
+{{- if not $v.externalSecrets.enabled }}
+{{- if not (and $v.secrets.existingDatabaseSecret $v.secrets.existingApiKeySecret) }}
+{{- fail "externalSecrets.enabled is false: set secrets.existingDatabaseSecret (key database_url) and secrets.existingApiKeySecret (key api_key)" }}
+{{- end }}
+{{- if or $v.migration.enabled $v.prune.enabled }}
+{{- fail "externalSecrets.enabled is false: migration.enabled and prune.enabled must be false, since the owner's URL comes from External Secrets" }}
+{{- end }}
+{{- end }}
+{{- if and $v.ingress.enabled (not $v.ingress.host) }}
+{{- fail "ingress.host is empty: set the host name that callers use, such as payments.example.com, or ingress.enabled to false" }}
+{{- end }}
+{{- if and $v.ingress.wafAclArn (not (contains (printf ":%s:" $v.region) $v.ingress.wafAclArn)) }}
+{{- fail (printf "ingress.wafAclArn is %s: a web ACL must be of the load balancer's region, %s" $v.ingress.wafAclArn $v.region) }}
+{{- end }}
+{{- if and $v.ingress.certificateArn (not (contains (printf ":%s:" $v.region) $v.ingress.certificateArn)) }}
+{{- fail (printf "ingress.certificateArn is %s: a certificate must be of the load balancer's region, %s" $v.ingress.certificateArn $v.region) }}
+{{- end }}
+{{- $named := regexFind "(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]" $v.database.host }}
+{{- if and $named (ne $named $v.region) }}
+{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host $named $v.region) }}
+{{- end }}
+{{- $interval := int (trimSuffix "s" $v.monitoring.scrapeInterval) }}
+{{- if gt (int (trimSuffix "s" $v.monitoring.scrapeTimeout)) $interval }}
+{{- fail (printf "monitoring.scrapeTimeout is %s: it must not be longer than monitoring.scrapeInterval, which is %s" $v.monitoring.scrapeTimeout $v.monitoring.scrapeInterval) }}
+{{- end }}
+{{- end }}

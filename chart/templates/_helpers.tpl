@@ -1,0 +1,233 @@
+{{/* Names. */}}
+{{- define "app.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* At most 52 characters, so that the suffixes of dependent objects and of a CronJob's Jobs fit. */}}
+{{- define "app.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "app.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "app.serviceAccountName" -}}
+{{- default (include "app.fullname" .) .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "app.migrationName" -}}
+{{- printf "%s-migrate" (include "app.fullname" .) }}
+{{- end }}
+
+{{- define "app.migrationServiceAccountName" -}}
+{{- default (include "app.migrationName" .) .Values.migration.serviceAccountName }}
+{{- end }}
+
+{{- define "app.databaseSecret" -}}
+{{- default (printf "%s-database" (include "app.fullname" .)) .Values.secrets.existingDatabaseSecret }}
+{{- end }}
+
+{{- define "app.apiKeySecret" -}}
+{{- default (printf "%s-api-key" (include "app.fullname" .)) .Values.secrets.existingApiKeySecret }}
+{{- end }}
+
+{{- define "app.image" -}}
+{{- $repository := .Values.image.repository }}
+{{- if .Values.image.registry }}
+{{- $repository = printf "%s/%s" .Values.image.registry .Values.image.repository }}
+{{- end }}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Labels by which objects find pods; a dict of root and component. */}}
+{{- define "app.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "app.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "app.labels" -}}
+{{ include "app.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: {{ .root.Chart.Name }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of pods: without the chart's version, which would replace pods that are the same. */}}
+{{- define "app.podLabels" -}}
+{{ include "app.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: {{ .root.Chart.Name }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What every pod of this chart may do: nothing but run. */}}
+{{- define "app.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65534
+runAsGroup: 65534
+fsGroup: 65534
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "app.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+privileged: false
+runAsNonRoot: true
+runAsUser: 65534
+runAsGroup: 65534
+capabilities:
+  drop:
+    - ALL
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Where pods of this chart run. */}}
+{{- define "app.placement" -}}
+{{- with .Values.scheduling.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.scheduling.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.scheduling.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The authority of a database's certificate, as a volume and its mount. */}}
+{{- define "app.caVolume" -}}
+{{- with .Values.database.caConfigMap }}
+- name: database-ca
+  configMap:
+    name: {{ . }}
+    defaultMode: 0444
+    items:
+      - key: ca.pem
+        path: ca.pem
+{{- end }}
+{{- end }}
+
+{{- define "app.caMount" -}}
+{{- if .Values.database.caConfigMap }}
+- name: database-ca
+  mountPath: /run/payment-latency-api/ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* Names in Secrets Manager; a dict of root and what. */}}
+{{- define "app.remoteName" -}}
+{{- $given := dict "api-key" .root.Values.externalSecrets.apiKeyName
+                   "database" .root.Values.externalSecrets.databaseName
+                   "database-owner" .root.Values.externalSecrets.databaseOwnerName }}
+{{- default (printf "payment-latency-api/%s/%s" .root.Values.environment .what) (get $given .what) }}
+{{- end }}
+
+{{/* The URL that External Secrets writes from the fields of a secret; a dict of root and prefix, which goes before the
+fields' names. A password may hold any character: urlquery writes a space as "+", which a URL's user part does not know. */}}
+{{- define "app.databaseUrl" -}}
+{{- $prefix := .prefix -}}
+{{- $database := .root.Values.database -}}
+{{- $escape := `| urlquery | replace "+" "%20"` -}}
+{{- $place := printf "{{ .%shost }}:{{ .%sport }}/{{ .%sdbname %s }}" $prefix $prefix $prefix $escape -}}
+{{- if $database.host -}}
+{{- $place = printf "%s:%d/%s" $database.host (int $database.port) $database.name -}}
+{{- end -}}
+postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $escape $prefix $escape }}@{{ $place }}?sslmode=verify-full
+{{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
+{{- end }}
+
+{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of key and property. */}}
+{{- define "app.remoteRef" -}}
+key: {{ .key }}
+{{- with .property }}
+property: {{ . }}
+{{- end }}
+conversionStrategy: Default
+decodingStrategy: None
+metadataPolicy: None
+{{- end }}
+
+{{/* The fields of one secret in Secrets Manager; a dict of root, what and prefix. */}}
+{{- define "app.databaseFields" -}}
+{{- $fields := list "username" "password" }}
+{{- if not .root.Values.database.host }}
+{{- $fields = concat (list "host" "port" "dbname") $fields }}
+{{- end }}
+{{- $key := include "app.remoteName" (dict "root" .root "what" .what) }}
+{{- range $field := $fields }}
+- secretKey: {{ $.prefix }}{{ $field }}
+  remoteRef:
+    {{- include "app.remoteRef" (dict "key" $key "property" $field) | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* How External Secrets logs in to AWS; a dict of root, serviceAccount and roleArn. */}}
+{{- define "app.secretStoreProvider" -}}
+aws:
+  service: SecretsManager
+  region: {{ .root.Values.region }}
+  {{- $static := .root.Values.externalSecrets.staticCredentials }}
+  {{- if $static.secretName }}
+  auth:
+    secretRef:
+      accessKeyIDSecretRef:
+        name: {{ $static.secretName }}
+        key: {{ $static.accessKeyIdKey }}
+      secretAccessKeySecretRef:
+        name: {{ $static.secretName }}
+        key: {{ $static.secretAccessKeyKey }}
+  {{- else if .roleArn }}
+  auth:
+    jwt:
+      serviceAccountRef:
+        name: {{ .serviceAccount }}
+  {{- end }}
+{{- end }}
+
+{{/* Whether External Secrets makes the database's, and the API key's, Secret. */}}
+{{- define "app.makesDatabaseSecret" -}}
+{{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingDatabaseSecret) }}true{{ end }}
+{{- end }}
+{{- define "app.makesApiKeySecret" -}}
+{{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingApiKeySecret) }}true{{ end }}
+{{- end }}
+
+{{/* The most pods that can exist: one more than wanted during a rolling update. */}}
+{{- define "app.podsMax" -}}
+{{- if .Values.autoscaling.enabled }}{{ add (int .Values.autoscaling.maxReplicas) 1 }}{{ else }}{{ add (int .Values.replicaCount) 1 }}{{ end }}
+{{- end }}
+
+{{/* Selects this release's series; the ServiceMonitor's labels. */}}
+{{- define "app.series" -}}
+namespace="{{ .Release.Namespace }}",service="{{ include "app.fullname" . }}"
+{{- end }}

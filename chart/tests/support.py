@@ -1,0 +1,79 @@
+"""Renders the chart as `helm template` does, and finds objects in what comes out."""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+
+import yaml
+
+TESTS = pathlib.Path(__file__).resolve().parent
+CHART = TESTS.parent
+ROOT = CHART.parent
+HELM = os.environ["HELM_BIN"]
+KUBE_VERSION = os.environ["KUBERNETES_VERSION"]
+NAME = "payment-latency-api"
+REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
+
+
+def helm_template(*arguments, region="spain", values=None, namespace=NAME):
+    """The finished process of `helm template`, whatever came of it; `values` is a dict."""
+    command = [HELM, "template", NAME, str(CHART), "--namespace", namespace, "--kube-version", KUBE_VERSION]
+    if region:
+        command += ["-f", str(CHART / f"values-{region}.yaml")]
+    if values is not None:
+        command += ["-f", "-"]
+    text = None if values is None else json.dumps(values)
+    return subprocess.run([*command, *arguments], input=text, capture_output=True, text=True, check=False)
+
+
+@functools.lru_cache(maxsize=None)
+def render_text(region="spain", values="null"):
+    """What the chart renders; `values` is JSON."""
+    done = helm_template(region=region, values=json.loads(values))
+    if done.returncode != 0:
+        raise AssertionError(f"helm template failed: {done.stderr}")
+    return done.stdout
+
+
+def render(region="spain", **values):
+    """The rendered objects by (kind, name)."""
+    objects = [one for one in yaml.safe_load_all(render_text(region, json.dumps(values or None))) if one]
+    found = {(one["kind"], one["metadata"]["name"]): one for one in objects}
+    assert len(found) == len(objects), "two objects have one kind and name"
+    return found
+
+
+def containers(one):
+    """The pod specs and containers of an object."""
+    pod = pod_spec(one)
+    return pod["containers"] if pod else []
+
+
+def pod_spec(one):
+    """The pod that an object makes, or is."""
+    return {
+        "Deployment": lambda: one["spec"]["template"]["spec"],
+        "Job": lambda: one["spec"]["template"]["spec"],
+        "CronJob": lambda: one["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        "Pod": lambda: one["spec"],
+    }.get(one["kind"], lambda: None)()
+
+
+def limits():
+    """The bounds of the service, in bytes, milliseconds or as they are: name to default."""
+    source = (ROOT / "src/limits.rs").read_text()
+    found = {}
+    for line in source.splitlines():
+        if not line.startswith("pub const ") or "=" not in line:
+            continue
+        name = line.split()[2].rstrip(":")
+        value = line.split("=", 1)[1].strip().rstrip(";")
+        if value.startswith("bound("):
+            value = value[len("bound(") :].split(",")[0]
+        try:
+            found[name] = eval(value.replace("_", ""), {"__builtins__": {}})  # noqa: S307, a product of numbers
+        except (NameError, SyntaxError):
+            continue
+    return found

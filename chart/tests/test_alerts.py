@@ -1,0 +1,90 @@
+"""The alerts, by promtool: each fires when it must and is silent when it must, and has a page that its link names."""
+
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import yaml
+
+from support import NAME, REGIONS, ROOT, TESTS, render
+
+PROMTOOL = os.environ["PROMTOOL_BIN"]
+CASES = TESTS / "alerts"
+
+
+def groups(region="spain", **values):
+    return {"groups": render(region, **values)[("PrometheusRule", NAME)]["spec"]["groups"]}
+
+
+def alerts():
+    return {rule["alert"]: rule for group in groups()["groups"] for rule in group["rules"] if "alert" in rule}
+
+
+def promtool(*arguments, folder):
+    return subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+class Alerts(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+
+    def test_promtool_accepts_the_rules_of_both_regions(self):
+        for region in REGIONS:
+            (self.folder / "rules.yaml").write_text(yaml.safe_dump(groups(region)))
+            done = promtool("check", "rules", "rules.yaml", folder=self.folder)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_each_alert_fires_when_it_must_and_only_then(self):
+        (self.folder / "rules.yaml").write_text(yaml.safe_dump(groups()))
+        for path in sorted(CASES.glob("*.yaml")):
+            with self.subTest(path.stem):
+                case = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": yaml.safe_load(path.read_text())}
+                (self.folder / "case.yaml").write_text(yaml.safe_dump(case))
+                done = promtool("test", "rules", "case.yaml", folder=self.folder)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_each_alert_has_cases_of_both_kinds(self):
+        self.assertEqual({path.stem for path in CASES.glob("*.yaml")}, set(alerts()))
+        for path in CASES.glob("*.yaml"):
+            with self.subTest(path.stem):
+                tests = [one for test in yaml.safe_load(path.read_text()) for one in test["alert_rule_test"]]
+                self.assertEqual({one["alertname"] for one in tests}, {path.stem})
+                self.assertEqual({bool(one["exp_alerts"]) for one in tests}, {True, False})
+
+    def test_each_alert_links_its_page(self):
+        pages = ROOT / "docs/alerts"
+        for name, rule in alerts().items():
+            with self.subTest(name):
+                self.assertTrue(rule["annotations"]["runbook_url"].endswith(f"/docs/alerts/{name}.md"))
+                page = (pages / f"{name}.md").read_text()
+                self.assertTrue(page.startswith(f"# {name}\n"))
+                for heading in ("## What it means", "## Look", "## Do"):
+                    self.assertIn(f"\n{heading}\n", page)
+                self.assertIn(rule["labels"]["severity"], {"critical", "warning"})
+        self.assertEqual({path.stem for path in pages.glob("Payment*.md")}, set(alerts()))
+
+    def test_alerts_and_dashboard_use_only_metrics_that_exist(self):
+        document = (ROOT / "docs/APPLICATION.md").read_text()
+        foreign = {"kube_deployment_status_replicas_unavailable", "externalsecret_status_condition", "up"}
+        dashboard = (ROOT / "chart/dashboards/payment-latency-api.json").read_text()
+        texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]] + re.findall(r'"expr": "(.*)"', dashboard)
+        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z_]+)\{", text)} - foreign
+        self.assertGreater(len(named), 20)
+        for name in named:
+            family = re.sub(r"_(bucket|count|sum)$", "", name)
+            with self.subTest(name):
+                self.assertTrue(f"`{name}`" in document or f"`{family}`" in document)
+
+    def test_goals_by_value_reach_the_rules(self):
+        strict = str(groups(monitoring={"alerts": {"availabilityPercent": 99.99}}))
+        self.assertIn("14.4 * 0.0001", strict)
+        self.assertIn("14.4 * 0.001", str(groups()))
+
+
+if __name__ == "__main__":
+    unittest.main()

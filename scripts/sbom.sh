@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# `make sbom`: what the binary is made of, as CycloneDX.
+source "$(dirname "$0")/lib.sh"
+
+need_rust
+need git git
+need python3 python3
+mkdir -p target
+# The commit's time, so that one commit has one list.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+python3 -B scripts/sbom.py "$(rustc -vV | sed -n 's/^host: //p')" target/sbom.cdx.json

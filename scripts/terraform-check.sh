@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# `make terraform-check`: format, init, validate and test of every module and environment, tflint, checkov.
+source "$(dirname "$0")/lib.sh"
+
+TFLINT_VERSION=0.64.0
+TFLINT_AWS_VERSION=0.48.0
+CHECKOV_VERSION=3.3.30
+unchecked=()
+
+# The schema of the AWS provider and the modules' interfaces, served on loopback where no registry can be reached.
+offline=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
+[ -x "$offline" ] || offline=
+export offline
+# A setting that names no file would only make Terraform warn.
+[ -e "${TF_CLI_CONFIG_FILE:-/}" ] || unset TF_CLI_CONFIG_FILE
+
+PATH="$CACHE/tools/bin:$PATH"
+
+# go_tool COMMAND MODULE VERSION: builds the module unless the command is there in this version.
+go_tool() {
+  local command=$1 module=$2 version=$3 stamp="$CACHE/tools/$1.version"
+  if have "$command" && { [ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$version" ]; }; then
+    return
+  fi
+  need go golang-go
+  say "building $command $version (once a machine; some minutes)"
+  GOBIN="$CACHE/tools/bin" go install "$module@v$version" >"$CACHE/tools/$command.log" 2>&1 || return 1
+  echo "$version" >"$stamp"
+}
+
+# check_folder FOLDER: init, validate and test one folder, and one line about it.
+check_folder() {
+  local folder=$1 log copy
+  log=$(mktemp)
+  if ! ls terraform/"$folder"/tests/*.tftest.hcl >/dev/null 2>&1; then
+    echo "$folder: has no tests" >"$log"
+  elif [ -n "$offline" ]; then
+    "$offline" check terraform "$folder" >"$log" 2>&1 && { tail -n 1 "$log"; rm -f "$log"; return; }
+  else
+    copy=$(mktemp -d)
+    cp -RL terraform/. "$copy"
+    if (
+      cd "$copy/$folder" || exit 1
+      terraform init -backend=false -input=false -no-color && terraform validate -no-color && terraform test -no-color
+    ) >"$log" 2>&1; then
+      echo "$folder: $(tail -n 1 "$log")"
+      rm -rf "$copy" "$log"
+      return
+    fi
+    rm -rf "$copy"
+  fi
+  cat "$log" >&2
+  rm -f "$log"
+  return 1
+}
+export -f check_folder
+
+mkdir -p "$CACHE/tools/bin"
+have terraform || die "terraform is missing: install 1.11 or newer, the least that knows write-only arguments"
+need python3 python3
+say "$(terraform version | head -n 1)"
+
+say "format"
+terraform fmt -recursive -check -diff terraform
+
+say "house rules"
+# What would let data leave a region has no place here, in any module.
+if grep -rnE --include='*.tf' 'resource "aws_(vpc_peering|ec2_transit_gateway|kms_replica|s3_bucket_replication|ecr_replication|db_instance_automated_backups_replication|rds_global|dynamodb_global)' terraform ||
+  grep -rnE --include='*.tf' '^\s*(replica|replication_configuration|replicate_source_db|create_replica)\b' terraform; then
+  die "data would leave their region"
+fi
+# The two regions are one code: beside their data and tests, an environment's folder holds nothing of its own.
+for environment in spain mexico; do
+  own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)
+  [ -z "$own" ] || die "$own differs from the other region: put it into environments/shared"
+done
+
+if [ -n "$offline" ]; then
+  say "init, validate, test (providers' schemas and modules' interfaces from $(basename "$offline"), on loopback)"
+else
+  say "init, validate, test (providers and modules from the registry)"
+fi
+folders=()
+for file in terraform/modules/*/main.tf; do
+  file=${file#terraform/}
+  folders+=("${file%/main.tf}")
+done
+# The slow ones first.
+folders=(environments/spain environments/mexico "${folders[@]}")
+results=$(mktemp)
+if ! printf '%s\n' "${folders[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check_folder {}' | tee "$results"; then
+  die "a folder does not hold"
+fi
+passed=$(($(sed -n 's/.* \([0-9]*\) passed, 0 failed.*/\1/p' "$results" | paste -sd+)))
+[ "$(wc -l <"$results")" = "${#folders[@]}" ] || die "not every folder was checked"
+rm -f "$results"
+
+say "tflint"
+if go_tool tflint github.com/terraform-linters/tflint "$TFLINT_VERSION"; then
+  rules=()
+  if go_tool tflint-ruleset-aws github.com/terraform-linters/tflint-ruleset-aws "$TFLINT_AWS_VERSION"; then
+    rules=(--enable-plugin=aws)
+  else
+    unchecked+=("tflint's AWS rules: tflint-ruleset-aws $TFLINT_AWS_VERSION could not be built from its Go module")
+  fi
+  TFLINT_PLUGIN_DIR="$CACHE/tools/bin" tflint --chdir=terraform --recursive --config="$ROOT/terraform/.tflint.hcl" "${rules[@]}"
+else
+  unchecked+=("tflint $TFLINT_VERSION: it could not be built from its Go module")
+fi
+
+say "checkov"
+checkov="$CACHE/checkov"
+if ! "$checkov/bin/checkov" --version 2>/dev/null | grep -qx "$CHECKOV_VERSION"; then
+  say "fetching checkov $CHECKOV_VERSION"
+  need_venv "$checkov"
+  "$checkov/bin/pip" install --quiet --disable-pip-version-check "checkov==$CHECKOV_VERSION" ||
+    unchecked+=("checkov $CHECKOV_VERSION could not be had from PyPI")
+fi
+if [ -x "$checkov/bin/checkov" ]; then
+  "$checkov/bin/checkov" --config-file terraform/.checkov.yaml
+fi
+
+say "checked"
+for what in "${unchecked[@]}"; do
+  printf 'NOT CHECKED: %s\n' "$what"
+done
+echo "$passed passed, 0 failed"

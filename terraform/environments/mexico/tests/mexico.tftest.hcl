@@ -1,0 +1,67 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+override_module {
+  target = module.eks.module.eks
+  outputs = {
+    cluster_endpoint                   = "https://cluster.example.com"
+    cluster_certificate_authority_data = "Y2E="
+    node_security_group_id             = "sg-nodes"
+    oidc_provider_arn                  = "arn:aws:iam::111122223333:oidc-provider/oidc.example.com/id/1"
+  }
+}
+
+# It needs one more provider, for the name of a last snapshot.
+override_module {
+  target = module.rds.module.rds
+  outputs = {
+    db_instance_identifier             = "database"
+    db_instance_address                = "database.example.com"
+    db_instance_master_user_secret_arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:master"
+  }
+}
+
+run "mexico_is_us_east_1_and_spain_s_argocd_alone_deploys_to_it_as_a_group_without_policies" {
+  assert {
+    condition     = output.facts.region == "us-east-1" && output.settings.tags.DataResidency == "MX" && output.settings.vpc.cidr == "10.20.0.0/16"
+    error_message = "Mexico is not where its law wants it."
+  }
+
+  assert {
+    condition     = output.facts.cluster_name == "payment-latency-api-mexico" && output.facts.host == "mexico.pay.example.com" && output.facts.api_key_secret == "payment-latency-api/production/api-key"
+    error_message = "A name that later phases rely on has changed."
+  }
+
+  assert {
+    condition     = length(local.deployer_trust.Statement) == 1 && local.deployer_trust.Statement[0].Condition.ArnEquals["aws:PrincipalArn"] == "arn:aws:iam::111122223333:role/payment-latency-api-spain-argocd"
+    error_message = "Somebody else may become the deployer."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.deployer[0].assume_role_policy) == local.deployer_trust && aws_iam_role.deployer[0].name == "payment-latency-api-mexico-deployer"
+    error_message = "The role is not the one that Spain may take."
+  }
+
+  assert {
+    condition     = !contains(keys(output.settings.roles), "argocd")
+    error_message = "Argo CD has a role here, where it does not run."
+  }
+
+  assert {
+    condition     = length(output.settings.access_entries.deployer.policy_associations) == 0 && join(",", output.settings.access_entries.deployer.kubernetes_groups) == "payment-latency-api:deployers"
+    error_message = "The deployer has rights that the project's RBAC does not give."
+  }
+
+  assert {
+    condition     = join(" ", output.settings.eks.endpoint_public_access_cidrs) == "203.0.113.0/24 198.51.100.7/32 198.51.100.8/32 198.51.100.9/32"
+    error_message = "The API admits others, or Argo CD does not get in."
+  }
+}
+
+run "without_spain_s_addresses_it_is_refused" {
+  command         = plan
+  expect_failures = [var.control_addresses]
+  variables { control_addresses = [] }
+}

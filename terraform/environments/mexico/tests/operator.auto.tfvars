@@ -1,0 +1,1 @@
+../../../testing/operator.auto.tfvars

@@ -1,0 +1,257 @@
+# What differs between the regions: terraform.tfvars beside this file.
+
+variable "site" {
+  description = "Name of this region in this project, and of its kubectl context."
+  type        = string
+
+  validation {
+    condition     = contains(["spain", "mexico"], var.site)
+    error_message = "site is spain or mexico."
+  }
+}
+
+variable "environment" {
+  description = "Stage, for example production: part of the secrets' names, and a tag."
+  type        = string
+  default     = "production"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,15}$", var.environment))
+    error_message = "environment is 2 to 16 lower-case letters and digits."
+  }
+}
+
+variable "region" {
+  description = "AWS region of everything here."
+  type        = string
+
+  validation {
+    condition     = contains(["eu-south-2", "us-east-1"], var.region)
+    error_message = "region is eu-south-2 or us-east-1: the service knows the law and the certificates of these two."
+  }
+}
+
+variable "residency" {
+  description = "Law that the data are under: EU or MX."
+  type        = string
+
+  validation {
+    condition     = lookup({ "eu-south-2" = "EU", "us-east-1" = "MX" }, var.region, "") == var.residency
+    error_message = "Data of the EU stay in eu-south-2, and those of MX in us-east-1."
+  }
+}
+
+variable "cidr" {
+  description = "Addresses of the network, a /16 that no other region uses."
+  type        = string
+
+  validation {
+    condition     = can(regex("^10\\.[0-9]{1,3}\\.0\\.0/16$", var.cidr)) && can(cidrhost(var.cidr, 0))
+    error_message = "cidr is a /16 in 10.0.0.0/8, for example 10.10.0.0/16."
+  }
+}
+
+variable "availability_zones" {
+  description = "Three zones of the region."
+  type        = list(string)
+
+  validation {
+    condition     = length(distinct(var.availability_zones)) == 3 && alltrue([for zone in var.availability_zones : startswith(zone, var.region)])
+    error_message = "availability_zones names three different zones of the region."
+  }
+}
+
+variable "nat_per_zone" {
+  description = "One NAT gateway in each zone; with false, one for all."
+  type        = bool
+  default     = true
+}
+
+variable "kubernetes_version" {
+  description = "Minor version of Kubernetes."
+  type        = string
+  default     = "1.35"
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
+    error_message = "kubernetes_version is a minor version, for example 1.35."
+  }
+}
+
+variable "addon_versions" {
+  description = "Version of each EKS add-on, for this version of Kubernetes."
+  type = object({
+    vpc-cni            = string
+    coredns            = string
+    kube-proxy         = string
+    aws-ebs-csi-driver = string
+    metrics-server     = string
+  })
+  default = {
+    vpc-cni            = "v1.21.1-eksbuild.3"
+    coredns            = "v1.13.2-eksbuild.1"
+    kube-proxy         = "v1.35.0-eksbuild.2"
+    aws-ebs-csi-driver = "v1.54.0-eksbuild.1"
+    metrics-server     = "v0.8.0-eksbuild.6"
+  }
+
+  validation {
+    condition     = alltrue([for version in values(var.addon_versions) : can(regex("^v[0-9.]+-eksbuild\\.[0-9]+$", version))])
+    error_message = "An add-on's version is written like v1.13.2-eksbuild.1."
+  }
+}
+
+variable "application_nodes" {
+  description = "Nodes for the application, over all zones. Three or more put one in each zone."
+  type = object({
+    min            = number
+    max            = number
+    instance_types = list(string)
+  })
+  default = { min = 3, max = 6, instance_types = ["c7i.large"] }
+
+  validation {
+    condition     = var.application_nodes.min >= (var.environment == "production" ? 3 : 2)
+    error_message = "application_nodes.min is at least 2, and in production 3, one a zone."
+  }
+}
+
+variable "database_instance_class" {
+  description = "Size of the database."
+  type        = string
+  default     = "db.m7g.large"
+
+  validation {
+    condition     = startswith(var.database_instance_class, "db.")
+    error_message = "database_instance_class is one of RDS', for example db.m7g.large."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Monthly cost of this region in US dollars that a warning is sent at."
+  type        = number
+
+  validation {
+    condition     = var.monthly_budget_usd > 0
+    error_message = "monthly_budget_usd is above 0."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether cluster and database refuse to be deleted. make down turns it off first, after it asked."
+  type        = bool
+  default     = true
+}
+
+# What the operator is asked once: operator.tfvars two folders up, which git does not see.
+
+variable "account_id" {
+  description = "AWS account."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id is twelve digits: aws sts get-caller-identity prints it."
+  }
+}
+
+variable "administrators" {
+  description = "IAM roles or users that administer the clusters, by a name for each."
+  type        = map(string)
+
+  validation {
+    condition = length(var.administrators) > 0 && alltrue([
+      for arn in values(var.administrators) : startswith(arn, "arn:aws:iam::${var.account_id}:")
+    ])
+    error_message = "administrators has at least one ARN of a role or user of this account: nobody else could enter the cluster."
+  }
+}
+
+variable "operator_cidrs" {
+  description = "Networks that the operators reach the Kubernetes API from."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.operator_cidrs) > 0 && alltrue([for cidr in var.operator_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "operator_cidrs has at least one network, for example 203.0.113.0/24."
+  }
+}
+
+variable "zone_name" {
+  description = "Public hosted zone in Route 53, for example example.com."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.zone_name))
+    error_message = "zone_name is a domain that Route 53 serves, for example example.com."
+  }
+}
+
+variable "domain" {
+  description = "Domain in that zone; the region's name is put before it."
+  type        = string
+
+  validation {
+    condition     = var.domain == var.zone_name || endswith(var.domain, ".${var.zone_name}")
+    error_message = "domain is zone_name or a name in it."
+  }
+}
+
+variable "state_bucket_prefix" {
+  description = "Beginning of the names of the two state buckets; -spain or -mexico is put after it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{2,40}$", var.state_bucket_prefix))
+    error_message = "state_bucket_prefix is 3 to 41 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "alert_email" {
+  description = "Address that alarms and budget warnings go to."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alert_email))
+    error_message = "alert_email is an e-mail address."
+  }
+}
+
+variable "git_repository" {
+  description = "Repository that Argo CD deploys from."
+  type        = string
+
+  validation {
+    condition     = can(regex("^(https://|ssh://|git@).+", var.git_repository))
+    error_message = "git_repository is an https or ssh address."
+  }
+}
+
+# What the phases hand over.
+
+variable "rotation_package" {
+  description = "Zip file with the rotation function; scripts/rotation-package.sh makes it."
+  type        = string
+
+  validation {
+    condition     = endswith(var.rotation_package, ".zip")
+    error_message = "rotation_package is a .zip file: scripts/rotation-package.sh makes it."
+  }
+}
+
+variable "control_addresses" {
+  description = "NAT addresses of the region that Argo CD runs in, where it is another one: it deploys from there."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = (var.site == local.control_site) == (length(var.control_addresses) == 0)
+    error_message = "A region that is managed from another one needs that one's NAT addresses; the managing one takes none."
+  }
+}
+
+variable "publish" {
+  description = "Whether the load balancer exists, so that the host name can point to it."
+  type        = bool
+  default     = false
+}

@@ -1,0 +1,34 @@
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.60"
+    }
+  }
+
+  # Bucket, key and region come with -backend-config: each region keeps its own state.
+  backend "s3" {
+    encrypt      = true
+    use_lockfile = true
+  }
+}
+
+locals {
+  default_tags = {
+    Project       = local.project
+    Environment   = var.environment
+    DataResidency = var.residency
+    ManagedBy     = "terraform"
+  }
+}
+
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [var.account_id]
+
+  default_tags {
+    tags = local.default_tags
+  }
+}

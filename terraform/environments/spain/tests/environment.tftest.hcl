@@ -1,0 +1,1 @@
+../../../testing/environment.tftest.hcl

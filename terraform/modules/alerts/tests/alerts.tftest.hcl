@@ -1,0 +1,54 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+variables {
+  name               = "payment-latency-api-spain"
+  region             = "eu-south-2"
+  account_id         = "111122223333"
+  key_arn            = "arn:aws:kms:eu-south-2:111122223333:key/alerts"
+  email              = "payments@example.com"
+  monthly_budget_usd = 1500
+}
+
+run "alarms_are_encrypted_and_from_this_account" {
+  assert {
+    condition     = aws_sns_topic.this.kms_master_key_id == var.key_arn
+    error_message = "Notifications are not encrypted by their key."
+  }
+
+  assert {
+    condition     = alltrue([for statement in output.policy.Statement : statement.Condition.StringEquals["aws:SourceAccount"] == var.account_id])
+    error_message = "Other accounts may publish."
+  }
+
+  assert {
+    condition     = aws_sns_topic_subscription.email.endpoint == var.email
+    error_message = "Nobody is told."
+  }
+}
+
+run "the_budget_warns_before_it_is_spent" {
+  command = plan
+
+  assert {
+    condition     = aws_budgets_budget.this.limit_amount == "1500" && aws_budgets_budget.this.time_unit == "MONTHLY"
+    error_message = "The budget is another one."
+  }
+
+  assert {
+    condition     = toset([for notification in aws_budgets_budget.this.notification : "${notification.notification_type} ${notification.threshold}"]) == toset(["ACTUAL 80", "FORECASTED 100"])
+    error_message = "A warning is missing."
+  }
+
+  assert {
+    condition     = anytrue([for filter in aws_budgets_budget.this.cost_filter : filter.name == "Region" && contains(filter.values, "eu-south-2")])
+    error_message = "The budget is not this region's."
+  }
+}
+
+run "an_address_that_is_none_is_refused" {
+  command         = plan
+  expect_failures = [var.email]
+  variables { email = "payments" }
+}

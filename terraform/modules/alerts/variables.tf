@@ -1,0 +1,60 @@
+variable "name" {
+  description = "Prefix of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
+    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "region" {
+  description = "Region of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is an AWS region, for example eu-south-2."
+  }
+}
+
+variable "account_id" {
+  description = "Account of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id is twelve digits."
+  }
+}
+
+
+variable "key_arn" {
+  description = "KMS key of the notifications."
+  type        = string
+
+  validation {
+    condition     = startswith(var.key_arn, "arn:aws:")
+    error_message = "key_arn is the ARN of a KMS key."
+  }
+}
+
+variable "email" {
+  description = "Address that alarms and the budget's warnings go to."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.email))
+    error_message = "email is an e-mail address."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Monthly cost in US dollars that a warning is sent at: at 80 % spent, and when 100 % are foreseen."
+  type        = number
+
+  validation {
+    condition     = var.monthly_budget_usd > 0
+    error_message = "monthly_budget_usd is above 0."
+  }
+}

@@ -1,0 +1,127 @@
+# Who did what: one trail of this region, into a bucket that nobody can empty before its time.
+
+locals {
+  bucket    = "${var.name}-audit-${var.account_id}"
+  trail_arn = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}"
+
+  # IAM, STS' global endpoint and Route 53 report to us-east-1 alone.
+  global_events_region = "us-east-1"
+
+  settings = {
+    bucket                        = local.bucket
+    object_lock_enabled           = true
+    object_lock                   = { rule = { default_retention = { mode = "COMPLIANCE", days = var.retention_days } } }
+    versioning                    = { enabled = true }
+    force_destroy                 = false
+    object_ownership              = "BucketOwnerEnforced"
+    kms_key                       = var.key_arn
+    multi_region                  = false
+    include_global_service_events = var.region == local.global_events_region
+    log_file_validation           = true
+    data_event_buckets            = [local.bucket, var.state_bucket]
+    expire_after_days             = var.retention_days + 30
+  }
+
+  policy = {
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "TrailAsksForAcl"
+        Effect    = "Allow"
+        Principal = { Service = "cloudtrail.amazonaws.com" }
+        Action    = "s3:GetBucketAcl"
+        Resource  = "arn:aws:s3:::${local.bucket}"
+        Condition = { StringEquals = { "aws:SourceArn" = local.trail_arn } }
+      },
+      {
+        Sid       = "TrailWrites"
+        Effect    = "Allow"
+        Principal = { Service = "cloudtrail.amazonaws.com" }
+        Action    = "s3:PutObject"
+        Resource  = "arn:aws:s3:::${local.bucket}/AWSLogs/${var.account_id}/*"
+        Condition = { StringEquals = {
+          "aws:SourceArn" = local.trail_arn
+          "s3:x-amz-acl"  = "bucket-owner-full-control"
+        } }
+      },
+    ]
+  }
+}
+
+module "bucket" {
+  source  = "terraform-aws-modules/s3-bucket/aws"
+  version = "~> 5.15"
+
+  bucket                    = local.settings.bucket
+  object_lock_enabled       = local.settings.object_lock_enabled
+  object_lock_configuration = local.settings.object_lock
+  versioning                = local.settings.versioning
+  force_destroy             = local.settings.force_destroy
+  control_object_ownership  = true
+  object_ownership          = local.settings.object_ownership
+
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+
+  attach_policy                         = true
+  policy                                = jsonencode(local.policy)
+  attach_deny_insecure_transport_policy = true
+  attach_require_latest_tls_policy      = true
+
+  server_side_encryption_configuration = {
+    rule = {
+      bucket_key_enabled                      = true
+      apply_server_side_encryption_by_default = { sse_algorithm = "aws:kms", kms_master_key_id = local.settings.kms_key }
+    }
+  }
+
+  lifecycle_rule = [{
+    id                                     = "expire"
+    enabled                                = true
+    abort_incomplete_multipart_upload_days = 7
+    expiration                             = { days = local.settings.expire_after_days }
+    noncurrent_version_expiration          = { days = local.settings.expire_after_days }
+  }]
+}
+
+resource "aws_cloudtrail" "this" {
+  #checkov:skip=CKV_AWS_67:Each region has a trail of its own, so that no record leaves its region
+  #checkov:skip=CKV_AWS_252:Alarms go through CloudWatch; a message for every file of records would be noise
+  #checkov:skip=CKV2_AWS_10:Records live in the locked bucket alone; a second copy in CloudWatch could be deleted
+  name                          = var.name
+  s3_bucket_name                = module.bucket.s3_bucket_id
+  kms_key_id                    = local.settings.kms_key
+  is_multi_region_trail         = local.settings.multi_region
+  include_global_service_events = local.settings.include_global_service_events
+  enable_log_file_validation    = local.settings.log_file_validation
+
+  advanced_event_selector {
+    name = "Management events"
+
+    field_selector {
+      field  = "eventCategory"
+      equals = ["Management"]
+    }
+  }
+
+  advanced_event_selector {
+    name = "Records and state"
+
+    field_selector {
+      field  = "eventCategory"
+      equals = ["Data"]
+    }
+
+    field_selector {
+      field  = "resources.type"
+      equals = ["AWS::S3::Object"]
+    }
+
+    field_selector {
+      field       = "resources.ARN"
+      starts_with = [for bucket in local.settings.data_event_buckets : "arn:aws:s3:::${bucket}/"]
+    }
+  }
+}

@@ -1,0 +1,61 @@
+variable "name" {
+  description = "Prefix of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
+    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "region" {
+  description = "Region of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is an AWS region, for example eu-south-2."
+  }
+}
+
+variable "account_id" {
+  description = "Account of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id is twelve digits."
+  }
+}
+
+
+variable "key_arn" {
+  description = "KMS key of the trail and its bucket."
+  type        = string
+
+  validation {
+    condition     = startswith(var.key_arn, "arn:aws:")
+    error_message = "key_arn is the ARN of a KMS key."
+  }
+}
+
+variable "state_bucket" {
+  description = "Bucket with this region's Terraform state: who reads or writes it is recorded."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{2,62}$", var.state_bucket))
+    error_message = "state_bucket is the name of a bucket."
+  }
+}
+
+variable "retention_days" {
+  description = "Days that nobody can remove a record."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.retention_days >= 90
+    error_message = "retention_days is at least 90."
+  }
+}

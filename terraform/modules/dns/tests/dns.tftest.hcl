@@ -1,0 +1,44 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+variables {
+  domain              = "spain.pay.example.com"
+  zone_name           = "example.com"
+  cluster_name        = "payment-latency-api-spain"
+  load_balancer_stack = "payment-latency-api/payment-latency-api"
+}
+
+run "the_certificate_comes_before_any_load_balancer" {
+  assert {
+    condition     = length(aws_route53_record.this) == 0 && output.settings.validation_method == "DNS"
+    error_message = "The host name points somewhere before the load balancer exists."
+  }
+
+  assert {
+    condition     = contains(aws_route53_record.issuers.records, "0 issue \"amazon.com\"")
+    error_message = "Amazon may not issue the certificate, or others may."
+  }
+}
+
+run "the_host_name_points_to_the_ingress_load_balancer" {
+  command = plan
+
+  variables { publish = true }
+
+  assert {
+    condition     = aws_route53_record.this[0].name == "spain.pay.example.com" && aws_route53_record.this[0].alias[0].name == data.aws_lb.this[0].dns_name
+    error_message = "The host name points to something else."
+  }
+
+  assert {
+    condition     = data.aws_lb.this[0].tags["ingress.k8s.aws/stack"] == "payment-latency-api/payment-latency-api" && data.aws_lb.this[0].tags["elbv2.k8s.aws/cluster"] == "payment-latency-api-spain"
+    error_message = "Another cluster's or Ingress' load balancer could be taken."
+  }
+}
+
+run "a_malformed_domain_is_refused" {
+  command         = plan
+  expect_failures = [var.domain]
+  variables { domain = "spain" }
+}

@@ -1,0 +1,30 @@
+variable "name" {
+  description = "Name of the repository."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,60}$", var.name))
+    error_message = "name is lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "key_arn" {
+  description = "KMS key of the images."
+  type        = string
+
+  validation {
+    condition     = startswith(var.key_arn, "arn:aws:")
+    error_message = "key_arn is the ARN of a KMS key."
+  }
+}
+
+variable "kept_images" {
+  description = "Images that are kept, the newest ones."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.kept_images >= 10
+    error_message = "kept_images is at least 10: a roll-back needs them."
+  }
+}

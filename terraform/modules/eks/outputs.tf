@@ -1,0 +1,49 @@
+output "name" {
+  description = "Name of the cluster."
+  value       = local.settings.name
+}
+
+output "endpoint" {
+  description = "Address of the Kubernetes API."
+  value       = module.eks.cluster_endpoint
+}
+
+output "certificate_authority_data" {
+  description = "Authority of the API's certificate, base64."
+  value       = module.eks.cluster_certificate_authority_data
+}
+
+output "oidc_provider_arn" {
+  description = "Identity provider that roles of ServiceAccounts trust."
+  value       = module.eks.oidc_provider_arn
+}
+
+output "node_security_group_id" {
+  description = "Security group of every node, and so of every pod."
+  value       = module.eks.node_security_group_id
+}
+
+output "settings" {
+  description = "What the control plane is made with."
+  value       = local.settings
+}
+
+output "node_groups" {
+  description = "What each node group is made with."
+  value       = local.node_groups
+}
+
+output "addons" {
+  description = "Version and configuration of each add-on."
+  value       = local.addons
+}
+
+output "access_entries" {
+  description = "Who may enter the cluster, and as what."
+  value       = local.access_entries
+}
+
+output "addon_service_accounts" {
+  description = "ServiceAccounts of add-ons that have an IAM role."
+  value       = { for addon, role in local.addon_roles : addon => "kube-system:${role.service_account}" }
+}

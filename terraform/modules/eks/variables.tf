@@ -1,0 +1,176 @@
+variable "name" {
+  description = "Name of the cluster."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
+    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "kubernetes_version" {
+  description = "Minor version of Kubernetes, one that EKS supports."
+  type        = string
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
+    error_message = "kubernetes_version is a minor version, for example 1.35."
+  }
+}
+
+variable "addon_versions" {
+  description = "Version of each add-on, exactly."
+  type = object({
+    vpc-cni            = string
+    coredns            = string
+    kube-proxy         = string
+    aws-ebs-csi-driver = string
+    metrics-server     = string
+  })
+
+  validation {
+    condition     = alltrue([for version in values(var.addon_versions) : can(regex("^v[0-9.]+-eksbuild\\.[0-9]+$", version))])
+    error_message = "An add-on's version is written like v1.13.2-eksbuild.1."
+  }
+}
+
+variable "vpc_id" {
+  description = "Network of the cluster."
+  type        = string
+
+  validation {
+    condition     = length(var.vpc_id) > 0
+    error_message = "vpc_id must not be empty."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Private subnets, one a zone, in the order of the zones."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) > 0
+    error_message = "subnet_ids must not be empty."
+  }
+}
+
+variable "availability_zones" {
+  description = "Zones of the subnets, in their order: each gets an application node group of its own."
+  type        = list(string)
+
+  validation {
+    condition     = length(distinct(var.availability_zones)) == 3
+    error_message = "availability_zones names three different zones."
+  }
+}
+
+variable "api_allowed_cidrs" {
+  description = "Addresses that may reach the public endpoint of the Kubernetes API."
+  type        = list(string)
+
+  validation {
+    condition = length(var.api_allowed_cidrs) > 0 && alltrue([
+      for cidr in var.api_allowed_cidrs : can(cidrhost(cidr, 0)) && tonumber(split("/", cidr)[1]) >= 16
+    ])
+    error_message = "api_allowed_cidrs is a list of at least one network, none wider than /16: the API is not for the whole internet."
+  }
+}
+
+variable "key_arns" {
+  description = "KMS keys: cluster (Secrets in etcd), nodes (volumes), logs (control plane)."
+  type = object({
+    cluster = string
+    nodes   = string
+    logs    = string
+  })
+
+  validation {
+    condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
+    error_message = "key_arns are ARNs of KMS keys."
+  }
+}
+
+variable "administrators" {
+  description = "IAM roles or users that administer the cluster, by a name for each."
+  type        = map(string)
+
+  validation {
+    condition = length(var.administrators) > 0 && alltrue([
+      for arn in values(var.administrators) : can(regex("^arn:aws:iam::[0-9]{12}:(role|user)/", arn))
+    ])
+    error_message = "administrators has at least one ARN of an IAM role or user: nobody else could enter the cluster."
+  }
+}
+
+variable "deployer_role_arn" {
+  description = "Role that Argo CD takes on here; it gets a Kubernetes group and no access policy of AWS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.deployer_role_arn == null || can(regex("^arn:aws:iam::[0-9]{12}:role/", var.deployer_role_arn))
+    error_message = "deployer_role_arn is the ARN of an IAM role."
+  }
+}
+
+variable "deployer_group" {
+  description = "Kubernetes group of the deployer; argocd/rbac.yaml says what it may do."
+  type        = string
+  default     = "payment-latency-api:deployers"
+
+  validation {
+    condition     = !startswith(var.deployer_group, "system:")
+    error_message = "deployer_group must not be one of Kubernetes' own (system:)."
+  }
+}
+
+variable "system_nodes" {
+  description = "Nodes for add-ons and controllers."
+  type = object({
+    count          = number
+    instance_types = list(string)
+  })
+  default = { count = 2, instance_types = ["m7i.large"] }
+
+  validation {
+    condition     = var.system_nodes.count >= 2 && length(var.system_nodes.instance_types) > 0
+    error_message = "system_nodes has at least two nodes, so that one can be replaced, and an instance type."
+  }
+}
+
+variable "application_nodes" {
+  description = "Nodes for the application, over all zones: the autoscaler keeps between min and max."
+  type = object({
+    min            = number
+    max            = number
+    instance_types = list(string)
+  })
+  default = { min = 2, max = 6, instance_types = ["c7i.large"] }
+
+  validation {
+    condition     = var.application_nodes.min >= 2 && var.application_nodes.max <= 6 && var.application_nodes.min <= var.application_nodes.max
+    error_message = "application_nodes is between 2 and 6, min not above max."
+  }
+
+  validation {
+    condition     = length(var.application_nodes.instance_types) > 0
+    error_message = "application_nodes needs an instance type."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that control plane logs are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([30, 90, 180, 365, 400, 731], var.log_retention_days)
+    error_message = "log_retention_days is one of 30, 90, 180, 365, 400, 731."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the cluster refuses to be deleted."
+  type        = bool
+  default     = true
+}

@@ -1,0 +1,34 @@
+# IAM roles for Kubernetes ServiceAccounts.
+
+module "role" {
+  source   = "terraform-aws-modules/iam/aws//modules/iam-role-for-service-accounts"
+  version  = "~> 6.5"
+  for_each = var.roles
+
+  name            = "${var.name}-${each.key}"
+  policy_name     = "${var.name}-${each.key}"
+  use_name_prefix = false
+
+  # Equality, not a pattern: no other ServiceAccount can take the role.
+  trust_condition_test = "StringEquals"
+  oidc_providers = {
+    cluster = {
+      provider_arn               = var.oidc_provider_arn
+      namespace_service_accounts = each.value.service_accounts
+    }
+  }
+
+  create_policy = each.value.published != null
+  policies      = each.value.policy == null ? {} : { own = aws_iam_policy.own[each.key].arn }
+
+  attach_load_balancer_controller_policy = each.value.published == "load_balancer_controller"
+  attach_cluster_autoscaler_policy       = each.value.published == "cluster_autoscaler"
+  cluster_autoscaler_cluster_names       = each.value.published == "cluster_autoscaler" ? [var.cluster_name] : []
+}
+
+resource "aws_iam_policy" "own" {
+  for_each = { for name, role in var.roles : name => role if role.policy != null }
+
+  name   = "${var.name}-${each.key}"
+  policy = each.value.policy
+}

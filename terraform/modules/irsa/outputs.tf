@@ -1,0 +1,9 @@
+output "arns" {
+  description = "ARN of each role."
+  value       = { for name, role in module.role : name => role.arn }
+}
+
+output "trust" {
+  description = "ServiceAccounts that may take each role."
+  value       = { for name, role in var.roles : name => role.service_accounts }
+}

@@ -1,0 +1,9 @@
+output "arns" {
+  description = "ARN of each key, by purpose."
+  value       = { for purpose, key in module.key : purpose => key.key_arn }
+}
+
+output "settings" {
+  description = "What each key is made with, by purpose."
+  value       = local.settings
+}

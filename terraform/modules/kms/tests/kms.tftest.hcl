@@ -1,0 +1,77 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+variables {
+  name       = "payment-latency-api-spain"
+  region     = "eu-south-2"
+  account_id = "111122223333"
+}
+
+run "every_purpose_has_a_key_of_its_own_that_rotates" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(output.settings)) == toset(["cluster", "nodes", "database", "secrets", "logs", "audit", "images", "alerts"])
+    error_message = "A purpose is missing, or there is one nobody knows of."
+  }
+
+  assert {
+    condition     = alltrue([for key in output.settings : key.enable_key_rotation && key.rotation_period_in_days <= 365])
+    error_message = "A key does not rotate every year."
+  }
+
+  assert {
+    condition     = alltrue([for key in output.settings : key.deletion_window_in_days == 30])
+    error_message = "A key could be deleted before anybody notices."
+  }
+}
+
+run "no_key_leaves_its_region" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for key in output.settings : !key.multi_region])
+    error_message = "A multi-region key could decrypt this region's data elsewhere."
+  }
+}
+
+run "services_use_keys_for_this_account_alone" {
+  command = plan
+
+  assert {
+    condition     = alltrue(flatten([for key in output.settings : [for statement in key.key_statements : length(statement.condition) > 0]]))
+    error_message = "A service may use a key without a condition."
+  }
+
+  assert {
+    condition = alltrue(flatten([for key in output.settings : [for statement in key.key_statements : [
+      for condition in statement.condition : strcontains(join(",", condition.values), var.account_id)
+    ]]]))
+    error_message = "A condition names another account, or none."
+  }
+
+  assert {
+    condition = alltrue(flatten([for key in output.settings : [for statement in key.key_statements : [
+      for principal in statement.principals : principal.type == "Service"
+    ]]]))
+    error_message = "Somebody else than a service is let in by a statement."
+  }
+
+  assert {
+    condition     = !strcontains(jsonencode([for key in output.settings : key.key_statements]), "kms:*")
+    error_message = "A service may do everything with a key."
+  }
+}
+
+run "a_malformed_account_is_refused" {
+  command         = plan
+  expect_failures = [var.account_id]
+  variables { account_id = "1111" }
+}
+
+run "a_malformed_region_is_refused" {
+  command         = plan
+  expect_failures = [var.region]
+  variables { region = "spain" }
+}

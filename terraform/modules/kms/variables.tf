@@ -1,0 +1,29 @@
+variable "name" {
+  description = "Prefix of every alias, for example payment-latency-api-spain."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
+    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "region" {
+  description = "Region that the keys live in and that their policies name."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is an AWS region, for example eu-south-2."
+  }
+}
+
+variable "account_id" {
+  description = "Account whose services may use the keys."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id is twelve digits."
+  }
+}

@@ -1,0 +1,44 @@
+output "address" {
+  description = "Host of the database itself: for the owner, whose session locks would pin the proxy."
+  value       = module.rds.db_instance_address
+}
+
+output "proxy_address" {
+  description = "Host of the proxy: for the application."
+  value       = module.proxy.proxy_endpoint
+}
+
+output "database" {
+  description = "Name of the database."
+  value       = local.database
+}
+
+output "port" {
+  description = "Port of both."
+  value       = local.port
+}
+
+output "master_secret_arn" {
+  description = "Secret with the master password, which RDS keeps and rotates."
+  value       = module.rds.db_instance_master_user_secret_arn
+}
+
+output "settings" {
+  description = "What the database is made with."
+  value       = local.settings
+}
+
+output "parameters" {
+  description = "Parameters that differ from RDS' defaults."
+  value       = { for name, parameter in local.parameters : name => parameter.value }
+}
+
+output "proxy" {
+  description = "What the proxy is made with."
+  value       = local.proxy
+}
+
+output "alarm_names" {
+  description = "Alarms, for make status."
+  value       = sort([for alarm in aws_cloudwatch_metric_alarm.database : alarm.alarm_name])
+}

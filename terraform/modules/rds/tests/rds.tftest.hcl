@@ -1,0 +1,198 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+# It needs one more provider, for the name of a last snapshot.
+override_module {
+  target = module.rds
+  outputs = {
+    db_instance_identifier             = "database"
+    db_instance_address                = "database.example.com"
+    db_instance_master_user_secret_arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:master"
+  }
+}
+
+variables {
+  name              = "payment-latency-api-spain"
+  vpc_id            = "vpc-1"
+  subnet_ids        = ["subnet-a", "subnet-b", "subnet-c"]
+  subnet_group_name = "payment-latency-api-spain"
+  alarm_topic_arn   = "arn:aws:sns:eu-south-2:111122223333:alerts"
+  client_security_groups = {
+    nodes    = "sg-nodes"
+    rotation = "sg-rotation"
+  }
+  login_secret_arns = {
+    a = "arn:aws:secretsmanager:eu-south-2:111122223333:secret:login-a"
+    b = "arn:aws:secretsmanager:eu-south-2:111122223333:secret:login-b"
+  }
+  key_arns = {
+    database = "arn:aws:kms:eu-south-2:111122223333:key/database"
+    secrets  = "arn:aws:kms:eu-south-2:111122223333:key/secrets"
+    logs     = "arn:aws:kms:eu-south-2:111122223333:key/logs"
+  }
+}
+
+run "the_database_is_private_and_encrypted" {
+  assert {
+    condition     = !output.settings.publicly_accessible
+    error_message = "The database has a public address."
+  }
+
+  assert {
+    condition     = output.settings.storage_encrypted && output.settings.storage_key == var.key_arns.database
+    error_message = "Storage is not encrypted by the database's key."
+  }
+
+  assert {
+    condition     = output.parameters["rds.force_ssl"] == "1"
+    error_message = "The database takes sessions without TLS."
+  }
+}
+
+run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
+  command = plan
+
+  assert {
+    condition = alltrue([for rule in aws_vpc_security_group_ingress_rule.door :
+      rule.from_port == 5432 && rule.to_port == 5432 && rule.cidr_ipv4 == null && rule.cidr_ipv6 == null
+    ])
+    error_message = "Addresses, or another port, are let in."
+  }
+
+  assert {
+    condition     = toset(keys(aws_vpc_security_group_ingress_rule.door)) == toset(["proxy-nodes", "proxy-rotation", "database-nodes", "database-rotation", "database-proxy"])
+    error_message = "A door is missing, or one is open that nobody needs."
+  }
+}
+
+run "a_crash_of_one_zone_loses_nothing" {
+  command = plan
+
+  assert {
+    condition     = output.settings.multi_az && output.parameters["synchronous_commit"] == "on"
+    error_message = "A committed payment could be lost with its zone."
+  }
+}
+
+run "backups_are_kept_and_deletion_is_refused" {
+  command = plan
+
+  assert {
+    condition     = output.settings.backup_retention_period == 35 && !output.settings.delete_automated_backups
+    error_message = "Backups are not kept for 35 days."
+  }
+
+  assert {
+    condition     = output.settings.deletion_protection && !output.settings.skip_final_snapshot
+    error_message = "The database could be gone by mistake, without a last snapshot."
+  }
+}
+
+run "it_is_postgresql_17_on_gp3_and_not_burstable" {
+  command = plan
+
+  assert {
+    condition     = startswith(output.settings.engine_version, "17") && output.settings.family == "postgres17"
+    error_message = "It is not PostgreSQL 17."
+  }
+
+  assert {
+    condition     = output.settings.storage_type == "gp3" && output.settings.allocated_storage >= 400
+    error_message = "Storage is not gp3 with 12,000 operations a second."
+  }
+}
+
+run "a_burstable_instance_is_refused" {
+  command         = plan
+  expect_failures = [var.instance_class]
+  variables { instance_class = "db.t4g.medium" }
+}
+
+run "little_storage_is_refused" {
+  command         = plan
+  expect_failures = [var.allocated_storage_gib]
+  variables { allocated_storage_gib = 100 }
+}
+
+run "another_major_version_is_refused" {
+  command         = plan
+  expect_failures = [var.engine_version]
+  variables { engine_version = "16.4" }
+}
+
+run "the_proxy_demands_tls_and_passwords_of_both_logins" {
+  command = plan
+
+  assert {
+    condition     = output.proxy.require_tls
+    error_message = "The proxy takes sessions without TLS."
+  }
+
+  assert {
+    condition     = tomap({ for login, auth in output.proxy.auth : login => auth.secret_arn }) == var.login_secret_arns
+    error_message = "The proxy does not know exactly the two logins: after a rotation it would refuse the new one."
+  }
+
+  assert {
+    condition     = alltrue([for auth in output.proxy.auth : auth.iam_auth == "DISABLED" && auth.client_password_auth_type == "POSTGRES_SCRAM_SHA_256"])
+    error_message = "A login goes by something else than SCRAM."
+  }
+
+  assert {
+    condition     = output.proxy.idle_client_timeout == 1800 && output.proxy.max_connections_percent <= 90
+    error_message = "The proxy's limits are not those that the service is made for, or it leaves none for the owner."
+  }
+}
+
+run "one_login_alone_is_refused" {
+  command         = plan
+  expect_failures = [var.login_secret_arns]
+  variables { login_secret_arns = { a = "arn:aws:secretsmanager:eu-south-2:111122223333:secret:login-a" } }
+}
+
+run "the_master_password_is_managed_and_never_ours" {
+  command = plan
+
+  assert {
+    condition     = output.settings.manage_master_user_password && output.settings.master_user_secret_key == var.key_arns.secrets
+    error_message = "RDS does not keep the master password under the secrets' key."
+  }
+
+  assert {
+    condition     = !output.settings.iam_database_authentication_enabled
+    error_message = "There is a second way to log in."
+  }
+}
+
+run "insights_and_alarms_are_on" {
+  command = plan
+
+  assert {
+    condition     = output.settings.database_insights_mode == "advanced" && output.settings.performance_insights_enabled && output.settings.insights_retention == 465
+    error_message = "Advanced insights need 465 days."
+  }
+
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.database :
+      toset(alarm.alarm_actions) == toset([var.alarm_topic_arn]) && length(alarm.alarm_description) > 0
+    ])
+    error_message = "An alarm tells nobody, or does not say what it means."
+  }
+
+  assert {
+    condition     = length(output.alarm_names) == 7
+    error_message = "An alarm is missing."
+  }
+}
+
+run "standard_insights_keep_seven_days" {
+  command = plan
+
+  variables { insights_mode = "standard" }
+
+  assert {
+    condition     = output.settings.insights_retention == 7
+    error_message = "Standard insights keep 7 days."
+  }
+}

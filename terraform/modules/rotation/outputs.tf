@@ -1,0 +1,9 @@
+output "policy" {
+  description = "What the function may do."
+  value       = local.policy
+}
+
+output "function_name" {
+  description = "Name of the function, for its log."
+  value       = aws_lambda_function.this.function_name
+}

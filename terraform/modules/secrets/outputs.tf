@@ -1,0 +1,14 @@
+output "arns" {
+  description = "ARN of each secret, by the last part of its name."
+  value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.arn }
+}
+
+output "names" {
+  description = "Full name of each secret, by its last part."
+  value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.name }
+}
+
+output "login_arns" {
+  description = "Secrets of the two application logins, by login."
+  value       = { for login in keys(local.logins) : login => aws_secretsmanager_secret.this["database-login-${login}"].arn }
+}

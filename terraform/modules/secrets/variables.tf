@@ -1,0 +1,45 @@
+variable "prefix" {
+  description = "What every secret's name begins with: project/environment."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.prefix))
+    error_message = "prefix is project/environment, for example payment-latency-api/production."
+  }
+}
+
+variable "key_arn" {
+  description = "KMS key of the secrets."
+  type        = string
+
+  validation {
+    condition     = startswith(var.key_arn, "arn:aws:")
+    error_message = "key_arn is the ARN of a KMS key."
+  }
+}
+
+variable "database" {
+  description = "Where the database is: host (for the owner), proxy (for the application), port, name."
+  type = object({
+    host  = string
+    proxy = string
+    port  = number
+    name  = string
+  })
+
+  validation {
+    condition     = var.database.port > 0 && var.database.port < 65536
+    error_message = "database.port is a port."
+  }
+}
+
+variable "passwords_version" {
+  description = "Raise it to write new first passwords, should a first apply have stopped half-way. The rotation replaces them anyway."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.passwords_version >= 1 && floor(var.passwords_version) == var.passwords_version
+    error_message = "passwords_version is a whole number from 1."
+  }
+}

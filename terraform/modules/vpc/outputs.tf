@@ -1,0 +1,49 @@
+output "id" {
+  description = "ID of the network."
+  value       = module.vpc.vpc_id
+}
+
+output "private_subnet_ids" {
+  description = "Subnets of nodes and pods, one a zone."
+  value       = module.vpc.private_subnets
+}
+
+output "private_subnet_cidrs" {
+  description = "Addresses of nodes and pods."
+  value       = local.subnets.private
+}
+
+output "public_subnet_cidrs" {
+  description = "Addresses that the load balancer's nodes have; the chart's network policy admits them."
+  value       = local.subnets.public
+}
+
+output "database_subnet_cidrs" {
+  description = "Addresses of the database and its proxy; the chart's network policy lets pods reach them."
+  value       = local.subnets.database
+}
+
+output "database_subnet_ids" {
+  description = "Subnets without any route to the internet."
+  value       = module.vpc.database_subnets
+}
+
+output "database_subnet_group_name" {
+  description = "Subnet group of the database."
+  value       = module.vpc.database_subnet_group_name
+}
+
+output "nat_addresses" {
+  description = "Public addresses from which this region's pods reach the internet."
+  value       = aws_eip.nat[*].public_ip
+}
+
+output "settings" {
+  description = "What the network is made with."
+  value       = local.settings
+}
+
+output "endpoints" {
+  description = "AWS services that are reached inside the network."
+  value       = sort(keys(local.endpoints))
+}

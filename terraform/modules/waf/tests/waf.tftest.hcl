@@ -1,0 +1,50 @@
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+variables {
+  name         = "payment-latency-api-spain"
+  logs_key_arn = "arn:aws:kms:eu-south-2:111122223333:key/logs"
+}
+
+run "known_attacks_and_floods_are_refused" {
+  assert {
+    condition = toset([for rule in aws_wafv2_web_acl.this.rule : rule.name]) == toset([
+      "rate", "AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesKnownBadInputsRuleSet", "AWSManagedRulesCommonRuleSet",
+    ])
+    error_message = "A rule is missing."
+  }
+
+  assert {
+    condition     = length(distinct([for rule in aws_wafv2_web_acl.this.rule : rule.priority])) == 4
+    error_message = "Two rules have one priority."
+  }
+}
+
+run "the_api_key_is_in_no_log" {
+  command = plan
+
+  assert {
+    condition     = aws_wafv2_web_acl_logging_configuration.this.redacted_fields[0].single_header[0].name == "x-api-key"
+    error_message = "The log has API keys in it."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.this.kms_key_id == var.logs_key_arn && startswith(aws_cloudwatch_log_group.this.name, "aws-waf-logs-")
+    error_message = "The log is not encrypted, or WAF would refuse its name."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      [for rule in aws_wafv2_web_acl.this.rule : [for config in rule.visibility_config : !config.sampled_requests_enabled]],
+      [for config in aws_wafv2_web_acl.this.visibility_config : !config.sampled_requests_enabled],
+    ]))
+    error_message = "Samples of requests, with their keys, are kept."
+  }
+}
+
+run "a_rate_below_what_waf_takes_is_refused" {
+  command         = plan
+  expect_failures = [var.requests_per_address]
+  variables { requests_per_address = 1 }
+}

@@ -1,0 +1,31 @@
+variable "name" {
+  description = "Prefix of what this module makes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
+    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+
+variable "logs_key_arn" {
+  description = "KMS key of the log of refused requests."
+  type        = string
+
+  validation {
+    condition     = startswith(var.logs_key_arn, "arn:aws:")
+    error_message = "logs_key_arn is the ARN of a KMS key."
+  }
+}
+
+variable "requests_per_address" {
+  description = "Requests that one address may make in five minutes."
+  type        = number
+  default     = 100000
+
+  validation {
+    condition     = var.requests_per_address >= 100 && var.requests_per_address <= 2000000000
+    error_message = "requests_per_address is 100 to 2,000,000,000."
+  }
+}

@@ -1,0 +1,168 @@
+# What holds in every environment. Each environment's own file says what is its own.
+
+mock_provider "aws" {
+  source = "../../testing/aws"
+}
+
+# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+override_module {
+  target = module.eks.module.eks
+  outputs = {
+    cluster_endpoint                   = "https://cluster.example.com"
+    cluster_certificate_authority_data = "Y2E="
+    node_security_group_id             = "sg-nodes"
+    oidc_provider_arn                  = "arn:aws:iam::111122223333:oidc-provider/oidc.example.com/id/1"
+  }
+}
+
+# It needs one more provider, for the name of a last snapshot.
+override_module {
+  target = module.rds.module.rds
+  outputs = {
+    db_instance_identifier             = "database"
+    db_instance_address                = "database.example.com"
+    db_instance_master_user_secret_arn = "arn:aws:secretsmanager:mock-region-1:111122223333:secret:master"
+  }
+}
+
+run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
+  assert {
+    condition     = toset(keys(output.settings.tags)) == toset(["Project", "Environment", "DataResidency", "ManagedBy"])
+    error_message = "A tag is missing."
+  }
+
+  assert {
+    condition     = output.settings.tags.DataResidency == { "eu-south-2" = "EU", "us-east-1" = "MX" }[var.region] && output.settings.tags.Environment == "production"
+    error_message = "A tag is wrong."
+  }
+
+  assert {
+    condition = alltrue([for arn in [
+      output.settings.eks.encryption_config.provider_key_arn, output.settings.eks.log_key, output.settings.rds.storage_key,
+      output.settings.rds.master_user_secret_key, output.settings.vpc.flow_log_kms_key, output.settings.audit.kms_key, output.settings.ecr.kms_key,
+    ] : startswith(arn, "arn:aws:")])
+    error_message = "Something is not encrypted by a key of this region."
+  }
+
+  assert {
+    condition     = output.settings.rds.storage_encrypted && output.settings.proxy.require_tls && output.settings.parameters["rds.force_ssl"] == "1"
+    error_message = "The database is not encrypted, at rest or on its way."
+  }
+
+  assert {
+    condition     = !output.settings.rds.publicly_accessible && !output.settings.vpc.create_database_internet_gateway_route && !output.settings.vpc.create_database_nat_gateway_route
+    error_message = "The database is reachable from the internet, or reaches it."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.rotation : rule.cidr_ipv4 == var.cidr])
+    error_message = "The rotation function reaches beyond the network."
+  }
+
+  assert {
+    condition     = alltrue([for key in output.settings.kms : !key.multi_region]) && !output.settings.ecr.replication && !output.settings.audit.multi_region
+    error_message = "Keys, images or records are replicated to another region."
+  }
+
+  assert {
+    condition     = output.settings.audit.include_global_service_events == (var.region == "us-east-1")
+    error_message = "Global events are recorded nowhere, or twice."
+  }
+
+  # What the application and the rotation may do names no other region.
+  assert {
+    condition = !strcontains(jsonencode([local.secret_policies, output.settings.rotation]),
+    var.region == "eu-south-2" ? "us-east-1" : "eu-south-2")
+    error_message = "A policy names the other region."
+  }
+
+  assert {
+    condition     = alltrue([for zone in var.availability_zones : startswith(zone, var.region)])
+    error_message = "A zone is in another region."
+  }
+}
+
+run "production_survives_a_lost_zone_and_a_mistake" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for zone in var.availability_zones : output.settings.node_groups["app-${zone}"].min_size >= 1])
+    error_message = "A zone has no application node."
+  }
+
+  assert {
+    condition     = output.settings.rds.multi_az && output.settings.vpc.one_nat_gateway_per_az && output.settings.node_groups.system.min_size >= 2
+    error_message = "One zone takes the database, the way out or the add-ons with it."
+  }
+
+  assert {
+    condition     = sum([for name, group in output.settings.node_groups : group.max_size if name != "system"]) == 6
+    error_message = "There may not be six application nodes."
+  }
+
+  assert {
+    condition     = output.settings.rds.deletion_protection && !output.settings.rds.skip_final_snapshot && output.settings.rds.backup_retention_period == 35
+    error_message = "The database could be lost."
+  }
+
+  assert {
+    condition     = output.settings.eks.deletion_protection && !output.settings.audit.force_destroy && !output.settings.ecr.force_delete
+    error_message = "The cluster, the records or the images could be lost."
+  }
+}
+
+run "teardown_lifts_the_protection_of_both" {
+  command = plan
+
+  variables { deletion_protection = false }
+
+  assert {
+    condition     = !output.settings.rds.deletion_protection && !output.settings.eks.deletion_protection
+    error_message = "Something would still refuse to go."
+  }
+}
+
+run "each_role_is_for_one_service_account_and_reads_its_own_secrets" {
+  command = plan
+
+  assert {
+    condition     = join(",", output.settings.trust["application"]) == "payment-latency-api:payment-latency-api" && join(",", output.settings.trust["migrate"]) == "payment-latency-api:payment-latency-api-migrate"
+    error_message = "A role is for other ServiceAccounts than the chart's SecretStores name."
+  }
+
+  assert {
+    condition = alltrue(flatten([for policy in local.secret_policies : [for statement in policy.Statement : concat(
+      [for resource in statement.Resource : !endswith(resource, "*")], [for action in statement.Action : !strcontains(action, "*")]
+    )]]))
+    error_message = "A role reads more than the secrets it names."
+  }
+
+  assert {
+    condition     = join(",", local.reads.application) == "api-key,database" && !contains(local.reads.migrate, "api-key")
+    error_message = "The application reads the owner's login, or the migration the API key."
+  }
+}
+
+run "another_regions_law_is_refused" {
+  command         = plan
+  expect_failures = [var.residency]
+  variables { residency = var.region == "eu-south-2" ? "MX" : "EU" }
+}
+
+run "an_administrator_of_another_account_is_refused" {
+  command         = plan
+  expect_failures = [var.administrators]
+  variables { administrators = { stranger = "arn:aws:iam::444455556666:role/stranger" } }
+}
+
+run "a_domain_outside_the_zone_is_refused" {
+  command         = plan
+  expect_failures = [var.domain]
+  variables { domain = "pay.example.org" }
+}
+
+run "two_application_nodes_are_refused_in_production" {
+  command         = plan
+  expect_failures = [var.application_nodes]
+  variables { application_nodes = { min = 2, max = 6, instance_types = ["c7i.large"] } }
+}

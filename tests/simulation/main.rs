@@ -1,0 +1,137 @@
+//! The pool, the coalescing and the wire on a paused clock, against a simulated PostgreSQL over
+//! streams in memory. One number, the seed, decides all that happens, so that a run which fails can
+//! be had again: `make simulate FIRST=<seed>`.
+//!
+//! Reading order: `world` (a run and what must hold), `postgres` (the server and its faults), `table`
+//! (what was committed), `wire` (messages and statements), `stream` (sockets), `dice` (the seed).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a failure here is the test's failure"
+)]
+
+mod dice;
+mod postgres;
+mod stream;
+mod table;
+mod wire;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use payment_latency_api::log;
+use world::TRACE;
+
+/// Seeds of a run in `make test`; `make simulate` runs as many as it is told.
+const SEEDS: u64 = 2_000;
+
+/// Lines of a failed run that are printed.
+const LINES_SHOWN: usize = 60;
+
+thread_local! {
+    /// The first panic of this thread's run. One in a task of the pool is caught by the runtime.
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::discard();
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let in_run = FAILURE.with_borrow_mut(|failure| match failure {
+                None => false,
+                Some(text) => {
+                    if text.is_empty() {
+                        *text = panic.to_string();
+                    }
+                    true
+                }
+            });
+            if !in_run {
+                usual(panic);
+            }
+        }));
+    });
+}
+
+/// Runs one seed, noting what happens, and answers with what did not hold.
+fn run(seed: u64, traced: bool) -> Option<String> {
+    note_panics();
+    FAILURE.set(Some(String::new()));
+    TRACE.set(traced.then(Vec::new));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(world::run(seed))));
+    drop(runtime);
+    FAILURE.take().filter(|failure| !failure.is_empty())
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn every_invariant_holds_for_every_seed() {
+    let first = setting("FIRST").unwrap_or(0);
+    let count = setting("SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(first);
+    let failed = AtomicU64::new(u64::MAX);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed - first >= count || failed.load(Ordering::Relaxed) < seed {
+                        return;
+                    }
+                    if run(seed, false).is_some() {
+                        failed.fetch_min(seed, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner() {
+        u64::MAX => println!("{count} seeds from {first} on, every invariant held"),
+        seed => report(seed),
+    }
+}
+
+/// Runs a failed seed once more and tells what happened in it.
+fn report(seed: u64) {
+    let failure = run(seed, true).expect("it fails again");
+    let lines = TRACE.take().unwrap();
+    for line in &lines[lines.len().saturating_sub(LINES_SHOWN)..] {
+        println!("{line}");
+    }
+    panic!("seed {seed}: {failure}\nreplay it with: make simulate SEEDS=1 FIRST={seed}");
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let lines = |seed| {
+        assert_eq!(run(seed, true), None);
+        TRACE.take().unwrap()
+    };
+    for seed in 0..40 {
+        assert_eq!(
+            lines(seed),
+            lines(seed),
+            "seed {seed} differs from its replay"
+        );
+    }
+    assert_ne!(lines(0), lines(1), "two seeds made the same run");
+}
