@@ -64,6 +64,9 @@ fn key_of(number: u64) -> Option<String> {
     number.is_multiple_of(2).then(|| format!("ledger-{number}"))
 }
 
+/// Less than the drain of any service that is replaced here.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
 pub struct Traffic {
     plan: Plan,
     shared: Arc<Shared>,
@@ -160,6 +163,7 @@ impl Shared {
     fn call(&self, plan: &Plan, index: usize) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut connection: Option<Caller> = None;
+        let mut used = Instant::now();
         let mut due = self.begun + Duration::from_secs_f64(index as f64 / plan.rate);
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -171,12 +175,14 @@ impl Shared {
                 };
                 // Who finds nobody listening has not sent anything.
                 connection = Caller::try_connect(address);
+                used = Instant::now();
             }
             let Some(caller) = &mut connection else {
                 continue;
             };
-            // Between two requests a server may close; any client looks before it sends.
-            if !caller.is_open() {
+            // Between two requests a server may close. As any client, a caller looks before it sends, and
+            // does not use what was idle for so long that the close may be on its way.
+            if !caller.is_open() || used.elapsed() > IDLE_MAX {
                 connection = None;
                 continue;
             }
@@ -184,6 +190,7 @@ impl Shared {
             let sent = Instant::now();
             let (told, keeps) = pay(caller, number, *plan.key.lock().unwrap());
             let took = sent.elapsed();
+            used = Instant::now();
             if matches!(told, Told::Paid(_)) {
                 let since = u64::try_from((sent - self.begun).as_nanos()).unwrap();
                 self.sent_and_paid.fetch_max(since, Ordering::Relaxed);
