@@ -23,6 +23,8 @@ from support import CHART, NAME, ROOT
 FOLDER = pathlib.Path(os.environ["E2E_FOLDER"])
 KUBECTL = os.environ["KUBECTL_BIN"]
 HELM = os.environ["HELM_BIN"]
+# Kept, or Python would warn of each that still runs.
+STARTED = []
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -68,6 +70,7 @@ def start(name, command, environment=None, log=None):
             [str(part) for part in command], env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     with open(FOLDER / "processes", "a", encoding="utf-8") as processes:
         processes.write(f"{process.pid} {name}\n")
+    STARTED.append(process)
     return process
 
 
