@@ -9,8 +9,7 @@ build_service() {
   say "building the service (minutes the first time)"
   local target
   target=$(rustc -vV | sed -n 's/^host: //p')
-  RUSTFLAGS=$(sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile) \
-    cargo build --release --locked --quiet --target "$target"
+  build_for_image "$target"
   export SERVICE="$ROOT/target/$target/release/payment-latency-api"
 }
 
