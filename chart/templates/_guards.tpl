@@ -27,7 +27,7 @@
 {{- $pods := int (include "app.podsMax" .) }}
 {{- $connections := add (mul (int $v.settings.poolSize) $pods) 2 }}
 {{- if gt $connections (int $v.database.connectionsMax) }}
-{{- fail (printf "settings.poolSize is %v: with %d pods (the most, and one during a rolling update) and 2 connections for migrating and pruning that is %d connections, more than database.connectionsMax, which is %v" $v.settings.poolSize $pods $connections $v.database.connectionsMax) }}
+{{- fail (printf "settings.poolSize is %v: with %d pods (the most, twice during a rolling update: those that leave keep their connections until they have drained) and 2 connections for migrating and pruning that is %d connections, more than database.connectionsMax, which is %v" $v.settings.poolSize $pods $connections $v.database.connectionsMax) }}
 {{- end }}
 {{- if not $v.externalSecrets.enabled }}
 {{- if not (and $v.secrets.existingDatabaseSecret $v.secrets.existingApiKeySecret) }}
@@ -49,6 +49,12 @@
 {{- $named := regexFind "(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]" $v.database.host }}
 {{- if and $named (ne $named $v.region) }}
 {{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host $named $v.region) }}
+{{- end }}
+{{- if and $v.database.host $v.networkPolicy.enabled (ne (int $v.database.port) (int $v.networkPolicy.databasePort)) }}
+{{- fail (printf "database.port is %v: networkPolicy.databasePort, which is %v, must be the same, or pods may not connect to it" $v.database.port $v.networkPolicy.databasePort) }}
+{{- end }}
+{{- if and $v.ingress.securityGroups $v.ingress.inboundCidrs }}
+{{- fail "ingress.inboundCidrs has no effect beside ingress.securityGroups: put who may connect into those groups, or leave one of the two empty" }}
 {{- end }}
 {{- $interval := int (trimSuffix "s" $v.monitoring.scrapeInterval) }}
 {{- if gt (int (trimSuffix "s" $v.monitoring.scrapeTimeout)) $interval }}

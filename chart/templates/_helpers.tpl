@@ -3,16 +3,16 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 52 characters, so that the suffixes of dependent objects and of a CronJob's Jobs fit. */}}
+{{/* At most 46 characters: with `-prune` behind it, it names a CronJob, which may have 52. */}}
 {{- define "app.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" }}
 {{- else }}
 {{- $name := include "app.name" . }}
 {{- if contains $name .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- .Release.Name | trunc 46 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -222,9 +222,9 @@ aws:
 {{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingApiKeySecret) }}true{{ end }}
 {{- end }}
 
-{{/* The most pods that can exist: one more than wanted during a rolling update. */}}
+{{/* The most pods that hold connections: a rolling update replaces all of them while those that leave still drain. */}}
 {{- define "app.podsMax" -}}
-{{- if .Values.autoscaling.enabled }}{{ add (int .Values.autoscaling.maxReplicas) 1 }}{{ else }}{{ add (int .Values.replicaCount) 1 }}{{ end }}
+{{- if .Values.autoscaling.enabled }}{{ mul (int .Values.autoscaling.maxReplicas) 2 }}{{ else }}{{ mul (int .Values.replicaCount) 2 }}{{ end }}
 {{- end }}
 
 {{/* Selects this release's series; the ServiceMonitor's labels. */}}

@@ -195,7 +195,7 @@ class Chart(unittest.TestCase):
         postgres(f"ALTER ROLE payments_api PASSWORD '{fresh}'")
         SETTLED["manager"].put("us-east-1", f"{NAME}/production/database", login(fresh))
         eventually("the Secret has the new password", lambda: urllib.parse.quote(fresh, safe="") in
-                   secret(f"{NAME}-database", MEXICO.namespace)["database_url"])
+                   secret(f"{NAME}-database", MEXICO.namespace)["database_url"], seconds=30)
         SETTLED["container"].mount()
         postgres("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'payments_api'")
         eventually("a payment by a new connection", lambda: pay()[0] == 200)

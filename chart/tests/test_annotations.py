@@ -53,11 +53,11 @@ TARGET_GROUP = {
     "deregistration_delay.timeout_seconds": lambda value: 0 <= int(value) <= 3600,
     "load_balancing.algorithm.type": lambda value: value in ("round_robin", "least_outstanding_requests", "weighted_random"),
 }
+CALLERS = {"ingress": {"inboundCidrs": ["192.0.2.0/24", "2001:db8::/32"]}}
 EVERYTHING = {
     "ingress": {
         "certificateArn": "arn:aws:acm:eu-south-2:111122223333:certificate/1",
         "wafAclArn": "arn:aws:wafv2:eu-south-2:111122223333:regional/webacl/payments/1",
-        "inboundCidrs": ["192.0.2.0/24", "2001:db8::/32"],
         "subnets": ["subnet-1", "subnet-2"],
         "securityGroups": ["sg-1"],
         "accessLogs": {"bucket": "payments-logs"},
@@ -76,7 +76,7 @@ def pairs(text):
 
 class Annotations(unittest.TestCase):
     def test_every_annotation_is_known_and_has_a_value_that_is_taken(self):
-        for found in [annotations(region) for region in REGIONS] + [annotations(**EVERYTHING)]:
+        for found in [annotations(region) for region in REGIONS] + [annotations(**EVERYTHING), annotations(**CALLERS)]:
             for name, value in found.items():
                 with self.subTest(name):
                     self.assertIn(name, KNOWN)
@@ -88,7 +88,7 @@ class Annotations(unittest.TestCase):
                         self.assertTrue(known[attribute](value), value)
 
     def test_every_value_of_the_list_can_be_reached(self):
-        self.assertEqual(set(annotations(**EVERYTHING)), set(KNOWN))
+        self.assertEqual(set(annotations(**EVERYTHING)) | set(annotations(**CALLERS)), set(KNOWN))
 
     def test_the_load_balancer_is_told_what_the_service_needs(self):
         found = annotations()

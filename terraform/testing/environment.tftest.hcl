@@ -122,11 +122,11 @@ run "teardown_lifts_the_protection_of_both" {
   }
 }
 
-run "each_role_is_for_one_service_account_and_reads_its_own_secrets" {
+run "each_role_is_for_its_service_accounts_and_reads_its_own_secrets" {
   command = plan
 
   assert {
-    condition     = join(",", output.settings.trust["application"]) == "payment-latency-api:payment-latency-api" && join(",", output.settings.trust["migrate"]) == "payment-latency-api:payment-latency-api-migrate"
+    condition     = join(",", output.settings.trust["application"]) == "payment-latency-api:payment-latency-api" && join(",", output.settings.trust["migrate"]) == "payment-latency-api:payment-latency-api-migrate,payment-latency-api:payment-latency-api-prune"
     error_message = "A role is for other ServiceAccounts than the chart's SecretStores name."
   }
 

@@ -8,7 +8,10 @@ locals {
   }
 
   # The chart's SecretStores name these ServiceAccounts.
-  readers = { application = local.project, migrate = "${local.project}-migrate" }
+  readers = {
+    application = [local.project]
+    migrate     = ["${local.project}-migrate", "${local.project}-prune"]
+  }
 
   secret_policies = { for role, secrets in local.reads : role => {
     Version = "2012-10-17"
@@ -33,7 +36,7 @@ locals {
 
   roles = merge(
     { for role, policy in local.secret_policies : role => {
-      service_accounts = ["${local.namespace}:${local.readers[role]}"]
+      service_accounts = [for account in local.readers[role] : "${local.namespace}:${account}"]
       policy           = jsonencode(policy)
     } },
     {
