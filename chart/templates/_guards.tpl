@@ -50,6 +50,16 @@
 {{- if and $named (ne $named $v.region) }}
 {{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host $named $v.region) }}
 {{- end }}
+{{- /* Twice what the service may hold: its buffers, what a connection takes (docs/PERFORMANCE.md), and the rest of it. */}}
+{{- $memory := int (include "app.mebibytes" $v.resources.memory) }}
+{{- $wanted := int (ceil (divf (mulf 2 (addf 37748736 (mulf $v.settings.maxConnections 1229))) 1048576)) }}
+{{- if lt $memory $wanted }}
+{{- fail (printf "resources.memory is %s: settings.maxConnections, which is %v, and the service's buffers need %dMi, or less settings.maxConnections" $v.resources.memory $v.settings.maxConnections $wanted) }}
+{{- end }}
+{{- $fewest := int (ternary $v.autoscaling.minReplicas $v.replicaCount $v.autoscaling.enabled) }}
+{{- if and $v.podDisruptionBudget.enabled (gt $fewest 1) (ge (int $v.podDisruptionBudget.maxUnavailable) $fewest) }}
+{{- fail (printf "podDisruptionBudget.maxUnavailable is %v: it must be less than the fewest pods, which is %d, or a drain may take all of them" $v.podDisruptionBudget.maxUnavailable $fewest) }}
+{{- end }}
 {{- if and $v.database.host $v.networkPolicy.enabled (ne (int $v.database.port) (int $v.networkPolicy.databasePort)) }}
 {{- fail (printf "database.port is %v: networkPolicy.databasePort, which is %v, must be the same, or pods may not connect to it" $v.database.port $v.networkPolicy.databasePort) }}
 {{- end }}

@@ -222,6 +222,11 @@ aws:
 {{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingApiKeySecret) }}true{{ end }}
 {{- end }}
 
+{{/* A quantity of memory in MiB, as far as the schema takes it. */}}
+{{- define "app.mebibytes" -}}
+{{- if hasSuffix "Gi" . }}{{ mul (int (trimSuffix "Gi" .)) 1024 }}{{ else }}{{ int (trimSuffix "Mi" .) }}{{ end }}
+{{- end }}
+
 {{/* The most pods that hold connections: a rolling update replaces all of them while those that leave still drain. */}}
 {{- define "app.podsMax" -}}
 {{- if .Values.autoscaling.enabled }}{{ mul (int .Values.autoscaling.maxReplicas) 2 }}{{ else }}{{ mul (int .Values.replicaCount) 2 }}{{ end }}

@@ -376,6 +376,8 @@ class Chart(unittest.TestCase):
         eventually("nothing is left", lambda: self.assertEqual(left(), []) is None)
         self.assertEqual(len(MEXICO.ready()), 3)
         self.assertIn("payments_api", secret(f"{NAME}-database", MEXICO.namespace)["database_url"])
+        MEXICO.helm("uninstall", NAME, "--wait")
+        self.assertEqual(MEXICO.get("deployments,services,ingresses,externalsecrets,cronjobs,hpa,pdb")["items"], [])
 
 
 if __name__ == "__main__":
