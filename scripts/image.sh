@@ -2,6 +2,7 @@
 # Builds the image's last stage from a static binary built here, and checks its size.
 #
 # `docker build .` does the same from the first stage on, where base images can be pulled.
+# scripts/image.sh [REVISION]: the revision that the image names, if it is not the newest commit.
 source "$(dirname "$0")/lib.sh"
 
 ceiling=5000000
@@ -11,8 +12,8 @@ need_rust
 need buildah buildah
 need git git
 target=$(rustc -vV | sed -n 's/^host: //p')
-revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-timestamp=$(date -u -d "@$(git log -1 --format=%ct 2>/dev/null || date +%s)" +%Y-%m-%dT%H:%M:%SZ)
+revision=${1:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
+timestamp=$(date -u -d "@$(git log -1 --format=%ct "$revision" 2>/dev/null || date +%s)" +%Y-%m-%dT%H:%M:%SZ)
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 say "building a static binary for $target"

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Phase 0: whether everything is there that the phases need. It makes the buckets of Terraform's state, since Terraform
+# cannot, and asks for the operator's inputs where a terminal is at hand.
+source "$(dirname "$0")/common.sh"
+begin "phase 0" "tools, credentials, inputs, state buckets, zone, repository" "make phase-1" "$@"
+
+# Tool, oldest version that will do, what prints its version, where it comes from.
+TOOLS_NEEDED='
+aws|1.29|aws --version|https://docs.aws.amazon.com/cli (version 2 is best)
+kubectl|1.34|kubectl version --client|https://kubernetes.io/docs/tasks/tools
+helm|3.14|helm version --short|https://helm.sh/docs/intro/install
+terraform|1.11|terraform version|https://developer.hashicorp.com/terraform/install
+git|2.30|git --version|https://git-scm.com
+jq|1.6|jq --version|https://jqlang.org
+skopeo|1.6|skopeo --version|https://github.com/containers/skopeo (Debian: apt-get install skopeo)
+curl|7.84|curl --version|https://curl.se
+openssl|1.1|openssl version|https://www.openssl.org
+'
+
+tools() {
+  local tool oldest ask from found missing=()
+  while IFS='|' read -r tool oldest ask from; do
+    [ -n "$tool" ] || continue
+    if ! have "$tool"; then
+      missing+=("$tool is missing: install $oldest or later from $from")
+      continue
+    fi
+    found=$($ask 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1) || true
+    if [ "$(printf '%s\n' "$oldest" "${found:-0}" | sort -V | head -n 1)" != "$oldest" ]; then
+      missing+=("$tool is ${found:-of no known version}: install $oldest or later from $from")
+    else
+      step "$tool $found"
+    fi
+  done <<<"$TOOLS_NEEDED"
+  [ ${#missing[@]} = 0 ] || die "$(printf '%s\n' "${missing[@]}")"
+}
+
+credentials() {
+  CALLER=$(aws_in "$CONTROL" sts get-caller-identity --query '[Account,Arn]' --output text 2>"$WORK/said") ||
+    die "AWS takes no credentials from here (aws configure, or AWS_PROFILE): $(tail -n 1 "$WORK/said")"
+  step "AWS account ${CALLER%%[[:space:]]*} as ${CALLER##*[[:space:]]}"
+}
+
+# The inputs are those of the example beside the file; what each means is said by Terraform's variables.
+inputs() {
+  local name value missing=()
+  while read -r name _ value; do
+    if ! grep -q "^$name *=" "$OPERATOR_FILE" 2>/dev/null; then
+      if [ -t 3 ]; then ask_input "$name" "$value"; else missing+=("$name"); fi
+    fi
+  done 3<&0 < <(grep '=' terraform/operator.tfvars.example)
+  [ ${#missing[@]} = 0 ] ||
+    die "$OPERATOR_FILE lacks ${missing[*]}: terraform/operator.tfvars.example shows how to write them; in a terminal, make phase-0 asks for them"
+  step "the operator's inputs: $OPERATOR_FILE"
+  [ "$(operator account_id)" = "${CALLER%%[[:space:]]*}" ] ||
+    die "the credentials are those of account ${CALLER%%[[:space:]]*}, but account_id in $OPERATOR_FILE is $(operator account_id)"
+}
+
+# ask_input NAME EXAMPLE: asks, and adds the answer to the file in the example's form.
+ask_input() {
+  local answer
+  printf '%s\n  %s, for example %s: ' "$1" "$(sed -n "/^variable \"$1\"/,/^}/s/^ *description = \"\(.*\)\"/\1/p" \
+    terraform/environments/shared/variables.tf)" "$(grep -oE '"[^"]+"' <<<"$2" | tail -n 1)"
+  read -r answer <&3
+  [ -n "$answer" ] || die "$1 is needed"
+  case $2 in
+    \[*) answer="[\"${answer//,/\", \"}\"]" ;;
+    \{*) answer="{ operator = \"$answer\" }" ;;
+    *) answer="\"$answer\"" ;;
+  esac
+  printf '%s = %s\n' "$1" "$answer" >>"$OPERATOR_FILE"
+}
+
+opt_in() {
+  local site region status
+  for site in $SITES; do
+    region=$(region "$site")
+    # Asked in a region that no account can be without.
+    status=$(aws_in mexico ec2 describe-regions --all-regions --region-names "$region" \
+      --query 'Regions[0].OptInStatus' --output text) || die "$region: AWS does not say whether it is enabled (ec2:DescribeRegions)"
+    [ "$status" != not-opted-in ] ||
+      die "$region is not enabled in this account: aws account enable-region --region-name $region (it takes some minutes), then make phase-0"
+    step "$region: $status"
+  done
+}
+
+state_buckets() {
+  local site bucket
+  for site in $SITES; do
+    bucket=$(state_bucket "$site")
+    # Versioning is set last: where it is on, the bucket is complete.
+    if ! dry && [ "$(aws_in "$site" s3api get-bucket-versioning --bucket "$bucket" --query Status --output text 2>"$WORK/said")" = Enabled ]; then
+      step "state bucket $bucket"
+      continue
+    fi
+    ! grep -qE 'AccessDenied|Forbidden|\(403\)' "$WORK/said" 2>/dev/null ||
+      die "bucket $bucket belongs to somebody else, or may not be read: choose another state_bucket_prefix in $OPERATOR_FILE"
+    step "state bucket $bucket: making it"
+    make_bucket "$site" "$bucket"
+  done
+}
+
+make_bucket() {
+  local site=$1 bucket=$2 region place=()
+  region=$(region "$site")
+  # us-east-1 is the one region that must not be named here.
+  [ "$region" = us-east-1 ] || place=(--create-bucket-configuration "LocationConstraint=$region")
+  dry || ! aws_in "$site" s3api head-bucket --bucket "$bucket" >/dev/null 2>&1 || place=(exists)
+  [ "${place[*]}" = exists ] || change aws_in "$site" s3api create-bucket --bucket "$bucket" "${place[@]}" >/dev/null ||
+    die "bucket $bucket could not be made; if its name is taken, choose another state_bucket_prefix in $OPERATOR_FILE"
+  change aws_in "$site" s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
+    BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
+  change aws_in "$site" s3api put-bucket-encryption --bucket "$bucket" --server-side-encryption-configuration \
+    '{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms"},"BucketKeyEnabled":true}]}'
+  change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
+}
+
+hosted_zone() {
+  local zone found
+  zone=$(operator zone_name)
+  found=$(aws_in "$CONTROL" route53 list-hosted-zones-by-name --dns-name "$zone" \
+    --query "HostedZones[?Name=='$zone.' && Config.PrivateZone==\`false\`].Id" --output text) ||
+    die "Route 53 does not say which zones there are (route53:ListHostedZonesByName)"
+  [ -n "$found" ] || die "Route 53 has no public hosted zone $zone: make it, or change zone_name in $OPERATOR_FILE"
+  step "hosted zone $zone"
+}
+
+repository() {
+  local url
+  url=$(operator git_repository)
+  git ls-remote --quiet "$url" >/dev/null 2>"$WORK/said" ||
+    die "the git repository $url (git_repository in $OPERATOR_FILE) cannot be read: $(tail -n 1 "$WORK/said")"
+  git push --quiet --dry-run --force "$url" "HEAD:refs/heads/$RELEASE_BRANCH" 2>"$WORK/said" ||
+    die "nothing may be pushed to $RELEASE_BRANCH of $url: $(tail -n 1 "$WORK/said")"
+  git var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
+    die "git does not know who commits: git config user.name and git config user.email"
+  step "git repository $url: $RELEASE_BRANCH may be pushed to"
+}
+
+if dry; then
+  step "would check: tools and versions, AWS credentials, $OPERATOR_FILE (asks for what is missing), enabled regions,"
+  step "             hosted zone, right to push; and would make where they are missing:"
+  state_buckets
+  exit
+fi
+tools
+credentials
+inputs
+opt_in
+state_buckets
+hosted_zone
+repository

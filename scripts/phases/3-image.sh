@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Phase 3: the image, built once, in the registry of each region by its digest, and that digest in git, from where
+# Argo CD deploys it. An image that is there is not built again.
+source "$(dirname "$0")/common.sh"
+begin "phase 3" "the image into both registries, its digest into argocd/releases" "make phase-4" "$@"
+
+# What the image is made from: it is named after the last commit that changed one of these, so that a commit of its
+# digest makes no new image.
+SOURCES=(Cargo.toml Cargo.lock rust-toolchain.toml Dockerfile src migrations)
+
+what_to_build() {
+  local changed
+  changed=$(git status --porcelain -- "${SOURCES[@]}" argocd chart ':!argocd/releases')
+  [ -z "$changed" ] || dry || die "these are not committed, so nobody could tell what runs: ${changed//$'\n'/,}"
+  REVISION=$(git log -1 --format=%H -- "${SOURCES[@]}")
+  VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+  TAG="$VERSION-${REVISION:0:12}"
+}
+
+# The place of the image in a region, and how skopeo gets there.
+place() {
+  local registry repository
+  registry=$(fact "$1" image_registry)
+  repository=$(fact "$1" image_repository)
+  printf 'docker://%s/%s' "$registry" "$repository"
+}
+
+AUTH=()
+log_in() {
+  local site=$1 registry
+  [ "$REGISTRY" = ecr ] || { AUTH=(--tls-verify=false); COPY_AUTH=(--src-tls-verify=false --dest-tls-verify=false); return; }
+  AUTH=(--authfile "$WORK/auth.json")
+  COPY_AUTH=("${AUTH[@]}")
+  if dry; then return; fi
+  registry=$(fact "$site" image_registry)
+  aws_in "$site" ecr get-login-password |
+    skopeo login "${AUTH[@]}" --username AWS --password-stdin "$registry" >/dev/null ||
+    die "$site: the registry $registry takes no login"
+}
+
+# The digest of the image that a region has under the tag; fails where it has none.
+held() {
+  local place
+  place=$(place "$1")
+  if dry; then return 1; fi
+  skopeo inspect "${AUTH[@]}" --format '{{.Digest}}' "$place:$TAG" 2>"$WORK/said"
+}
+
+# Where the image is to be copied from: a region that has it, else a build.
+find_source() {
+  local site place
+  for site in $SITES; do
+    if held "$site" >"$WORK/digest"; then
+      place=$(place "$site")
+      SOURCE="$place@$(cat "$WORK/digest")"
+      step "$site has $TAG: it is not built again"
+      return
+    fi
+  done
+  step "building $TAG"
+  change scripts/image.sh "$REVISION"
+  # Compressed once, so that both regions get the same bytes and so the same digest.
+  change rm -rf target/image/layers
+  change skopeo copy --quiet --dest-compress "docker-archive:target/image/$PROJECT.tar" dir:target/image/layers
+  SOURCE=dir:target/image/layers
+}
+
+push() {
+  local site=$1 place digest
+  place=$(place "$site")
+  if ! digest=$(held "$site"); then
+    change skopeo copy --quiet --preserve-digests "${COPY_AUTH[@]}" --digestfile "$WORK/digest" "$SOURCE" "$place:$TAG"
+    if dry; then digest=sha256:DIGEST; else digest=$(cat "$WORK/digest"); fi
+  fi
+  [[ $digest == sha256:* ]] || die "$site: the registry says no digest of $TAG"
+  step "$site: ${place#docker://}@$digest"
+  change sed -i.bak "s/^  digest: .*/  digest: \"$digest\"/" "argocd/releases/$site.yaml"
+  change rm -f "argocd/releases/$site.yaml.bak"
+}
+
+# Commits the releases if they differ, and pushes if the branch is not there yet.
+release() {
+  local url branch there files=() site
+  url=$(fact "$CONTROL" git_repository)
+  for site in $SITES; do files+=("argocd/releases/$site.yaml"); done
+  if dry || ! git diff --quiet HEAD -- "${files[@]}"; then
+    change git commit --quiet --only -m "Release $TAG: ${SITES// / and }" -- "${files[@]}"
+  fi
+  there=$(dry || git ls-remote "$url" "refs/heads/$RELEASE_BRANCH" | cut -f 1)
+  if [ "$there" = "$(git rev-parse HEAD)" ]; then
+    step "$RELEASE_BRANCH of $url has this release"
+    return
+  fi
+  change git push --quiet "$url" "HEAD:refs/heads/$RELEASE_BRANCH" ||
+    die "$RELEASE_BRANCH of $url has moved on: git pull --rebase, then make phase-3"
+  step "pushed to $RELEASE_BRANCH of $url, from where Argo CD deploys"
+}
+
+branch=$(git branch --show-current)
+[ "$branch" = "$RELEASE_BRANCH" ] || dry ||
+  die "this is branch ${branch:-(none)}, and releases go to $RELEASE_BRANCH: switch to it, or set RELEASE_BRANCH"
+what_to_build
+load_all_outputs
+load_outputs "$CONTROL"
+for site in $SITES; do log_in "$site"; done
+find_source
+for site in $SITES; do push "$site"; done
+release

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Phase 4: what the chart needs in each cluster, at the versions of addons/charts.txt, on the system nodes.
+source "$(dirname "$0")/common.sh"
+# shellcheck source=helm.sh
+source "$ROOT/scripts/phases/helm.sh"
+begin "phase 4" "add-ons in each cluster: load balancers, secrets, nodes, metrics, alerts" "make phase-5" "$@"
+
+addons() {
+  local site=$1 region cluster vpc balancers autoscaler
+  region=$(fact "$site" region)
+  cluster=$(fact "$site" cluster_name)
+  vpc=$(fact "$site" vpc_id)
+  balancers=$(fact "$site" load_balancer_role_arn)
+  autoscaler=$(fact "$site" autoscaler_role_arn)
+
+  # EKS installs this one with Terraform; without it nothing scales.
+  skipped metrics-server || change kube "$site" --namespace kube-system rollout status deployment/metrics-server --timeout 5m
+  # First, since others bring a ServiceMonitor.
+  if ! skipped kube-prometheus-stack; then
+    change kube "$site" apply --server-side --filename "$ADDONS/storage-class.yaml"
+    grafana_password "$site"
+    chart kube-prometheus-stack "$site" --values "$ADDONS/kube-prometheus-stack.yaml"
+  fi
+  chart aws-load-balancer-controller "$site" --values "$ADDONS/aws-load-balancer-controller.yaml" \
+    --set "clusterName=$cluster" --set "region=$region" --set "vpcId=$vpc" \
+    --set serviceAccount.name=aws-load-balancer-controller --set-string "$(role serviceAccount "$balancers")"
+  chart external-secrets "$site" --values "$ADDONS/external-secrets.yaml"
+  chart cluster-autoscaler "$site" --values "$ADDONS/cluster-autoscaler.yaml" \
+    --set "autoDiscovery.clusterName=$cluster" --set "awsRegion=$region" --set-string "$(role rbac.serviceAccount "$autoscaler")"
+}
+
+# A random one, by standard input, kept if it is there.
+grafana_password() {
+  local site=$1
+  if ! dry && kube "$site" --namespace monitoring get secret grafana-admin >/dev/null 2>&1; then return; fi
+  {
+    printf '{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}},'
+    printf '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "grafana-admin", "namespace": "monitoring"},'
+    printf '"stringData": {"user": "admin", "password": "%s"}}]}\n' "$(openssl rand -hex 24)"
+  } | change_by kube "$site" apply --server-side --filename -
+}
+
+load_all_outputs
+in_regions addons

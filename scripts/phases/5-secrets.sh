@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Phase 5: an API key for each region in its Secrets Manager: random, of its own, never shown, kept if it is there.
+source "$(dirname "$0")/common.sh"
+begin "phase 5" "an API key in each region's Secrets Manager" "make phase-6" "$@"
+
+api_key() {
+  local site=$1 name key stages
+  name=$(fact "$site" api_key_secret)
+  if ! dry; then
+    stages=$(aws_in "$site" secretsmanager describe-secret --secret-id "$name" --query 'VersionIdsToStages' --output json) ||
+      die "$site: the secret $name is not there: make phase-1"
+    if [[ $stages == *AWSCURRENT* ]]; then
+      step "$name has a key, which is kept; make rotate-api-key makes a new one"
+      return
+    fi
+  fi
+  step "$name gets a key of 64 hexadecimal digits"
+  key=$(random_key)
+  put_keys "$site" "$key"
+}
+
+load_all_outputs
+in_regions api_key

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Phase 7: the application in both regions by Argo CD, its host names in Route 53, and a payment through each.
+source "$(dirname "$0")/common.sh"
+# shellcheck source=terraform.sh
+source "$ROOT/scripts/phases/terraform.sh"
+begin "phase 7" "both applications, until each has served a payment at its public address" "make status" "$@"
+
+application() { kube "$CONTROL" --namespace argocd "$@"; }
+
+# Argo CD has this commit in the region, and finds it well.
+settled() {
+  local site=$1 wanted state sync health revision message
+  wanted=$(git ls-remote "$URL" "refs/heads/$RELEASE_BRANCH" 2>/dev/null | cut -f 1)
+  state=$(application get application "$PROJECT-$site" --output json 2>/dev/null | jq -r '
+    [.status.sync.status // "Unknown", .status.health.status // "Unknown", .status.sync.revision // "-",
+     ([.status.conditions[]? | select(.type | endswith("Error")) | .message] + [.status.operationState | select(.phase == "Failed" or .phase == "Error") | .message]
+      | first // "" | gsub("\\s+"; " ") | .[:300])] | join("\u001f")') || true
+  IFS=$'\x1f' read -r sync health revision message <<<"${state:-Unknown}"
+  SEEN="$sync, ${health:-no Application yet}${message:+: $message}"
+  [ "$sync" = Synced ] && [ "$health" = Healthy ] && [ "$revision" = "$wanted" ]
+}
+
+wait_for_application() {
+  local site=$1
+  wait_until "$PROJECT-$site is Synced and Healthy" "$APPLICATIONS_WAIT_S" settled "$site"
+  dry || step "$SEEN"
+}
+
+publish() {
+  if [ -n "$TERRAFORM_OUTPUTS" ]; then
+    step "host name: skipped, since Terraform's outputs come from $TERRAFORM_OUTPUTS"
+  else
+    apply "$1"
+  fi
+}
+
+# A payment that is answered, with its latency.
+paid() {
+  local site=$1 code
+  LINE=$(pay "$site" 1 "$KEY" 2>/dev/null) || true
+  code=${LINE%% *}
+  case $code in
+    200) return ;;
+    000 | '') SEEN="no answer yet from $(address "$site")" ;;
+    401 | 403) SEEN="$code: the key of Secrets Manager is not in the pods yet" ;;
+    *) SEEN="status $code" ;;
+  esac
+  return 1
+}
+
+first_payment() {
+  local site=$1 address keys whole open own
+  address=$(address "$site")
+  keys=$(if dry; then echo; else api_keys "$site"; fi)
+  KEY=${keys%%[,$'\n']*}
+  wait_until "a payment is served at $address" "$PAYMENT_WAIT_S" paid "$site"
+  dry && return
+  read -r _ open whole own <<<"$LINE"
+  step "$address: paid in $whole ms with a new connection, $open ms on an open one, $own ms of it in the service"
+}
+
+load_all_outputs
+load_outputs "$CONTROL"
+URL=$(fact "$CONTROL" git_repository)
+step "the ApplicationSet, which makes an Application for each registered region"
+change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
+for site in $SITES; do
+  # So that Argo CD looks at git now and not within minutes. At first there is no Application yet.
+  change application annotate application "$PROJECT-$site" argocd.argoproj.io/refresh=normal --overwrite >/dev/null 2>&1 || true
+done
+in_regions wait_for_application
+step "the host names, now that load balancers exist"
+in_regions publish
+step "a payment through each public address"
+in_regions first_payment

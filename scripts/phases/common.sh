@@ -1,0 +1,279 @@
+# shellcheck shell=bash
+# What the phases share; sourced, never run.
+#
+# A function that runs in_regions must be called plainly, not behind `if` or `||`: there, bash ignores what fails.
+# shellcheck source=../lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source=settings.sh
+source "$ROOT/scripts/phases/settings.sh"
+
+PROJECT=payment-latency-api
+NAMESPACE=$PROJECT
+CONTROL=spain # Argo CD runs here
+export AWS_PAGER='' AWS_RETRY_MODE=standard TF_IN_AUTOMATION=1 GIT_TERMINAL_PROMPT=0
+
+# ---- One script: what it prints first and last
+
+# begin NAME WHAT NEXT ARGUMENTS...
+begin() {
+  NAME=$1 NEXT=$3
+  local what=$2 argument
+  shift 3
+  for argument in "$@"; do
+    case $argument in
+      --dry-run) DRY_RUN=yes ;;
+      --json) JSON=yes ;;
+      *) printf 'usage: %s [--dry-run]\n%s\n' "$0" "$what" >&2; exit 2 ;;
+    esac
+  done
+  WORK=$(mktemp -d)
+  exec 9>&1
+  trap finish EXIT
+  trap interrupted INT TERM
+  [ -n "${JSON:-}" ] || printf '\n== %s: %s%s\n' "$NAME" "$what" "$(dry && echo ' (dry run: nothing is changed)')"
+}
+
+finish() {
+  local code=$?
+  rm -rf "$WORK"
+  [ -z "${JSON:-}" ] || exit "$code"
+  case $code in
+    0) printf '== %s took %s s%s\n' "$NAME" "$SECONDS" "${NEXT:+; next: $NEXT}" ;;
+    *) printf '== %s stopped after %s s. Once that is mended: %s. It goes on where it stopped.\n' \
+      "$NAME" "$SECONDS" "make ${NAME/ /-}" >&2 ;;
+  esac
+}
+
+JOBS=()
+interrupted() {
+  local job
+  trap '' INT TERM
+  echo "interrupted: what runs puts down first what it holds" >&2
+  for job in "${JOBS[@]}"; do kill -TERM -- "-$job" 2>/dev/null || true; done
+  wait
+  exit 130
+}
+
+step() { printf '%s\n' "- $*"; }
+dry() { [ "$DRY_RUN" = yes ]; }
+
+# ask_first WHAT WORD: goes on if WORD is typed, or CONFIRM=yes.
+ask_first() {
+  local answer
+  if dry || [ "$CONFIRM" = yes ]; then return; fi
+  [ -t 0 ] || die "$1: that is asked first; CONFIRM=yes answers it for a script"
+  printf '%s. To go on, type %s: ' "$1" "$2"
+  read -r answer
+  [ "$answer" = "$2" ] || die "nothing was done"
+}
+
+# ---- Commands. A dry run prints those that change something and runs none at all.
+
+change() { if dry; then would "$@"; else "$@"; fi; }
+
+# The same for a command that reads its standard input.
+change_by() { if dry; then cat >/dev/null; would "$@"; else "$@"; fi; }
+
+would() {
+  local word line=
+  case $1 in
+    aws_in) set -- aws --region "$(region "$2")" "${@:3}" ;;
+    kube) set -- kubectl --context "${@:2}" ;;
+    tf) set -- terraform -chdir="terraform/environments/$2" "${@:3}" ;;
+  esac
+  for word in "$@"; do
+    case $word in '' | *[!A-Za-z0-9_./:=,@%+-]*) word="'${word//\'/\'\\\'\'}'" ;; esac
+    line+=" $word"
+  done
+  # Not to standard output, which callers send elsewhere.
+  printf '    would run:%s\n' "$line" >&9
+}
+
+# Set by status, whose parts are bounded each.
+LIMIT=()
+
+aws_in() {
+  local endpoint
+  endpoint=$(of_site "$1" AWS_ENDPOINT_URL)
+  ${endpoint:+env "AWS_ENDPOINT_URL=$endpoint"} "${LIMIT[@]}" aws --region "$(region "$1")" "${@:2}"
+}
+kube() { "${LIMIT[@]}" kubectl --context "$@"; }
+tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }
+
+# in_regions FUNCTION ARGUMENTS...: FUNCTION ARGUMENTS... SITE for every region side by side, each line marked with its
+# region. Each comes to its end, whatever becomes of the other.
+in_regions() {
+  local site failed=()
+  declare -A job
+  for site in $SITES; do
+    if dry; then
+      "$@" "$site" 9>&1 | mark "$site"
+      continue
+    fi
+    # A process group each, so that a Ctrl-C reaches them through `interrupted` and once only.
+    set -m
+    (
+      set +m
+      trap 'exit 143' TERM
+      { trap 'exit 143' TERM; "$@" "$site" </dev/null; } 2>&1 | mark "$site"
+    ) &
+    job[$site]=$!
+    set +m
+    JOBS+=("$!")
+  done
+  for site in "${!job[@]}"; do wait "${job[$site]}" || failed+=("$site"); done
+  JOBS=()
+  [ ${#failed[@]} = 0 ] || die "${failed[*]}: failed; its lines above say why$([ ${#failed[@]} = "${#job[@]}" ] || echo ', and the other region is done')"
+}
+
+mark() {
+  trap '' INT TERM
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line"; done
+}
+
+# wait_until WHAT SECONDS COMMAND...: COMMAND is asked again until it holds; it may say in SEEN how far it is.
+wait_until() {
+  local what=$1 limit=$2 began=$SECONDS said=$SECONDS
+  shift 2
+  if dry; then
+    printf '    would wait until %s, up to %s s\n' "$what" "$limit"
+    return
+  fi
+  SEEN=
+  until "$@"; do
+    [ $((SECONDS - began)) -lt "$limit" ] || die "not within $limit s: $what${SEEN:+ ($SEEN)}"
+    if [ $((SECONDS - said)) -ge "$PROGRESS_S" ]; then
+      said=$SECONDS
+      printf '  ... %s s, until %s%s\n' $((SECONDS - began)) "$what" "${SEEN:+: $SEEN}"
+    fi
+    sleep "$POLL_S"
+  done
+}
+
+# ---- What is known of a region
+
+of_site() {
+  local name="${1^^}_$2"
+  printf '%s' "${!name:-}"
+}
+
+# tfvar NAME [FILE]: a string of a .tfvars file.
+tfvar() { sed -n "s/^$1 *= *\"\([^\"]*\)\".*/\1/p" "${@:2}"; }
+region() { tfvar region "terraform/environments/$1/terraform.tfvars"; }
+operator() { if dry && [ ! -e "$OPERATOR_FILE" ]; then echo "${1^^}"; else tfvar "$1" "$OPERATOR_FILE"; fi; }
+stage() { cat "terraform/environments/$1/terraform.tfvars" "$OPERATOR_FILE" 2>/dev/null | tfvar environment | grep . || echo production; }
+cluster() { echo "$PROJECT-$1"; }
+state_bucket() { echo "$(operator state_bucket_prefix)-$1"; }
+
+# Terraform's outputs of a region, for `fact` and `output` to read.
+load_outputs() {
+  local site=$1
+  if [ -n "$TERRAFORM_OUTPUTS" ]; then
+    cp "$TERRAFORM_OUTPUTS/$site.json" "$WORK/$site.json" || die "TERRAFORM_OUTPUTS has no $site.json"
+  elif dry; then
+    return
+  else
+    init "$site" >"$WORK/init" 2>&1 && tf "$site" output -json >"$WORK/$site.json" ||
+      die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(tail -n 3 "$WORK/init")"
+  fi
+  jq -e .facts.value "$WORK/$site.json" >/dev/null || die "$site has not been made yet: make phase-1"
+}
+
+load_all_outputs() {
+  local site
+  for site in $SITES; do load_outputs "$site"; done
+}
+
+# One of Terraform's outputs, as JSON. Assign it before use: only then does a missing one stop the script.
+output() {
+  jq -ce --arg name "$2" '.[$name].value' "$WORK/$1.json" || die "$1: Terraform has no output $2: make phase-1"
+}
+
+# fact SITE NAME: one of the output `facts`. Assign it before use.
+fact() {
+  if dry && [ ! -e "$WORK/$1.json" ]; then
+    echo "${1^^}_${2^^}"
+  else
+    jq -re --arg name "$2" '.facts.value[$name]' "$WORK/$1.json" || die "$1: Terraform's facts lack $2: make phase-1"
+  fi
+}
+
+# Connects Terraform with the state of a region, unless it is.
+init() {
+  if ! dry && [ -e "terraform/environments/$1/.terraform/terraform.tfstate" ]; then return; fi
+  change tf "$1" init -input=false -no-color -backend-config=bucket="$(state_bucket "$1")" \
+    -backend-config=region="$(region "$1")" -backend-config=key=region.tfstate
+}
+
+skipped() {
+  [[ " $SKIP_ADDONS " == *" $1 "* ]] || return 1
+  step "$1: skipped, as SKIP_ADDONS says"
+}
+
+# Load balancers that a cluster's controller has made.
+load_balancers() {
+  aws_in "$1" resourcegroupstaggingapi get-resources --resource-type-filters elasticloadbalancing:loadbalancer \
+    --tag-filters "Key=elbv2.k8s.aws/cluster,Values=$(cluster "$1")" --query 'ResourceTagMappingList[].ResourceARN' --output text
+}
+
+# ---- Payments
+
+address() {
+  local address host
+  address=$(of_site "$1" PAYMENTS_URL)
+  if [ -z "$address" ]; then
+    host=$(fact "$1" host)
+    address="https://$host"
+  fi
+  printf '%s' "$address"
+}
+
+# The keys of a region as its secret holds them: one, or NEW,OLD.
+api_keys() {
+  local name
+  name=$(fact "$1" api_key_secret)
+  aws_in "$1" secretsmanager get-secret-value --secret-id "$name" --query SecretString --output text
+}
+
+random_key() {
+  local key
+  if dry; then return; fi
+  key=$(openssl rand -hex 32)
+  [ ${#key} = 64 ] || die "openssl made no random key"
+  printf '%s' "$key"
+}
+
+# put_keys SITE KEYS: by standard input, where no list of processes shows them.
+put_keys() {
+  local name
+  name=$(fact "$1" api_key_secret)
+  printf '%s' "$2" | change_by aws_in "$1" secretsmanager put-secret-value --secret-id "$name" \
+    --secret-string file:///dev/stdin --query VersionStages --output text
+}
+
+# pay SITE COUNT KEY [FRESH]: payments one after the other, on one connection or each on a fresh one. A line for each:
+# status, milliseconds on an open connection, milliseconds with the connection's making, the service's own milliseconds.
+# The key goes to curl by its standard input, where no list of processes shows it.
+pay() {
+  local site=$1 count=$2 key=$3 fresh=${4:-} address
+  address=$(address "$site")
+  key=${key//\\/\\\\}
+  {
+    printf 'header = "X-API-Key: %s"\n' "${key//\"/\\\"}"
+    [ -z "$fresh" ] || printf 'header = "Connection: close"\n'
+    for ((; count > 0; count--)); do printf 'url = "%s/api/payment/simulate"\noutput = /dev/null\n' "$address"; done
+  } | curl --config - --silent --max-time 10 --connect-timeout 5 \
+    --write-out '%{http_code} %{time_pretransfer} %{time_starttransfer} %header{server-timing}\n' |
+    awk '{
+      own = "-"
+      if (match($0, /total;dur=[0-9.]+/)) own = substr($0, RSTART + 10, RLENGTH - 10)
+      printf "%s %.1f %.1f %s\n", $1, ($3 - $2) * 1000, $3 * 1000, own
+    }'
+}
+
+# percentiles COLUMN: p50 and p99 (nearest rank) of a column of pay's lines.
+percentiles() {
+  awk -v column="$1" '$1 == 200 { print $column }' | sort -n |
+    awk '{ value[NR] = $1 } END { if (NR) printf "p50 %s ms, p99 %s ms", value[int((NR + 1) / 2)], value[int(NR * 0.99 + 0.999999)] }'
+}

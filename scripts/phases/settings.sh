@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# Every setting of the phases, with its default: AWS. Set one in the environment or behind make (make up SITES=mexico).
+# A setting that begins with SPAIN_ or MEXICO_ is for that region. Sourced, never run.
+
+# What to do.
+SITES=${SITES:-spain mexico}                       # regions to work on
+CONFIRM=${CONFIRM:-}                               # yes: do without asking what would be asked
+DRY_RUN=${DRY_RUN:-}                               # yes: as --dry-run
+RELEASE_BRANCH=${RELEASE_BRANCH:-main}             # branch that Argo CD deploys, and that digests are committed to
+OPERATOR_FILE=${OPERATOR_FILE:-terraform/operator.tfvars}
+SKIP_ADDONS=${SKIP_ADDONS:-}                       # names of scripts/phases/addons/charts.txt, and metrics-server
+GIT_SSH_KEY_FILE=${GIT_SSH_KEY_FILE:-}             # read-only deploy key, where Argo CD needs one for the repository
+GIT_TOKEN_FILE=${GIT_TOKEN_FILE:-}                 # or a token, for an https address
+
+# How long to wait, in seconds.
+POLL_S=${POLL_S:-5}                                # between two looks
+PROGRESS_S=${PROGRESS_S:-30}                       # between two lines that say what is waited for
+APPLICATIONS_WAIT_S=${APPLICATIONS_WAIT_S:-1800}   # both regions Synced and Healthy
+PAYMENT_WAIT_S=${PAYMENT_WAIT_S:-900}              # load balancer's targets, and the name in every resolver
+APPLICATIONS_GO_S=${APPLICATIONS_GO_S:-600}        # Argo CD takes away what it deployed
+LOAD_BALANCERS_GO_S=${LOAD_BALANCERS_GO_S:-900}    # load balancers that the controller takes away
+KEY_WAIT_S=${KEY_WAIT_S:-600}                      # a rotated key in force in every pod
+KUBELET_S=${KUBELET_S:-90}                         # a changed Secret in a pod's files
+DESTROY_TRIES=${DESTROY_TRIES:-5}                  # of terraform destroy
+DESTROY_WAIT_S=${DESTROY_WAIT_S:-60}               # between two of them
+STATUS_WAIT_S=${STATUS_WAIT_S:-20}                 # for each part of make status
+STATUS_PAYMENTS=${STATUS_PAYMENTS:-20}             # payments that make status makes in each region
+
+# Where things are. The defaults are AWS; the other values run the same phases on one machine without an account.
+CLUSTERS=${CLUSTERS:-eks}                          # given: contexts spain and mexico of KUBECONFIG, whoever made them
+REGISTRY=${REGISTRY:-ecr}                          # plain: a registry without login and TLS
+TERRAFORM_OUTPUTS=${TERRAFORM_OUTPUTS:-}           # folder with spain.json and mexico.json, as `terraform output -json`
+                                                   # prints them, instead of Terraform
+SPAIN_AWS_ENDPOINT_URL=${SPAIN_AWS_ENDPOINT_URL:-}   # where the aws client finds the region's services
+MEXICO_AWS_ENDPOINT_URL=${MEXICO_AWS_ENDPOINT_URL:-}
+SPAIN_PAYMENTS_URL=${SPAIN_PAYMENTS_URL:-}           # instead of https:// and the host name
+MEXICO_PAYMENTS_URL=${MEXICO_PAYMENTS_URL:-}

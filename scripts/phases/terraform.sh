@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# What phases 1 and 7 and `make down` do with Terraform; sourced after common.sh, never run.
+
+INPUTS=("-var-file=$ROOT/$OPERATOR_FILE" "-var=rotation_package=$ROOT/terraform/rotation.zip")
+
+# The variables of a region that other phases decide, into VARIABLES.
+region_variables() {
+  local site=$1 addresses=[] balancers
+  VARIABLES=("${INPUTS[@]}")
+  if [ "$site" != "$CONTROL" ]; then
+    addresses=$(control_addresses)
+    VARIABLES+=("-var=control_addresses=$addresses")
+  fi
+  # The host name points to the load balancer where there is one, whichever phase asks.
+  if dry; then
+    VARIABLES+=(-var=publish=WHETHER_A_LOAD_BALANCER_EXISTS)
+  else
+    balancers=$(load_balancers "$site")
+    case $balancers in arn:*) VARIABLES+=(-var=publish=true) ;; *) VARIABLES+=(-var=publish=false) ;; esac
+  fi
+}
+
+# The addresses that Argo CD comes from, as JSON.
+control_addresses() {
+  if dry; then
+    echo '["NAT_ADDRESSES"]'
+  else
+    tf "$CONTROL" output -json nat_addresses
+  fi
+}
+
+# Plans and applies a region. A plan that takes something away is shown first, and waits for CONFIRM=yes.
+apply() {
+  local site=$1 plan="$WORK/$1.plan" doomed
+  region_variables "$site"
+  change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${VARIABLES[@]}"
+  if ! dry; then
+    doomed=$(tf "$site" show -json "$plan" | jq -r '.resource_changes[]? | select(.change.actions | index("delete")) | .address')
+    if [ -n "$doomed" ] && [ "$CONFIRM" != yes ]; then
+      die "the plan would remove or replace what is listed here; if that is meant, run it with CONFIRM=yes: ${doomed//$'\n'/, }"
+    fi
+  fi
+  change tf "$site" apply -input=false -no-color -lock-timeout=5m "$plan"
+}
