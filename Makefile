@@ -1,9 +1,10 @@
 # Thin: each target is one script. `make help` lists them.
 .DEFAULT_GOAL := help
 
+##@ Develop
 .PHONY: help run test check image clean
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## |##@ ' '/^##@ / { printf "\n%s\n", $$2 } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
@@ -22,6 +23,52 @@ clean: ## stop the private PostgreSQL and remove what was built
 	@scripts/postgres.sh remove
 	@rm -rf target .dev .tools
 
+##@ Two regions in AWS (settings: scripts/phases/settings.sh)
+.PHONY: up status down rotate-api-key phase-0 phase-1 phase-2 phase-3 phase-4 phase-5 phase-6 phase-7
+up: ## both regions in AWS: the check and the seven phases, one after the other; DRY_RUN=yes prints what they would run
+	@scripts/phases/0-check.sh
+	@scripts/phases/1-terraform.sh
+	@scripts/phases/2-kubeconfig.sh
+	@scripts/phases/3-image.sh
+	@scripts/phases/4-addons.sh
+	@scripts/phases/5-secrets.sh
+	@scripts/phases/6-argocd.sh
+	@scripts/phases/7-applications.sh
+
+status: ## both regions on one screen: nodes, pods, image, sync, health, endpoint, payments, alarms
+	@scripts/phases/status.sh
+
+down: ## take both regions down; asks first, CONFIRM=yes answers
+	@scripts/phases/down.sh
+
+rotate-api-key: ## a new API key in both regions, the old one valid until callers have changed over
+	@scripts/phases/rotate-api-key.sh
+
+phase-0: ## check tools, credentials and inputs; make the state buckets
+	@scripts/phases/0-check.sh
+
+phase-1: ## Terraform, both regions side by side
+	@scripts/phases/1-terraform.sh
+
+phase-2: ## kubectl contexts spain and mexico
+	@scripts/phases/2-kubeconfig.sh
+
+phase-3: ## build the image, push it to both registries, commit its digest
+	@scripts/phases/3-image.sh
+
+phase-4: ## add-ons in both clusters
+	@scripts/phases/4-addons.sh
+
+phase-5: ## an API key in each region, kept if it is there
+	@scripts/phases/5-secrets.sh
+
+phase-6: ## Argo CD in Spain, with both regions registered
+	@scripts/phases/6-argocd.sh
+
+phase-7: ## both applications, host names, and a payment through each
+	@scripts/phases/7-applications.sh
+
+##@ Latency
 .PHONY: bench bench-quick bench-micro bench-plots allocators
 bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
 	@scripts/bench.sh
@@ -38,6 +85,7 @@ bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 allocators: ## compare mimalloc with the system's allocator, side by side
 	@scripts/allocators.sh
 
+##@ What breaks, and crowds
 .PHONY: simulate faults abuse soak overload growth reliability-tables
 simulate: ## run the simulation for SEEDS seeds (100000) from FIRST (0) on
 	@scripts/simulate.sh
@@ -60,6 +108,7 @@ growth: ## payments into a table of ten million rows, and beside prune
 reliability-tables: ## write the tables of docs/RELIABILITY.md
 	@scripts/reliability.sh tables
 
+##@ Bytes from outside, and what the binary is made of
 .PHONY: fuzz http-compare sbom reproducible
 fuzz: ## fuzz each target for MINUTES (1); TARGETS='requests chunks' picks some
 	@scripts/fuzz.sh
@@ -73,7 +122,8 @@ sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
 reproducible: ## build the image's binary in two folders and compare the bytes
 	@scripts/reproducible.sh
 
-.PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test version-set
+##@ Tests of the deployment; no account needed
+.PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test phases-test
 chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
 	@scripts/chart-test.sh
 
@@ -89,5 +139,10 @@ argocd-check: ## what Argo CD may deploy, against the chart, Terraform and itsel
 rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
 	@scripts/rotation-test.sh
 
+phases-test: ## every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
+	@scripts/phases-test.sh
+
+##@ Release
+.PHONY: version-set
 version-set: ## VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"

@@ -17,12 +17,11 @@ free_names() {
   local site=$1 name
   if dry; then return; fi
   aws_in "$site" secretsmanager list-secrets --include-planned-deletion --filters "Key=name,Values=$PROJECT/$(stage "$site")/" \
-    --query 'SecretList[?DeletedDate].Name' --output text >"$WORK/$site.names"
-  for name in $(cat "$WORK/$site.names"); do
-    [ "$name" != None ] || continue
+    --query 'SecretList[?DeletedDate].Name' --output json >"$WORK/$site.names"
+  while read -r name; do
     step "$name is left from a former region: removing it for good"
     change aws_in "$site" secretsmanager delete-secret --secret-id "$name" --force-delete-without-recovery >/dev/null
-  done
+  done < <(jq -r '.[]?' "$WORK/$site.names")
 }
 
 make_region() {
@@ -36,11 +35,12 @@ if [ -n "$TERRAFORM_OUTPUTS" ]; then
 fi
 [ -e "$OPERATOR_FILE" ] || dry || die "$OPERATOR_FILE is missing: make phase-0"
 step "packing the function that rotates the database's logins"
-change scripts/rotation-package.sh terraform/rotation.zip
+pack_rotation
 autoscaling_role
 step "connecting with the state of each region"
 # Spain's is needed for Mexico, too: its addresses.
-for site in $(printf '%s\n' "$CONTROL" $SITES | sort -u); do init "$site"; done
+init "$CONTROL"
+for site in ${SITES/$CONTROL/}; do init "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"
 change tf "$CONTROL" apply -input=false -no-color -auto-approve -lock-timeout=5m -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
 step "both regions side by side"

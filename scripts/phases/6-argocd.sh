@@ -23,7 +23,9 @@ rights() {
 # The server and the way in of a region, as JSON.
 way_in() {
   local site=$1 endpoint authority cluster deployer
-  if [ "$CLUSTERS" = given ]; then
+  if dry; then
+    echo '{}'
+  elif [ "$CLUSTERS" = given ]; then
     # As the kubeconfig has it: a token or a client's certificate.
     kubectl config view --raw --flatten --minify --context "$site" --output json | jq -c '
       .clusters[0].cluster as $cluster | .users[0].user as $user | {server: $cluster.server, config: ({
@@ -67,6 +69,7 @@ repository() {
   [ ${#file[@]} -gt 0 ] || return 0
   url=$(fact "$CONTROL" git_repository)
   step "the repository's credentials, from ${file[0]#*=*=}"
+  if dry; then return; fi
   kubectl create secret generic repository --namespace argocd --dry-run=client --output json \
     --from-literal=type=git "--from-literal=url=$url" "${file[@]}" |
     jq '.metadata.labels = {"argocd.argoproj.io/secret-type": "repository"}' |
@@ -77,8 +80,8 @@ repository() {
 project() {
   local url
   url=$(fact "$CONTROL" git_repository)
-  kubectl patch --local --filename argocd/project.yaml --type merge --output json \
-    --patch "$(jq -nc --arg url "$url" '{spec: {sourceRepos: [$url]}}')" |
+  { dry || kubectl patch --local --filename argocd/project.yaml --type merge --output json \
+    --patch "$(jq -nc --arg url "$url" '{spec: {sourceRepos: [$url]}}')"; } |
     change_by kube "$CONTROL" apply --server-side --force-conflicts --filename -
 }
 

@@ -5,13 +5,11 @@ source "$(dirname "$0")/common.sh"
 source "$ROOT/scripts/phases/terraform.sh"
 begin "phase 7" "both applications, until each has served a payment at its public address" "make status" "$@"
 
-application() { kube "$CONTROL" --namespace argocd "$@"; }
-
 # Argo CD has this commit in the region, and finds it well.
 settled() {
   local site=$1 wanted state sync health revision message
   wanted=$(git ls-remote "$URL" "refs/heads/$RELEASE_BRANCH" 2>/dev/null | cut -f 1)
-  state=$(application get application "$PROJECT-$site" --output json 2>/dev/null | jq -r '
+  state=$(kube "$CONTROL" --namespace argocd get application "$PROJECT-$site" --output json 2>/dev/null | jq -r '
     [.status.sync.status // "Unknown", .status.health.status // "Unknown", .status.sync.revision // "-",
      ([.status.conditions[]? | select(.type | endswith("Error")) | .message] + [.status.operationState | select(.phase == "Failed" or .phase == "Error") | .message]
       | first // "" | gsub("\\s+"; " ") | .[:300])] | join("\u001f")') || true
@@ -66,7 +64,7 @@ step "the ApplicationSet, which makes an Application for each registered region"
 change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
 for site in $SITES; do
   # So that Argo CD looks at git now and not within minutes. At first there is no Application yet.
-  change application annotate application "$PROJECT-$site" argocd.argoproj.io/refresh=normal --overwrite >/dev/null 2>&1 || true
+  change kube "$CONTROL" --namespace argocd annotate application "$PROJECT-$site" argocd.argoproj.io/refresh=normal --overwrite >/dev/null 2>&1 || true
 done
 in_regions wait_for_application
 step "the host names, now that load balancers exist"

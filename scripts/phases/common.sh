@@ -8,8 +8,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 source "$ROOT/scripts/phases/settings.sh"
 
 PROJECT=payment-latency-api
-NAMESPACE=$PROJECT
-CONTROL=spain # Argo CD runs here
+# What sources this uses these.
+# shellcheck disable=SC2034
+NAMESPACE=$PROJECT CONTROL=spain # Argo CD runs here
 export AWS_PAGER='' AWS_RETRY_MODE=standard TF_IN_AUTOMATION=1 GIT_TERMINAL_PROMPT=0
 
 # ---- One script: what it prints first and last
@@ -100,6 +101,19 @@ aws_in() {
 kube() { "${LIMIT[@]}" kubectl --context "$@"; }
 tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }
 
+# spawn COMMAND...: in the background, in a process group of its own, so that a Ctrl-C reaches it through `interrupted`
+# and once only. It ends when its children have.
+spawn() {
+  set -m
+  (
+    set +m
+    trap 'exit 143' TERM
+    "$@"
+  ) </dev/null &
+  set +m
+  JOBS+=("$!")
+}
+
 # in_regions FUNCTION ARGUMENTS...: FUNCTION ARGUMENTS... SITE for every region side by side, each line marked with its
 # region. Each comes to its end, whatever becomes of the other.
 in_regions() {
@@ -108,22 +122,25 @@ in_regions() {
   for site in $SITES; do
     if dry; then
       "$@" "$site" 9>&1 | mark "$site"
-      continue
+    else
+      spawn in_region "$site" "$@"
+      job[$site]=$!
     fi
-    # A process group each, so that a Ctrl-C reaches them through `interrupted` and once only.
-    set -m
-    (
-      set +m
-      trap 'exit 143' TERM
-      { trap 'exit 143' TERM; "$@" "$site" </dev/null; } 2>&1 | mark "$site"
-    ) &
-    job[$site]=$!
-    set +m
-    JOBS+=("$!")
   done
   for site in "${!job[@]}"; do wait "${job[$site]}" || failed+=("$site"); done
   JOBS=()
-  [ ${#failed[@]} = 0 ] || die "${failed[*]}: failed; its lines above say why$([ ${#failed[@]} = "${#job[@]}" ] || echo ', and the other region is done')"
+  [ ${#failed[@]} -gt 0 ] || return 0
+  [ ${#failed[@]} = ${#job[@]} ] || step "the other region is done"
+  die "${failed[*]} failed: the marked lines say why"
+}
+
+in_region() {
+  local site=$1
+  shift
+  {
+    trap 'exit 143' TERM
+    "$@" "$site"
+  } 2>&1 | mark "$site"
 }
 
 mark() {
@@ -174,8 +191,8 @@ load_outputs() {
   elif dry; then
     return
   else
-    init "$site" >"$WORK/init" 2>&1 && tf "$site" output -json >"$WORK/$site.json" ||
-      die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(tail -n 3 "$WORK/init")"
+    { init "$site" && tf "$site" output -json >"$WORK/$site.json"; } >"$WORK/$site.said" 2>&1 ||
+      die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(grep . "$WORK/$site.said" | tail -n 1)"
   fi
   jq -e .facts.value "$WORK/$site.json" >/dev/null || die "$site has not been made yet: make phase-1"
 }
@@ -195,7 +212,7 @@ fact() {
   if dry && [ ! -e "$WORK/$1.json" ]; then
     echo "${1^^}_${2^^}"
   else
-    jq -re --arg name "$2" '.facts.value[$name]' "$WORK/$1.json" || die "$1: Terraform's facts lack $2: make phase-1"
+    jq -re --arg name "$2" '.facts.value[$name]' "$WORK/$1.json" 2>/dev/null || die "$1: Terraform's facts lack $2: make phase-1"
   fi
 }
 
@@ -223,7 +240,7 @@ address() {
   local address host
   address=$(of_site "$1" PAYMENTS_URL)
   if [ -z "$address" ]; then
-    host=$(fact "$1" host)
+    host=$(fact "$1" host) || return 2
     address="https://$host"
   fi
   printf '%s' "$address"
@@ -232,7 +249,7 @@ address() {
 # The keys of a region as its secret holds them: one, or NEW,OLD.
 api_keys() {
   local name
-  name=$(fact "$1" api_key_secret)
+  name=$(fact "$1" api_key_secret) || return 2
   aws_in "$1" secretsmanager get-secret-value --secret-id "$name" --query SecretString --output text
 }
 
@@ -257,13 +274,13 @@ put_keys() {
 # The key goes to curl by its standard input, where no list of processes shows it.
 pay() {
   local site=$1 count=$2 key=$3 fresh=${4:-} address
-  address=$(address "$site")
+  address=$(address "$site") || return 2
   key=${key//\\/\\\\}
   {
     printf 'header = "X-API-Key: %s"\n' "${key//\"/\\\"}"
     [ -z "$fresh" ] || printf 'header = "Connection: close"\n'
     for ((; count > 0; count--)); do printf 'url = "%s/api/payment/simulate"\noutput = /dev/null\n' "$address"; done
-  } | curl --config - --silent --max-time 10 --connect-timeout 5 \
+  } | "${LIMIT[@]}" curl --config - --silent --max-time 10 --connect-timeout 5 \
     --write-out '%{http_code} %{time_pretransfer} %{time_starttransfer} %header{server-timing}\n' |
     awk '{
       own = "-"

@@ -3,6 +3,8 @@
 
 INPUTS=("-var-file=$ROOT/$OPERATOR_FILE" "-var=rotation_package=$ROOT/terraform/rotation.zip")
 
+pack_rotation() { change scripts/rotation-package.sh terraform/rotation.zip; }
+
 # The variables of a region that other phases decide, into VARIABLES.
 region_variables() {
   local site=$1 addresses=[] balancers
@@ -33,6 +35,7 @@ control_addresses() {
 apply() {
   local site=$1 plan="$WORK/$1.plan" doomed
   region_variables "$site"
+  [ -e terraform/rotation.zip ] || pack_rotation
   change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${VARIABLES[@]}"
   if ! dry; then
     doomed=$(tf "$site" show -json "$plan" | jq -r '.resource_changes[]? | select(.change.actions | index("delete")) | .address')

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# `make down`: takes both regions down: first what Argo CD deployed and the load balancers, then all that Terraform made.
+# It asks first, finds out what exists, and goes on after any failure. Names are known without Terraform's outputs, which
+# a half-destroyed region no longer has.
+source "$(dirname "$0")/common.sh"
+# shellcheck source=terraform.sh
+source "$ROOT/scripts/phases/terraform.sh"
+begin "down" "both regions go: applications, load balancers, then what Terraform made" "" "$@"
+
+# Records of who did what are locked for their time, so their bucket and its key stay, and Terraform's state knows them.
+# The next `make up` goes on with them.
+KEPT='^module\.(audit\.module\.bucket|kms\.module\.key\["audit"\])'
+# What AWS says while something that is going still holds something else.
+RACES='DependencyViolation|has dependencies|InUse|in use|ResourceNotReady|OperationNotPermitted.*currently|Throttling|RequestLimitExceeded|Too Many Requests|timeout while waiting|state lock'
+
+exists() { aws_in "$1" eks describe-cluster --name "$(cluster "$1")" --output json >/dev/null 2>"$WORK/$1.exists"; }
+
+# Whether the cluster answers. One that exists and does not answer is no reason to leave its load balancers running.
+reachable() {
+  if dry; then return; fi
+  if [ "$CLUSTERS" = eks ]; then
+    if ! exists "$1"; then
+      grep -q ResourceNotFound "$WORK/$1.exists" || die "$1: AWS does not say whether there is a cluster: $(tail -n 1 "$WORK/$1.exists")"
+      step "$1 has no cluster"
+      return 1
+    fi
+  fi
+  kube "$1" --request-timeout=10s get --raw /readyz >/dev/null 2>&1 || {
+    step "$1: the Kubernetes API does not answer; what its load balancers leave is removed through AWS"
+    return 1
+  }
+}
+
+# Argo CD takes away what it deployed, where the region is there. The set goes first, or it would make them again; a region
+# that stays keeps its Application.
+applications() {
+  local site argocd=(kube "$CONTROL" --namespace argocd)
+  step "the ApplicationSet, then the Applications"
+  change "${argocd[@]}" delete applicationset "$PROJECT" --ignore-not-found --cascade=orphan 2>"$WORK/said" || {
+    grep -qE "doesn't have a resource type|no matches for kind" "$WORK/said" ||
+      die "$CONTROL: the ApplicationSet cannot be deleted: $(tail -n 1 "$WORK/said")"
+    step "there is no Argo CD"
+    return
+  }
+  for site in $SITES; do
+    dry || [ -e "$WORK/$site.reachable" ] || let_go "$site"
+    change "${argocd[@]}" delete application "$PROJECT-$site" --ignore-not-found --timeout "${APPLICATIONS_GO_S}s" || {
+      step "Argo CD does not finish; the Application of $site is let go"
+      let_go "$site"
+    }
+  done
+  for site in $SITES; do change "${argocd[@]}" delete secret "cluster-$site" --ignore-not-found; done
+}
+
+let_go() {
+  change kube "$CONTROL" --namespace argocd patch application "$PROJECT-$1" --type merge \
+    --patch '{"metadata":{"finalizers":null}}' 2>/dev/null || true
+}
+
+# The controller takes a load balancer away with its Ingress, and the driver a volume with its claim. What stays here is
+# removed through AWS, or goes with the cluster.
+empty_cluster() {
+  local site=$1
+  step "Ingresses, the add-ons' volumes, the namespace"
+  change kube "$site" delete ingress --all --namespace "$NAMESPACE" --ignore-not-found --timeout "${LOAD_BALANCERS_GO_S}s" ||
+    step "an Ingress stays"
+  if ! skipped kube-prometheus-stack; then
+    change helm --kube-context "$site" uninstall kube-prometheus-stack --namespace monitoring --ignore-not-found --wait ||
+      step "kube-prometheus-stack stays"
+    change kube "$site" delete pvc --all --namespace monitoring --ignore-not-found --timeout 5m || step "a claim stays"
+    (wait_until "there is no volume" 180 no_volumes "$site") || step "a volume may stay: look for it in EC2"
+  fi
+  [ "$site" = "$CONTROL" ] || change kube "$site" delete --filename argocd/rbac.yaml --ignore-not-found --timeout 5m ||
+    step "what argocd/rbac.yaml made stays"
+  change kube "$site" delete namespace "$NAMESPACE" --ignore-not-found --timeout 5m || step "namespace $NAMESPACE stays"
+}
+
+no_volumes() { SEEN=$(kube "$1" get pv --output name) && [ -z "$SEEN" ]; }
+
+no_load_balancers() {
+  SEEN=$(load_balancers "$1") || return 1
+  case $SEEN in arn:*) return 1 ;; esac
+}
+
+# What a controller that is gone has left in AWS: each by the tag of this cluster, so nothing else is touched.
+sweep() {
+  local site=$1 name found
+  step "what the cluster's controllers have left in AWS"
+  if dry; then return; fi
+  name=$(cluster "$site")
+  for found in $(load_balancers "$site"); do
+    [ "$found" = None ] || aws_in "$site" elbv2 delete-load-balancer --load-balancer-arn "$found"
+  done
+  for found in $(aws_in "$site" resourcegroupstaggingapi get-resources --resource-type-filters elasticloadbalancing:targetgroup \
+    --tag-filters "Key=elbv2.k8s.aws/cluster,Values=$name" --query 'ResourceTagMappingList[].ResourceARN' --output text); do
+    [ "$found" = None ] || aws_in "$site" elbv2 delete-target-group --target-group-arn "$found" || true
+  done
+  # Interfaces that the nodes' network plug-in made and nobody holds any more.
+  for found in $(aws_in "$site" ec2 describe-network-interfaces --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$name" \
+    Name=status,Values=available --query 'NetworkInterfaces[].NetworkInterfaceId' --output text); do
+    [ "$found" = None ] || aws_in "$site" ec2 delete-network-interface --network-interface-id "$found" || true
+  done
+  for found in $(aws_in "$site" ec2 describe-security-groups --filters "Name=tag:elbv2.k8s.aws/cluster,Values=$name" \
+    --query 'SecurityGroups[].GroupId' --output text); do
+    [ "$found" = None ] || aws_in "$site" ec2 delete-security-group --group-id "$found" || true
+  done
+}
+
+# Through AWS, not by an apply, which would first make anew what an earlier tear-down has destroyed.
+unprotect() {
+  local site=$1 name
+  name=$(cluster "$site")
+  if dry || exists "$site"; then
+    change aws_in "$site" eks update-cluster-config --name "$name" --no-deletion-protection >/dev/null ||
+      step "$site: the cluster's protection is off already, or the destroy will say why not"
+  fi
+  if dry || aws_in "$site" rds describe-db-instances --db-instance-identifier "$name" >/dev/null 2>&1; then
+    change aws_in "$site" rds modify-db-instance --db-instance-identifier "$name" --no-deletion-protection --apply-immediately >/dev/null
+  fi
+  if dry || aws_in "$site" ecr describe-repositories --repository-names "$PROJECT" >/dev/null 2>&1; then
+    change aws_in "$site" ecr delete-repository --repository-name "$PROJECT" --force >/dev/null
+  fi
+}
+
+# What Terraform holds and is to go, as --target's arguments, into TARGETS.
+targets() {
+  local address
+  TARGETS=()
+  if dry; then
+    TARGETS=(-target=EACH_RESOURCE_BUT_AUDIT_RECORDS)
+    return
+  fi
+  tf "$1" state list >"$WORK/$1.state" 2>"$WORK/$1.said" ||
+    grep -q 'No state file was found' "$WORK/$1.said" || die "$1: the state cannot be read: $(grep . "$WORK/$1.said" | tail -n 1)"
+  while read -r address; do TARGETS+=("-target=$address"); done < <(grep -vE "$KEPT|(^|\.)data\." "$WORK/$1.state")
+}
+
+destroy() {
+  local site=$1 try addresses
+  if [ -n "$TERRAFORM_OUTPUTS" ]; then
+    step "Terraform: skipped, since its outputs come from $TERRAFORM_OUTPUTS"
+    return
+  fi
+  if ! dry && ! aws_in "$site" s3api head-bucket --bucket "$(state_bucket "$site")" >/dev/null 2>"$WORK/$site.said"; then
+    grep -qE '404|Not Found|NoSuchBucket' "$WORK/$site.said" || die "$site: the state cannot be read: $(tail -n 1 "$WORK/$site.said")"
+    step "Terraform has made nothing: there is no state bucket"
+    return
+  fi
+  init "$site"
+  VARIABLES=("${INPUTS[@]}" -var=publish=false -var=deletion_protection=false)
+  # Terraform wants a value where Argo CD's addresses may be gone; this one is for documents.
+  [ "$site" = "$CONTROL" ] || VARIABLES+=('-var=control_addresses=["192.0.2.1"]')
+  [ -e terraform/rotation.zip ] || pack_rotation
+  unprotect "$site"
+  for ((try = 1; ; try++)); do
+    targets "$site"
+    [ ${#TARGETS[@]} -gt 0 ] || break
+    if change tf "$site" destroy -input=false -no-color -auto-approve -lock-timeout=5m "${VARIABLES[@]}" "${TARGETS[@]}" 2>&1 |
+      tee "$WORK/$site.destroy"; then
+      break
+    fi
+    grep -qE "$RACES" "$WORK/$site.destroy" || die "$site: Terraform cannot destroy what it made"
+    [ "$try" -lt "$DESTROY_TRIES" ] || die "$site: after $try tries something still holds something else; it often lets go within the hour"
+    step "$site: something still holds something else; try $((try + 1)) of $DESTROY_TRIES in $DESTROY_WAIT_S s"
+    sleep "$DESTROY_WAIT_S"
+    sweep "$site"
+  done
+  step "$site is gone"
+}
+
+# Log groups that AWS makes anew when a last line comes late: they would stand in the way of the next `make up`.
+late_logs() {
+  local site=$1 name group
+  name=$(cluster "$site")
+  if dry || [ -n "$TERRAFORM_OUTPUTS" ]; then return; fi
+  for group in "/aws/eks/$name/cluster" "/aws/lambda/$name-rotation"; do
+    aws_in "$site" logs delete-log-group --log-group-name "$group" >/dev/null 2>&1 || true
+  done
+}
+
+take_down() {
+  local site=$1
+  if dry || [ -e "$WORK/$site.reachable" ]; then
+    empty_cluster "$site"
+    (wait_until "the controller has taken its load balancers away" "$LOAD_BALANCERS_GO_S" no_load_balancers "$site") ||
+      step "they are removed through AWS"
+  fi
+  sweep "$site"
+  wait_until "there is no load balancer" "$LOAD_BALANCERS_GO_S" no_load_balancers "$site"
+  destroy "$site"
+  late_logs "$site"
+  if [ "$CLUSTERS" = eks ]; then change kubectl config delete-context "$site" >/dev/null 2>&1 || true; fi
+}
+
+ask_first "This removes ${SITES// / and }: clusters, databases, images, secrets" "$PROJECT"
+[ -e "$OPERATOR_FILE" ] || dry || [ -n "$TERRAFORM_OUTPUTS" ] || die "$OPERATOR_FILE is missing: it names the buckets of Terraform's state"
+for site in $SITES; do
+  if reachable "$site"; then touch "$WORK/$site.reachable"; fi
+done
+if reachable "$CONTROL" >/dev/null; then applications; fi
+in_regions take_down
+step "what stays: final snapshots of the databases, the state buckets, and the locked records of who did what, with their key"
