@@ -24,7 +24,7 @@ rights() {
 way_in() {
   local site=$1 endpoint authority cluster deployer
   if dry; then
-    echo '{}'
+    echo '{"server": "", "config": {}}'
   elif [ "$CLUSTERS" = given ]; then
     # As the kubeconfig has it: a token or a client's certificate.
     kubectl config view --raw --flatten --minify --context "$site" --output json | jq -c '
@@ -56,7 +56,7 @@ cluster_secret() {
       labels: {"argocd.argoproj.io/secret-type": "cluster", "app.kubernetes.io/part-of": "payment-latency-api"},
       annotations: ($facts + {git_revision: $revision} | map_values(tostring))
     },
-    stringData: {name: $site, server: .server, namespaces: $namespace, clusterResources: "true", config: (.config | tojson)}
+    data: ({name: $site, server: .server, namespaces: $namespace, clusterResources: "true", config: (.config | tojson)} | map_values(@base64))
   }' >"$WORK/cluster"
   change_by kube "$CONTROL" apply --server-side --force-conflicts --filename - <"$WORK/cluster"
 }
@@ -80,8 +80,7 @@ repository() {
 project() {
   local url
   url=$(fact "$CONTROL" git_repository)
-  { dry || kubectl patch --local --filename argocd/project.yaml --type merge --output json \
-    --patch "$(jq -nc --arg url "$url" '{spec: {sourceRepos: [$url]}}')"; } |
+  sed "s|^  sourceRepos: \[\]$|  sourceRepos: [\"$url\"]|" argocd/project.yaml |
     change_by kube "$CONTROL" apply --server-side --force-conflicts --filename -
 }
 

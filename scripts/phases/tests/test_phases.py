@@ -1,0 +1,484 @@
+"""Phases 0 to 7: what they do, in which order, what they leave alone the second time, and what they say when they cannot."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+import yaml
+
+from support import ACCOUNT, PAID, SECRETS, SITES, STAND_INS, Phases, application, facts, rule
+
+SCRIPTS = ["0-check", "1-terraform", "2-kubeconfig", "3-image", "4-addons", "5-secrets", "6-argocd", "7-applications",
+           "down", "rotate-api-key", "status"]
+
+
+class DryRuns(Phases):
+    def test_a_dry_run_calls_nothing_and_needs_nothing(self):
+        for inputs in ("with", "without"):
+            for script in SCRIPTS:
+                with self.subTest(script=script, inputs=inputs):
+                    self.world()
+                    if inputs == "without":
+                        (self.stage.repository / "terraform/operator.tfvars").unlink(missing_ok=True)
+                    before = self.stage.git("rev-parse", "HEAD")
+                    said = self.run_phase(script, "--dry-run")
+                    self.assertEqual(self.calls(), [])
+                    self.assertEqual(self.built(), [])
+                    self.assertEqual(self.stage.git("status", "--porcelain"), "")
+                    self.assertEqual(self.stage.git("rev-parse", "HEAD"), before)
+                    self.assertEqual(self.stage.remote_head(), self.stage.begin)
+                    if script != "status":
+                        self.assertIn("would run: ", said)
+
+    def test_it_is_a_setting_as_well(self):
+        self.world()
+        self.assertIn("would run: ", self.run_phase("5-secrets", DRY_RUN="yes"))
+
+    def test_an_unknown_argument_is_refused(self):
+        self.run_phase("5-secrets", "--force", code=2)
+
+
+class Printed(Phases):
+    def test_each_phase_says_what_it_does_how_long_it_took_and_what_is_next(self):
+        following = ["make phase-1", "make phase-2", "make phase-3", "make phase-4", "make phase-5", "make phase-6", "make phase-7", "make status"]
+        for number, (script, then) in enumerate(zip(SCRIPTS, following)):
+            with self.subTest(script=script):
+                said = self.run_phase(script, "--dry-run")
+                self.assertRegex(said, rf"^\n== phase {number}: .+\n")
+                self.assertRegex(said, rf"\n== phase {number} took \d+ s; next: {then}\n$")
+
+    def test_a_failure_says_how_to_go_on(self):
+        self.first(rule("secretsmanager describe-secret", complains="AccessDenied\n", code=254))
+        said = self.run_phase("5-secrets", code=1)
+        self.assertRegex(said, r"== phase 5 stopped after \d+ s. Once that is mended: make phase-5. It goes on where it stopped.")
+
+    def test_a_long_wait_says_what_it_waits_for(self):
+        self.first(rule("get application ", application("OutOfSync", "Progressing"), times=3))
+        said = self.run_phase("7-applications", SITES="spain")
+        self.assertRegex(said, r"spain  \|   \.\.\. \d+ s, until payment-latency-api-spain is Synced and Healthy: OutOfSync, Progressing")
+
+
+class Check(Phases):
+    def test_with_everything_there_it_changes_nothing(self):
+        said = self.run_phase("0-check")
+        self.assertIn(f"AWS account {ACCOUNT}", said)
+        self.assertEqual(self.calls("create|put|delete|apply"), [])
+        self.assertEqual(self.stage.remote_head(), self.stage.begin)
+
+    def test_a_missing_tool_is_named_with_its_version_and_place(self):
+        for tool in STAND_INS:
+            with self.subTest(tool=tool):
+                (self.stage.bin / tool).rename(self.stage.bin / f"{tool}.away")
+                said = self.run_phase("0-check", code=1)
+                self.assertRegex(said, rf"error: {tool} is missing: install [\d.]+ or later from https://")
+                (self.stage.bin / f"{tool}.away").rename(self.stage.bin / tool)
+
+    def test_all_missing_tools_are_named_at_once(self):
+        for tool in ("helm", "skopeo"):
+            (self.stage.bin / tool).rename(self.stage.bin / f"{tool}.away")
+        said = self.run_phase("0-check", code=1)
+        self.assertIn("helm is missing", said)
+        self.assertIn("skopeo is missing", said)
+
+    def test_an_old_tool_is_named(self):
+        self.first(rule("terraform version", "Terraform v1.9.8\n"))
+        self.assertIn("terraform is 1.9.8: install 1.11 or later from ", self.run_phase("0-check", code=1))
+
+    def test_what_is_missing_is_one_sentence(self):
+        cases = [
+            ("credentials", rule("sts", complains="Unable to locate credentials\n", code=253),
+             "AWS takes no credentials from here (aws configure, or AWS_PROFILE): Unable to locate credentials"),
+            ("the account", rule("sts", "999999999999\tarn:aws:iam::999999999999:user/me\n"),
+             f"the credentials are those of account 999999999999, but account_id in terraform/operator.tfvars is {ACCOUNT}"),
+            ("the region", rule("describe-regions .*eu-south-2", "not-opted-in\n"),
+             "eu-south-2 is not enabled in this account: aws account enable-region --region-name eu-south-2"),
+            ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
+             "bucket example-state-spain belongs to somebody else"),
+            ("the zone", rule("route53", ""), "Route 53 has no public hosted zone example.com"),
+        ]
+        for what, broken, sentence in cases:
+            with self.subTest(what=what):
+                self.setUp()
+                self.first(broken)
+                said = self.run_phase("0-check", code=1)
+                self.assertIn(f"error: {sentence}", said)
+                self.assertEqual(said.count("error: "), 1)
+
+    def test_a_missing_input_is_named_with_its_file(self):
+        self.stage.write_operator(alert_email=None, domain=None)
+        self.assertIn("error: terraform/operator.tfvars lacks domain alert_email: ", self.run_phase("0-check", code=1))
+        (self.stage.repository / "terraform/operator.tfvars").unlink()
+        self.assertIn("lacks account_id administrators operator_cidrs", self.run_phase("0-check", code=1))
+
+    def test_in_a_terminal_it_asks_for_what_is_missing_once(self):
+        (self.stage.repository / "terraform/operator.tfvars").unlink()
+        answers = [ACCOUNT, f"arn:aws:iam::{ACCOUNT}:role/operator", "203.0.113.0/24,198.51.100.0/24", "example.com", "pay.example.com",
+                   "example-state", "payments@example.com", str(self.stage.remote)]
+        leader, follower = os.openpty()
+        script = self.stage.repository / "scripts/phases/0-check.sh"
+        with subprocess.Popen([script], stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env=self.environment()) as process:
+            os.write(leader, ("\n".join(answers) + "\n").encode())
+            said = process.communicate(timeout=60)[0]
+        os.close(leader)
+        os.close(follower)
+        self.assertEqual(process.returncode, 0, said)
+        self.assertIn("Public hosted zone in Route 53", said)
+        written = (self.stage.repository / "terraform/operator.tfvars").read_text()
+        self.assertIn('operator_cidrs = ["203.0.113.0/24", "198.51.100.0/24"]\n', written)
+        self.assertIn(f'administrators = {{ operator = "arn:aws:iam::{ACCOUNT}:role/operator" }}\n', written)
+        self.assertNotIn("  operator_cidrs", self.run_phase("0-check"))
+
+    def test_a_repository_that_cannot_be_read_or_pushed_to_is_named(self):
+        self.stage.write_operator(git_repository="/nowhere.git")
+        self.assertIn("error: the git repository /nowhere.git (git_repository in terraform/operator.tfvars) cannot be read",
+                      self.run_phase("0-check", code=1))
+        bundle = self.stage.folder / "readable.bundle"
+        self.stage.git("bundle", "create", "--quiet", str(bundle), "main")
+        self.stage.write_operator(git_repository=str(bundle))
+        self.assertIn(f"error: nothing may be pushed to main of {bundle}", self.run_phase("0-check", code=1))
+
+
+class Terraform(Phases):
+    def test_the_other_region_lets_in_spains_addresses(self):
+        self.run_phase("1-terraform")
+        self.in_order("environments/spain apply .*-target=module.vpc.aws_eip.nat", "environments/mexico plan")
+        self.assertIn('-var=control_addresses=["192.0.2.10"]', self.calls("mexico plan")[0])
+        self.assertNotIn("control_addresses", self.calls("spain plan")[0])
+        self.assertEqual(len(self.calls("terraform .* apply")), 3)
+
+    def test_the_host_name_points_to_a_load_balancer_that_exists(self):
+        self.first(rule("aws --region us-east-1 resourcegroupstaggingapi", "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/k8s\n"))
+        self.run_phase("1-terraform")
+        self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
+        self.assertIn("-var=publish=false", self.calls("spain plan")[0])
+
+    def test_a_plan_that_takes_something_away_waits_for_a_yes(self):
+        doomed = json.dumps({"resource_changes": [{"address": "module.rds.aws_db_instance.this", "change": {"actions": ["delete", "create"]}}]})
+        self.first(rule("environments/mexico show", doomed))
+        said = self.run_phase("1-terraform", code=1)
+        self.assertIn("would remove or replace what is listed here; if that is meant, run it with CONFIRM=yes: module.rds.aws_db_instance.this", said)
+        self.assertEqual(self.calls("mexico apply"), [])
+        self.world(*self.rules)
+        self.run_phase("1-terraform", CONFIRM="yes")
+        self.assertEqual(len(self.calls("mexico apply")), 1)
+
+    def test_one_region_that_fails_does_not_stop_the_other(self):
+        self.first(rule("environments/mexico apply", complains="Error: no capacity\n", code=1))
+        said = self.run_phase("1-terraform", code=1)
+        self.assertIn("mexico | Error: no capacity", said)
+        self.assertIn("error: mexico failed: the marked lines say why", said)
+        self.assertIn("the other region is done", said)
+        self.assertEqual(len(self.calls("spain apply")), 2)
+
+    def test_names_that_a_former_region_still_holds_are_given_up(self):
+        self.first(rule("us-east-1 secretsmanager list-secrets", '["payment-latency-api/production/api-key"]'), rule("delete-secret", "{}"))
+        self.run_phase("1-terraform")
+        self.in_order("us-east-1 secretsmanager delete-secret .*--force-delete-without-recovery", "mexico plan")
+        self.assertEqual(self.calls("eu-south-2 secretsmanager delete-secret"), [])
+
+    def test_the_service_linked_role_is_made_where_it_is_missing(self):
+        self.first(rule("iam get-role", code=254), rule("create-service-linked-role", "{}"))
+        self.run_phase("1-terraform")
+        self.in_order("create-service-linked-role", "terraform .* apply")
+
+    def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
+        self.first(rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
+        with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True) as process:
+            while len(self.calls("apply .*plan$")) < 2:
+                self.assertIsNone(process.poll())
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[0]
+        self.assertEqual(process.returncode, 130, said)
+        self.assertIn("spain  | put down", said)
+        self.assertIn("mexico | put down", said)
+        self.assertIn("make phase-1", said)
+
+    def test_without_inputs_it_names_the_phase_that_asks(self):
+        (self.stage.repository / "terraform/operator.tfvars").unlink()
+        self.assertIn("error: terraform/operator.tfvars is missing: make phase-0", self.run_phase("1-terraform", code=1))
+
+    def test_given_outputs_take_its_place(self):
+        self.assertIn("skipped: the outputs come from ", self.run_phase("1-terraform", TERRAFORM_OUTPUTS="/somewhere"))
+        self.assertEqual(self.calls(), [])
+
+
+class Kubeconfig(Phases):
+    def test_a_context_for_each_region(self):
+        said = self.run_phase("2-kubeconfig")
+        for site, region in SITES.items():
+            self.assertTrue(self.calls(f"aws --region {region} eks update-kubeconfig --name payment-latency-api-{site} --alias {site}$"))
+            self.assertIn(f"{site}: 3 nodes are ready", said)
+
+    def test_a_region_that_was_not_made_names_its_phase(self):
+        self.first(rule("environments/mexico output -json$", "{}"))
+        self.assertIn("error: mexico has not been made yet: make phase-1", self.run_phase("2-kubeconfig", code=1))
+
+    def test_an_api_that_does_not_answer_is_explained(self):
+        self.first(rule("--context mexico .*readyz", complains="i/o timeout\n", code=1))
+        said = self.run_phase("2-kubeconfig", code=1)
+        self.assertIn("error: the Kubernetes API of mexico does not answer: is your address in operator_cidrs", said)
+        self.assertIn("i/o timeout", said)
+
+    def test_given_clusters_are_taken_as_they_are(self):
+        self.run_phase("2-kubeconfig", CLUSTERS="given")
+        self.assertEqual(self.calls("eks"), [])
+
+
+DIGEST = "sha256:" + "d" * 64
+
+
+class Image(Phases):
+    def setUp(self):
+        super().setUp()
+        self.first(rule("skopeo copy .*dir:target/image/layers$"),
+                   *[rule(f"skopeo copy .* docker://{ACCOUNT}.dkr.ecr.{region}", sets=[site], writes={r"--digestfile (\S+)": DIGEST + "\n"})
+                     for site, region in SITES.items()],
+                   *[rule(f"skopeo inspect .*{region}", DIGEST + "\n", when=[site]) for site, region in SITES.items()])
+
+    def released(self, site):
+        return yaml.safe_load((self.stage.repository / f"argocd/releases/{site}.yaml").read_text())["image"]["digest"]
+
+    def test_one_build_both_registries_one_commit_pushed(self):
+        self.run_phase("3-image")
+        self.assertEqual(len(self.built()), 1)
+        self.assertEqual([self.released(site) for site in SITES], [DIGEST, DIGEST])
+        self.assertEqual(self.stage.remote_head(), self.stage.git("rev-parse", "HEAD"))
+        self.assertEqual(self.stage.git("diff", "--name-only", self.stage.begin, "HEAD"), "argocd/releases/mexico.yaml\nargocd/releases/spain.yaml")
+        self.assertEqual(self.given("skopeo login"), [SECRETS["login"] + "\n"] * 2)
+
+    def test_the_second_time_it_builds_and_commits_nothing(self):
+        self.run_phase("3-image")
+        head = self.stage.git("rev-parse", "HEAD")
+        copies = len(self.calls("skopeo copy"))
+        said = self.run_phase("3-image")
+        self.assertEqual((len(self.built()), len(self.calls("skopeo copy"))), (1, copies))
+        self.assertEqual((self.stage.git("rev-parse", "HEAD"), self.stage.remote_head()), (head, head))
+        self.assertIn("main of", said)
+
+    def test_a_push_that_failed_half_way_goes_on_with_the_same_image(self):
+        self.first(rule("skopeo copy .*us-east-1", complains="connection reset\n", code=1, times=1))
+        self.assertIn("connection reset", self.run_phase("3-image", code=1))
+        self.assertEqual(self.stage.remote_head(), self.stage.begin)
+        self.run_phase("3-image")
+        self.assertEqual(len(self.built()), 1)
+        self.assertRegex(self.calls("skopeo copy .*us-east-1")[-1], rf"docker://{ACCOUNT}.dkr.ecr.eu-south-2.amazonaws.com/payment-latency-api@{DIGEST}")
+        self.assertEqual(self.stage.remote_head(), self.stage.git("rev-parse", "HEAD"))
+
+    def test_a_commit_that_was_not_pushed_is_pushed(self):
+        self.run_phase("3-image")
+        subprocess.run(["git", "--git-dir", self.stage.remote, "update-ref", "refs/heads/main", self.stage.begin], check=True)
+        self.run_phase("3-image")
+        self.assertEqual(self.stage.remote_head(), self.stage.git("rev-parse", "HEAD"))
+
+    def test_a_branch_that_has_moved_on_is_said(self):
+        self.stage.git("commit", "--quiet", "--allow-empty", "--message", "Elsewhere")
+        self.stage.git("push", "--quiet", str(self.stage.remote), "main")
+        self.stage.git("reset", "--quiet", "--hard", self.stage.begin)
+        self.assertIn("has moved on: git pull --rebase, then make phase-3", self.run_phase("3-image", code=1))
+
+    def test_what_is_not_committed_is_not_released(self):
+        (self.stage.repository / "src/main.rs").write_text("fn main() {}\n")
+        self.assertIn("error: these are not committed, so nobody could tell what runs:  M src/main.rs", self.run_phase("3-image", code=1))
+
+    def test_another_branch_is_not_released(self):
+        self.stage.git("checkout", "--quiet", "-b", "feature")
+        self.assertIn("error: this is branch feature, and releases go to main", self.run_phase("3-image", code=1))
+        self.run_phase("3-image", RELEASE_BRANCH="feature")
+
+    def test_a_registry_that_takes_no_login_is_named(self):
+        self.first(rule("skopeo login .*us-east-1", complains="denied\n", code=1))
+        self.assertIn(f"error: mexico: the registry {ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com takes no login", self.run_phase("3-image", code=1))
+
+    def test_a_plain_registry_needs_neither_login_nor_tls(self):
+        self.run_phase("3-image", REGISTRY="plain")
+        self.assertEqual(self.calls("login"), [])
+        self.assertIn("--dest-tls-verify=false", self.calls("skopeo copy .*us-east-1")[0])
+
+    def test_one_region_alone_is_released_alone(self):
+        self.run_phase("3-image", SITES="mexico")
+        self.assertEqual([self.released(site) for site in ("spain", "mexico")], ["", DIGEST])
+
+
+class Addons(Phases):
+    def test_each_chart_at_its_pinned_version_in_both_regions(self):
+        self.run_phase("4-addons")
+        pins = [line.split() for line in (self.stage.repository / "scripts/phases/addons/charts.txt").read_text().splitlines()
+                if not line.startswith("#")]
+        for name, namespace, repository, version in pins:
+            for site in SITES:
+                wanted = f"helm --kube-context {site} upgrade --install {name} {name} --repo {repository} --version {version} --namespace {namespace} "
+                self.assertEqual(len(self.calls(wanted)), 0 if name == "argo-cd" else 1, wanted)
+
+    def test_the_load_balancer_controller_is_told_region_network_and_role(self):
+        self.run_phase("4-addons")
+        line = self.calls("helm --kube-context mexico upgrade --install aws-load-balancer-controller")[0]
+        for setting in ("clusterName=payment-latency-api-mexico", "region=us-east-1", "vpcId=vpc-id-of-mexico",
+                        r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=load-balancer-role-arn-of-mexico"):
+            self.assertIn(setting, line)
+
+    def test_what_a_setting_names_is_skipped_and_said(self):
+        names = "aws-load-balancer-controller external-secrets cluster-autoscaler kube-prometheus-stack metrics-server"
+        said = self.run_phase("4-addons", SKIP_ADDONS=names)
+        self.assertEqual(self.calls("helm|kubectl"), [])
+        for name in names.split():
+            self.assertIn(f"- {name}: skipped, as SKIP_ADDONS says", said)
+
+    def test_an_interrupted_install_is_undone_first(self):
+        for status, remedy in (("pending-install", "uninstall"), ("pending-upgrade", "rollback")):
+            with self.subTest(status=status):
+                self.setUp()
+                self.first(rule("status external-secrets", json.dumps({"info": {"status": status}})))
+                self.run_phase("4-addons", SITES="spain")
+                self.in_order(f"helm .*{remedy} external-secrets", "upgrade --install external-secrets")
+
+    def test_a_chart_that_fails_names_its_region_and_the_other_is_done(self):
+        self.first(rule("--kube-context mexico upgrade --install external-secrets", complains="Error: timed out\n", code=1))
+        said = self.run_phase("4-addons", code=1)
+        self.assertIn("mexico | error: mexico: external-secrets could not be installed: kubectl --context mexico --namespace external-secrets", said)
+        self.assertTrue(self.calls("--kube-context spain upgrade --install cluster-autoscaler"))
+
+    def test_grafanas_password_is_random_and_kept(self):
+        self.run_phase("4-addons")
+        self.assertEqual(self.given("apply .*--filename -"), [])
+        self.first(rule("get secret grafana-admin", code=1))
+        self.run_phase("4-addons")
+        passwords = [json.loads(text)["items"][1]["stringData"]["password"] for text in self.given("apply .*--filename -")]
+        self.assertEqual(len(set(passwords)), 2)
+        for password in passwords:
+            self.assertEqual(len(password), 48)
+            self.assertFalse([line for line in self.calls() if password in line])
+
+
+class Secrets(Phases):
+    def test_a_key_that_is_there_is_kept(self):
+        said = self.run_phase("5-secrets")
+        self.assertIn("which is kept", said)
+        self.assertEqual(self.calls("put-secret-value|get-secret-value"), [])
+
+    def test_a_missing_key_is_random_and_differs_by_region(self):
+        self.first(rule("describe-secret", "null"))
+        self.run_phase("5-secrets")
+        made = self.given("put-secret-value")
+        self.assertEqual(len(set(made)), 2)
+        for key in made:
+            self.assertRegex(key, "^[0-9a-f]{64}$")
+
+    def test_one_region_that_has_no_secret_does_not_stop_the_other(self):
+        self.first(rule("us-east-1 secretsmanager describe-secret", complains="ResourceNotFoundException\n", code=254), rule("describe-secret", "null"))
+        said = self.run_phase("5-secrets", code=1)
+        self.assertIn("mexico | error: mexico: the secret payment-latency-api/production/api-key is not there: make phase-1", said)
+        self.assertEqual(len(self.given("put-secret-value")), 1)
+
+
+class ArgoCd(Phases):
+    def secrets(self):
+        found = {}
+        for text in self.given("apply .*--filename -"):
+            one = yaml.safe_load(text)
+            if one["kind"] == "Secret":
+                found[one["metadata"]["name"]] = one
+        return found
+
+    @staticmethod
+    def data(secret, name):
+        return base64.b64decode(secret["data"][name]).decode()
+
+    def test_cluster_secrets_carry_every_fact(self):
+        self.run_phase("6-argocd")
+        secrets = self.secrets()
+        for site in SITES:
+            secret = secrets[f"cluster-{site}"]
+            expected = {**facts(site), "git_repository": str(self.stage.remote), "git_revision": "main"}
+            self.assertEqual(secret["metadata"]["annotations"], expected)
+            self.assertEqual(secret["metadata"]["labels"], {
+                "argocd.argoproj.io/secret-type": "cluster", "app.kubernetes.io/part-of": "payment-latency-api"})
+            self.assertEqual({name: self.data(secret, name) for name in ("name", "namespaces", "clusterResources")},
+                             {"name": site, "namespaces": "payment-latency-api", "clusterResources": "true"})
+        self.assertEqual(self.data(secrets["cluster-spain"], "server"), "https://kubernetes.default.svc")
+        self.assertEqual(self.data(secrets["cluster-mexico"], "server"), "https://mexico.eks.example.com")
+        self.assertEqual(json.loads(self.data(secrets["cluster-mexico"], "config")), {
+            "awsAuthConfig": {"clusterName": "payment-latency-api-mexico", "roleARN": "deployer-role-arn-of-mexico"},
+            "tlsClientConfig": {"insecure": False, "caData": "cluster-ca-of-mexico"}})
+
+    def test_given_clusters_are_registered_as_the_kubeconfig_has_them(self):
+        view = {"clusters": [{"cluster": {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Q0E="}}],
+                "users": [{"user": {"token": SECRETS["token"]}}]}
+        self.first(rule("config view", json.dumps(view)))
+        self.run_phase("6-argocd", CLUSTERS="given")
+        secret = self.secrets()["cluster-mexico"]
+        self.assertEqual(self.data(secret, "server"), "https://127.0.0.1:6443")
+        self.assertEqual(json.loads(self.data(secret, "config")), {
+            "bearerToken": SECRETS["token"], "tlsClientConfig": {"insecure": False, "caData": "Q0E="}})
+
+    def test_the_project_names_the_repository_and_all_else_as_in_its_file(self):
+        self.run_phase("6-argocd")
+        project = next(one for one in map(yaml.safe_load, self.given("apply .*--filename -")) if one["kind"] == "AppProject")
+        expected = yaml.safe_load((self.stage.repository / "argocd/project.yaml").read_text())
+        expected["spec"]["sourceRepos"] = [str(self.stage.remote)]
+        self.assertEqual(project, expected)
+
+    def test_rights_go_to_the_other_region_alone(self):
+        self.run_phase("6-argocd")
+        self.assertTrue(self.calls("kubectl --context mexico apply .*argocd/rbac.yaml"))
+        self.assertEqual(self.calls("kubectl --context spain apply .*argocd/rbac.yaml"), [])
+
+    def test_argo_cd_takes_on_its_role(self):
+        self.run_phase("6-argocd")
+        line = self.calls("helm --kube-context spain upgrade --install argo-cd")[0]
+        for account in ("controller", "server"):
+            self.assertIn(rf"{account}.serviceAccount.annotations.eks\.amazonaws\.com/role-arn=argocd-role-arn-of-spain", line)
+
+
+class Applications(Phases):
+    def test_they_settle_are_published_and_pay(self):
+        self.first(rule("get application ", application("OutOfSync", "Missing"), times=2))
+        said = self.run_phase("7-applications")
+        self.in_order("apply .*applicationset.yaml", "get application ", "terraform .* plan", "curl --config -")
+        for site in SITES:
+            self.assertIn(f"{site:6} | - https://{site}.pay.example.com: paid in 12.5 ms with a new connection, 2.5 ms on an open one, "
+                          "0.9 ms of it in the service", said)
+        self.assertIn(f'header = "X-API-Key: {SECRETS["mexico"]}"', "".join(self.given("curl")))
+
+    def test_synced_to_an_older_commit_is_not_enough(self):
+        self.first(rule("get application payment-latency-api-spain", application(revision="0" * 40)))
+        said = self.run_phase("7-applications", code=1)
+        self.assertIn("not within 2 s: payment-latency-api-spain is Synced and Healthy (Synced, Healthy)", said)
+        self.assertEqual(self.calls("terraform .* plan"), [])
+
+    def test_what_argo_cd_complains_of_is_shown(self):
+        self.first(rule("get application payment-latency-api-mexico", application("Unknown", "Missing", message="failed to load\n target state")))
+        self.assertIn("(Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1))
+
+    def test_an_application_that_is_not_there_yet_is_waited_for(self):
+        self.first(rule("get application ", complains="NotFound\n", code=1, times=3))
+        self.run_phase("7-applications")
+
+    def test_a_key_that_has_not_arrived_and_a_name_that_is_unknown_are_waited_for(self):
+        self.first(rule("curl --config -", each="000 0 0 \n", times=1), rule("curl --config -", each="403 0.1 0.2 \n", times=1))
+        self.run_phase("7-applications", SITES="spain")
+        self.assertEqual(len(self.calls("curl --config -")), 3)
+
+    def test_a_payment_that_is_never_served_says_its_status(self):
+        self.first(rule("curl --config -", each="503 0.1 0.2 \n"))
+        self.assertIn("not within 2 s: a payment is served at https://spain.pay.example.com (status 503)", self.run_phase("7-applications", code=1, SITES="spain"))
+
+    def test_a_region_may_be_reached_elsewhere(self):
+        self.run_phase("7-applications", SITES="spain", SPAIN_PAYMENTS_URL="http://127.0.0.1:1", SPAIN_AWS_ENDPOINT_URL="http://127.0.0.1:2")
+        self.assertIn('url = "http://127.0.0.1:1/api/payment/simulate"', self.given("curl")[0])
+        self.assertEqual({one["endpoint"] for one in self.records() if one["line"].startswith("aws")}, {"http://127.0.0.1:2"})
+
+    def test_a_payment_is_one_payment(self):
+        self.run_phase("7-applications", SITES="spain")
+        self.assertEqual(self.given("curl")[0].count("url ="), len(PAID.splitlines()))
+
+
+if __name__ == "__main__":
+    unittest.main()
