@@ -25,7 +25,7 @@ STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "curl"]
 # Never in a command line, never in what is printed.
 SECRETS = {
     "spain": "spainkey" + "5" * 56, "mexico": "mexicokey" + "6" * 55,
-    "login": "ecrpassword" + "7" * 40, "token": "kubetoken" + "8" * 40,
+    "next": "nextkey" + "9" * 57, "login": "ecrpassword" + "7" * 40, "token": "kubetoken" + "8" * 40,
 }
 SITES = {"spain": "eu-south-2", "mexico": "us-east-1"}
 ACCOUNT = "111122223333"

@@ -1,0 +1,134 @@
+"""The phases' calls of AWS with the real client, against moto: one for each region, as two regions know nothing of each other."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+import unittest
+import urllib.request
+
+from support import ACCOUNT, SITES, Phases, facts, rule
+
+AWS = pathlib.Path(os.environ["AWS_BIN"])
+KEY = facts("spain")["api_key_secret"]
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Moto(Phases):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.processes, cls.endpoints = [], {}
+        for site in SITES:
+            port = free_port()
+            cls.endpoints[site] = f"http://127.0.0.1:{port}"
+            cls.processes.append(subprocess.Popen([os.environ["MOTO_BIN"], "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL,
+                                                  stderr=subprocess.DEVNULL, env={**os.environ, "MOTO_ACCOUNT_ID": ACCOUNT}))
+        cls.addClassCleanup(cls._end)
+        for endpoint in cls.endpoints.values():
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"{endpoint}/moto-api/data.json").close()
+                    break
+                except OSError:
+                    assert time.monotonic() < until, "moto does not answer"
+                    time.sleep(0.1)
+        # The real client in the stand-in's place.
+        cls.stand_in = (cls.stage.bin / "aws").read_text()
+        (cls.stage.bin / "aws").write_text(f'#!/bin/sh\nexec {AWS} "$@"\n')
+
+    @classmethod
+    def _end(cls):
+        (cls.stage.bin / "aws").write_text(cls.stand_in)
+        for process in cls.processes:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+    def setUp(self):
+        super().setUp()
+        self.settings = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "SPAIN_AWS_ENDPOINT_URL": self.endpoints["spain"],
+                         "MEXICO_AWS_ENDPOINT_URL": self.endpoints["mexico"]}
+        for endpoint in self.endpoints.values():
+            urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
+
+    def aws(self, site, *arguments):
+        return subprocess.run([AWS, "--region", SITES[site], "--endpoint-url", self.endpoints[site], *arguments], capture_output=True,
+                              text=True, check=True, env=self.environment()).stdout.strip()
+
+    def key(self, site):
+        return self.aws(site, "secretsmanager", "get-secret-value", "--secret-id", KEY, "--query", "SecretString", "--output", "text")
+
+    def test_the_check_makes_closed_buckets_once_and_finds_zone_and_account(self):
+        self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1")
+        said = self.run_phase("0-check")
+        self.assertEqual(said.count("making it"), 2)
+        self.assertIn(f"AWS account {ACCOUNT}", said)
+        for site, place in (("spain", "eu-south-2"), ("mexico", "None")):
+            bucket = f"example-state-{site}"
+            self.assertEqual(self.aws(site, "s3api", "get-bucket-location", "--bucket", bucket, "--output", "text"), place)
+            self.assertIn("aws:kms", self.aws(site, "s3api", "get-bucket-encryption", "--bucket", bucket))
+            self.assertNotIn("false", self.aws(site, "s3api", "get-public-access-block", "--bucket", bucket))
+        self.assertNotIn("making it", self.run_phase("0-check"))
+
+    def test_a_bucket_that_was_made_half_is_completed(self):
+        self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1")
+        self.aws("mexico", "s3api", "create-bucket", "--bucket", "example-state-mexico")
+        self.run_phase("0-check")
+        self.assertIn("Enabled", self.aws("mexico", "s3api", "get-bucket-versioning", "--bucket", "example-state-mexico"))
+
+    def test_a_zone_that_is_private_is_not_enough(self):
+        self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1",
+                 "--hosted-zone-config", "PrivateZone=true", "--vpc", "VPCRegion=eu-south-2,VPCId=vpc-1")
+        self.assertIn("error: Route 53 has no public hosted zone example.com", self.run_phase("0-check", code=1))
+
+    def test_keys_are_made_kept_and_rotated(self):
+        for site in SITES:
+            self.aws(site, "secretsmanager", "create-secret", "--name", KEY)
+        self.run_phase("5-secrets")
+        first = {site: self.key(site) for site in SITES}
+        self.assertNotEqual(first["spain"], first["mexico"])
+        for key in first.values():
+            self.assertRegex(key, "^[0-9a-f]{64}$")
+        self.run_phase("5-secrets")
+        self.assertEqual({site: self.key(site) for site in SITES}, first)
+
+        # External Secrets, played by a kubectl that asks Secrets Manager.
+        kubectl = self.stage.bin / "kubectl"
+        stand_in = kubectl.read_text()
+        self.addCleanup(kubectl.write_text, stand_in)
+        kubectl.write_text(f'#!/bin/sh\ncase "$*" in *"get secret"*) {AWS} --region us-east-1 --endpoint-url {self.endpoints["mexico"]} '
+                           f'secretsmanager get-secret-value --secret-id {KEY} --query SecretString --output text | tr -d "\\n" | base64 -w0 ;; esac\n')
+        said = self.run_phase("rotate-api-key", SITES="mexico", CONFIRM="yes")
+        self.assertIn("100 payments with the new key, none refused", said)
+        second = self.key("mexico")
+        self.assertRegex(second, "^[0-9a-f]{64}$")
+        self.assertNotIn(second, first.values())
+        self.assertEqual(self.key("spain"), first["spain"])
+        for key in (second, *first.values()):
+            self.assertNotIn(key, said)
+            self.assertFalse([line for line in self.calls() if key in line])
+
+    def test_load_balancers_are_found_by_their_cluster_and_swept(self):
+        vpc = self.aws("mexico", "ec2", "create-vpc", "--cidr-block", "10.20.0.0/16", "--query", "Vpc.VpcId", "--output", "text")
+        subnets = [self.aws("mexico", "ec2", "create-subnet", "--vpc-id", vpc, "--cidr-block", f"10.20.{zone}.0/24", "--availability-zone",
+                            f"us-east-1{letter}", "--query", "Subnet.SubnetId", "--output", "text") for zone, letter in enumerate("ab")]
+        for name, cluster in (("ours", "payment-latency-api-mexico"), ("theirs", "another")):
+            self.aws("mexico", "elbv2", "create-load-balancer", "--name", name, "--subnets", *subnets, "--tags", f"Key=elbv2.k8s.aws/cluster,Value={cluster}")
+        self.run_phase("1-terraform")
+        self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
+        self.assertIn("-var=publish=false", self.calls("spain plan")[0])
+        self.first(rule("mexico destroy"))
+        self.run_phase("down", CONFIRM="yes", SITES="mexico")
+        self.assertEqual(self.aws("mexico", "elbv2", "describe-load-balancers", "--query", "LoadBalancers[].LoadBalancerName", "--output", "text"), "theirs")
+
+
+if __name__ == "__main__":
+    unittest.main()
