@@ -39,8 +39,8 @@ pack_rotation
 autoscaling_role
 step "connecting with the state of each region"
 # Spain's is needed for Mexico, too: its addresses.
-init "$CONTROL"
-for site in ${SITES/$CONTROL/}; do init "$site"; done
+connect "$CONTROL"
+for site in ${SITES/$CONTROL/}; do connect "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"
 change tf "$CONTROL" apply -input=false -no-color -auto-approve -lock-timeout=5m -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
 step "both regions side by side"

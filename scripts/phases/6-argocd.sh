@@ -6,9 +6,9 @@ source "$ROOT/scripts/phases/helm.sh"
 begin "phase 6" "Argo CD in Spain, with both regions registered" "make phase-7" "$@"
 
 install() {
-  local role
-  role=$(fact "$CONTROL" argocd_role_arn)
-  chart argo-cd "$CONTROL" --values argocd/values.yaml --set-string "$(role controller.serviceAccount "$role")" \
+  local site=$1 role
+  role=$(fact "$site" argocd_role_arn)
+  chart argo-cd "$site" --values argocd/values.yaml --set-string "$(role controller.serviceAccount "$role")" \
     --set-string "$(role server.serviceAccount "$role")"
 }
 
@@ -48,7 +48,7 @@ way_in() {
 # argocd/README.md says what is in it. The configuration may hold a token, so all of it goes by standard input.
 cluster_secret() {
   local site=$1 facts='{}'
-  dry && [ ! -e "$WORK/$site.json" ] || facts=$(output "$site" facts)
+  if [ -e "$WORK/$site.json" ]; then facts=$(output "$site" facts); fi
   way_in "$site" | jq -c --arg site "$site" --arg namespace "$NAMESPACE" --arg revision "$RELEASE_BRANCH" --argjson facts "$facts" '{
     apiVersion: "v1", kind: "Secret",
     metadata: {
@@ -57,8 +57,7 @@ cluster_secret() {
       annotations: ($facts + {git_revision: $revision} | map_values(tostring))
     },
     data: ({name: $site, server: .server, namespaces: $namespace, clusterResources: "true", config: (.config | tojson)} | map_values(@base64))
-  }' >"$WORK/cluster"
-  change_by kube "$CONTROL" apply --server-side --force-conflicts --filename - <"$WORK/cluster"
+  }' | change_by kube "$CONTROL" apply --server-side --force-conflicts --filename -
 }
 
 # Where the repository is not open to everybody.
@@ -86,8 +85,7 @@ project() {
 
 load_all_outputs
 load_outputs "$CONTROL"
-step "Argo CD"
-install
+SITES=$CONTROL in_regions install
 step "its rights in the other region"
 rights
 for site in $SITES; do

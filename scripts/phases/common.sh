@@ -28,6 +28,7 @@ begin() {
     esac
   done
   WORK=$(mktemp -d)
+  # For lines that are shown even where a caller sends standard output elsewhere.
   exec 9>&1
   trap finish EXIT
   trap interrupted INT TERM
@@ -86,7 +87,6 @@ would() {
     case $word in '' | *[!A-Za-z0-9_./:=,@%+-]*) word="'${word//\'/\'\\\'\'}'" ;; esac
     line+=" $word"
   done
-  # Not to standard output, which callers send elsewhere.
   printf '    would run:%s\n' "$line" >&9
 }
 
@@ -140,7 +140,7 @@ in_region() {
   {
     trap 'exit 143' TERM
     "$@" "$site"
-  } 2>&1 | mark "$site"
+  } 9>&1 2>&1 | mark "$site"
 }
 
 mark() {
@@ -162,10 +162,36 @@ wait_until() {
     [ $((SECONDS - began)) -lt "$limit" ] || die "not within $limit s: $what${SEEN:+ ($SEEN)}"
     if [ $((SECONDS - said)) -ge "$PROGRESS_S" ]; then
       said=$SECONDS
-      printf '  ... %s s, until %s%s\n' $((SECONDS - began)) "$what" "${SEEN:+: $SEEN}"
+      printf '  ... %s s, until %s%s\n' $((SECONDS - began)) "$what" "${SEEN:+: $SEEN}" >&9
     fi
     sleep "$POLL_S"
   done
+}
+
+# patiently WHAT COMMAND...: a command that takes long and says nothing, with lines that say what is waited for. For use
+# in_regions, whose process group an interruption reaches.
+patiently() {
+  local what=$1 job
+  shift
+  "$@" </dev/null &
+  job=$!
+  trap 'wait "$job"; exit 143' TERM
+  dry || wait_until "$what" 86400 ended "$job"
+  trap 'exit 143' TERM
+  wait "$job"
+}
+
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# remove SITE SECONDS NAMESPACE KIND [NAME]: deletes it, or all of the kind, and waits until it is gone.
+remove() {
+  local site=$1 limit=$2 namespace=$3 kind=$4 name=${5:-}
+  change kube "$site" --namespace "$namespace" delete "$kind" "${name:---all}" --ignore-not-found --wait=false &&
+    (wait_until "$kind ${name:+$name }is gone" "$limit" gone "$site" "$namespace" "$kind" "$name")
+}
+
+gone() {
+  SEEN=$(kube "$1" --namespace "$2" get "$3" ${4:+"$4"} --ignore-not-found --output name) && [ -z "$SEEN" ]
 }
 
 # ---- What is known of a region
@@ -191,7 +217,7 @@ load_outputs() {
   elif dry; then
     return
   else
-    { init "$site" && tf "$site" output -json >"$WORK/$site.json"; } >"$WORK/$site.said" 2>&1 ||
+    { { connected "$site" || connect "$site"; } && tf "$site" output -json >"$WORK/$site.json"; } >"$WORK/$site.said" 2>&1 ||
       die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(grep . "$WORK/$site.said" | tail -n 1)"
   fi
   jq -e .facts.value "$WORK/$site.json" >/dev/null || die "$site has not been made yet: make phase-1"
@@ -216,12 +242,13 @@ fact() {
   fi
 }
 
-# Connects Terraform with the state of a region, unless it is.
-init() {
-  if ! dry && [ -e "terraform/environments/$1/.terraform/terraform.tfstate" ]; then return; fi
+# Connects Terraform with the state of a region, and fetches its modules and providers.
+connect() {
   change tf "$1" init -input=false -no-color -backend-config=bucket="$(state_bucket "$1")" \
     -backend-config=region="$(region "$1")" -backend-config=key=region.tfstate
 }
+
+connected() { [ -e "terraform/environments/$1/.terraform/terraform.tfstate" ]; }
 
 skipped() {
   [[ " $SKIP_ADDONS " == *" $1 "* ]] || return 1

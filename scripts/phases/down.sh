@@ -44,12 +44,13 @@ applications() {
   }
   for site in $SITES; do
     dry || [ -e "$WORK/$site.reachable" ] || let_go "$site"
-    change "${argocd[@]}" delete application "$PROJECT-$site" --ignore-not-found --timeout "${APPLICATIONS_GO_S}s" || {
+    remove "$CONTROL" "$APPLICATIONS_GO_S" argocd application "$PROJECT-$site" || {
       step "Argo CD does not finish; the Application of $site is let go"
       let_go "$site"
     }
   done
   for site in $SITES; do change "${argocd[@]}" delete secret "cluster-$site" --ignore-not-found; done
+  [[ " $SITES " != *" $CONTROL "* ]] || change "${argocd[@]}" delete "appproject/$PROJECT" secret/repository --ignore-not-found
 }
 
 let_go() {
@@ -62,17 +63,16 @@ let_go() {
 empty_cluster() {
   local site=$1
   step "Ingresses, the add-ons' volumes, the namespace"
-  change kube "$site" delete ingress --all --namespace "$NAMESPACE" --ignore-not-found --timeout "${LOAD_BALANCERS_GO_S}s" ||
-    step "an Ingress stays"
+  remove "$site" "$LOAD_BALANCERS_GO_S" "$NAMESPACE" ingress || step "an Ingress stays"
   if ! skipped kube-prometheus-stack; then
-    change helm --kube-context "$site" uninstall kube-prometheus-stack --namespace monitoring --ignore-not-found --wait ||
-      step "kube-prometheus-stack stays"
-    change kube "$site" delete pvc --all --namespace monitoring --ignore-not-found --timeout 5m || step "a claim stays"
-    (wait_until "there is no volume" 180 no_volumes "$site") || step "a volume may stay: look for it in EC2"
+    patiently "kube-prometheus-stack is gone" change helm --kube-context "$site" uninstall kube-prometheus-stack \
+      --namespace monitoring --ignore-not-found --wait || step "kube-prometheus-stack stays"
+    remove "$site" 300 monitoring pvc || step "a claim stays"
+    (wait_until "there is no volume" 300 no_volumes "$site") || step "a volume may stay: look for it in EC2"
   fi
-  [ "$site" = "$CONTROL" ] || change kube "$site" delete --filename argocd/rbac.yaml --ignore-not-found --timeout 5m ||
+  [ "$site" = "$CONTROL" ] || change kube "$site" delete --filename argocd/rbac.yaml --ignore-not-found --wait=false ||
     step "what argocd/rbac.yaml made stays"
-  change kube "$site" delete namespace "$NAMESPACE" --ignore-not-found --timeout 5m || step "namespace $NAMESPACE stays"
+  remove "$site" 300 default namespace "$NAMESPACE" || step "namespace $NAMESPACE stays"
 }
 
 no_volumes() { SEEN=$(kube "$1" get pv --output name) && [ -z "$SEEN" ]; }
@@ -146,7 +146,7 @@ destroy() {
     step "Terraform has made nothing: there is no state bucket"
     return
   fi
-  init "$site"
+  connected "$site" || connect "$site"
   VARIABLES=("${INPUTS[@]}" -var=publish=false -var=deletion_protection=false)
   # Terraform wants a value where Argo CD's addresses may be gone; this one is for documents.
   [ "$site" = "$CONTROL" ] || VARIABLES+=('-var=control_addresses=["192.0.2.1"]')

@@ -3,15 +3,16 @@
 
 ADDONS="$ROOT/scripts/phases/addons"
 
-# chart NAME SITE [ARGUMENTS...]
+# chart NAME SITE [ARGUMENTS...]; for use in_regions.
 chart() {
   local name=$1 site=$2 namespace repository version
   shift 2
   if skipped "$name"; then return; fi
+  if [ -e "$ADDON_VALUES/$name.yaml" ]; then set -- "$@" --values "$ADDON_VALUES/$name.yaml"; fi
   read -r _ namespace repository version < <(grep "^$name " "$ADDONS/charts.txt")
   step "$name $version"
   dry || unstick "$site" "$name" "$namespace"
-  change helm --kube-context "$site" upgrade --install "$name" "$name" --repo "$repository" --version "$version" \
+  patiently "$name is ready" change helm --kube-context "$site" upgrade --install "$name" "$name" --repo "$repository" --version "$version" \
     --namespace "$namespace" --create-namespace --wait --timeout 10m "$@" >"$WORK/$site.$name" ||
     die "$site: $name could not be installed: kubectl --context $site --namespace $namespace get pods,events says more"
 }

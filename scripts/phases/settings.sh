@@ -9,6 +9,8 @@ DRY_RUN=${DRY_RUN:-}                               # yes: as --dry-run
 RELEASE_BRANCH=${RELEASE_BRANCH:-main}             # branch that Argo CD deploys, and that digests are committed to
 OPERATOR_FILE=${OPERATOR_FILE:-terraform/operator.tfvars}
 SKIP_ADDONS=${SKIP_ADDONS:-}                       # names of scripts/phases/addons/charts.txt, and metrics-server
+ADDON_VALUES=${ADDON_VALUES:-}                     # folder of your own values, NAME.yaml for a chart: receivers of alerts,
+                                                   # remote write to Amazon Managed Prometheus, ...
 GIT_SSH_KEY_FILE=${GIT_SSH_KEY_FILE:-}             # read-only deploy key, where Argo CD needs one for the repository
 GIT_TOKEN_FILE=${GIT_TOKEN_FILE:-}                 # or a token, for an https address
 

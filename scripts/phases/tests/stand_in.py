@@ -49,6 +49,7 @@ def main():
         signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print(rule["until_told"], flush=True), os._exit(1)))
         print("holding on", flush=True)
         time.sleep(60)
+    time.sleep(rule.get("takes", 0))
     for name, content in rule.get("writes", {}).items():
         path = re.search(name, line).group(1)
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)

@@ -6,6 +6,7 @@ A stand-in answers by the first rule whose `call` (a regular expression) is foun
   times                   how often the rule holds
   each                    what it prints for each url in its standard input
   writes                  files: {expression whose first group is the path: content}
+  takes                   seconds
   until_told              goes on until it gets SIGTERM, then says this
 git, jq, openssl and all else are the real ones.
 """
@@ -264,6 +265,7 @@ def WORLD(stage):
         rule("get nodes --no-headers", "a Ready\nb Ready\nc Ready\n"),
         rule("get nodes --output json", nodes()),
         rule("get deployment", deployment()),
+        rule("get (application|ingress|pvc|namespace).* --output name"),
         rule("get application ", application(revision=stage.begin)),
         rule("get secret payment-latency-api-api-key", ""),
         rule("get secret grafana-admin"),

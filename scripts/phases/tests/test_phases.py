@@ -60,6 +60,8 @@ class Printed(Phases):
         self.first(rule("get application ", application("OutOfSync", "Progressing"), times=3))
         said = self.run_phase("7-applications", SITES="spain")
         self.assertRegex(said, r"spain  \|   \.\.\. \d+ s, until payment-latency-api-spain is Synced and Healthy: OutOfSync, Progressing")
+        self.first(rule("upgrade --install external-secrets", takes=0.5))
+        self.assertRegex(self.run_phase("4-addons", SITES="spain"), r"spain  \|   \.\.\. \d+ s, until external-secrets is ready\n")
 
 
 class Check(Phases):
@@ -330,6 +332,14 @@ class Addons(Phases):
         self.assertEqual(self.calls("helm|kubectl"), [])
         for name in names.split():
             self.assertIn(f"- {name}: skipped, as SKIP_ADDONS says", said)
+
+    def test_the_operators_own_values_come_last(self):
+        values = self.stage.repository / "own"
+        values.mkdir()
+        (values / "kube-prometheus-stack.yaml").write_text("{}\n")
+        self.run_phase("4-addons", ADDON_VALUES=str(values))
+        for line in self.calls("upgrade --install"):
+            self.assertEqual(line.endswith(f"--values {values}/kube-prometheus-stack.yaml"), "install kube-prometheus-stack" in line)
 
     def test_an_interrupted_install_is_undone_first(self):
         for status, remedy in (("pending-install", "uninstall"), ("pending-upgrade", "rollback")):
