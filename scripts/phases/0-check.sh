@@ -112,7 +112,19 @@ make_bucket() {
     BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
   change aws_in "$site" s3api put-bucket-encryption --bucket "$bucket" --server-side-encryption-configuration \
     '{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms"},"BucketKeyEnabled":true}]}'
+  change aws_in "$site" s3api put-bucket-tagging --bucket "$bucket" --tagging \
+    "TagSet=[{Key=Project,Value=$PROJECT},{Key=DataResidency,Value=$(tfvar residency "terraform/environments/$site/terraform.tfvars")}]"
   change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
+}
+
+# The rotation keeps one concurrent execution of Lambda for itself, and AWS keeps ten for all other functions.
+lambda_quota() {
+  local site limit
+  for site in $SITES; do
+    limit=$(aws_in "$site" lambda get-account-settings --query AccountLimit.ConcurrentExecutions --output text 2>/dev/null) || continue
+    [[ ! $limit =~ ^[0-9]+$ ]] || [ "$limit" -gt 10 ] ||
+      die "$site: the account may run $limit Lambda functions at once, and the rotation of passwords needs one more: ask Service Quotas for L-B99A9384"
+  done
 }
 
 hosted_zone() {
@@ -147,6 +159,7 @@ tools
 credentials
 inputs
 opt_in
+lambda_quota
 state_buckets
 hosted_zone
 repository

@@ -3,7 +3,7 @@
 source "$(dirname "$0")/common.sh"
 # shellcheck source=terraform.sh
 source "$ROOT/scripts/phases/terraform.sh"
-begin "phase 1" "both regions in AWS, by Terraform (about 25 minutes at first, then 2)" "make phase-2" "$@"
+begin "phase 1" "both regions in AWS, by Terraform" "make phase-2" "$@"
 
 # A key's policy names this role, so it has to exist before the key.
 autoscaling_role() {

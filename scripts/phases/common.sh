@@ -27,6 +27,9 @@ begin() {
       *) printf 'usage: %s [--dry-run]\n%s\n' "$0" "$what" >&2; exit 2 ;;
     esac
   done
+  for argument in $SITES; do
+    [ -d "terraform/environments/$argument" ] || die "SITES names $argument, and the regions are spain and mexico"
+  done
   WORK=$(mktemp -d)
   # For lines that are shown even where a caller sends standard output elsewhere.
   exec 9>&1

@@ -8,7 +8,7 @@ chart() {
   local name=$1 site=$2 namespace repository version
   shift 2
   if skipped "$name"; then return; fi
-  if [ -e "$ADDON_VALUES/$name.yaml" ]; then set -- "$@" --values "$ADDON_VALUES/$name.yaml"; fi
+  if [ -n "$ADDON_VALUES" ] && [ -e "$ADDON_VALUES/$name.yaml" ]; then set -- "$@" --values "$ADDON_VALUES/$name.yaml"; fi
   read -r _ namespace repository version < <(grep "^$name " "$ADDONS/charts.txt")
   step "$name $version"
   dry || unstick "$site" "$name" "$namespace"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What phases 1 and 7 and `make down` do with Terraform; sourced after common.sh, never run.
 
-INPUTS=("-var-file=$ROOT/$OPERATOR_FILE" "-var=rotation_package=$ROOT/terraform/rotation.zip")
+INPUTS=("-var-file=$(realpath -m "$OPERATOR_FILE")" "-var=rotation_package=$ROOT/terraform/rotation.zip")
 
 pack_rotation() { change scripts/rotation-package.sh terraform/rotation.zip; }
 

@@ -244,6 +244,7 @@ def WORLD(stage):
         rule("s3api get-bucket-versioning", "Enabled\n"),
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
+        rule("lambda get-account-settings", "1000\n"),
         rule("iam get-role", "{}"),
         rule("secretsmanager list-secrets", "[]"),
         rule("secretsmanager describe-secret", '{"1": ["AWSCURRENT"]}'),

@@ -24,7 +24,7 @@ class Status(Phases):
                      "  payments   p50 2.5 ms, p99 2.5 ms; in the service p50 0.9 ms, p99 0.9 ms", "  alarms     none of 1 alarms of AWS",
                      "  alerts     none of the chart's alerts"):
             self.assertIn(f"\n{line}\n", said)
-        self.assertEqual(self.calls("apply|delete|put|create|patch|annotate"), [])
+        self.assertEqual(self.calls(r"\b(apply|patch|annotate)\b|\b(put|create|delete|modify)-"), [])
 
     def test_what_is_not_well_is_marked_and_decides_the_exit_code(self):
         cases = [

@@ -38,8 +38,10 @@ class DryRuns(Phases):
         self.world()
         self.assertIn("would run: ", self.run_phase("5-secrets", DRY_RUN="yes"))
 
-    def test_an_unknown_argument_is_refused(self):
+    def test_an_unknown_argument_or_region_is_refused(self):
         self.run_phase("5-secrets", "--force", code=2)
+        self.assertIn("error: SITES names france, and the regions are spain and mexico", self.run_phase("5-secrets", code=1, SITES="france"))
+        self.assertEqual(self.calls(), [])
 
 
 class Printed(Phases):
@@ -68,7 +70,7 @@ class Check(Phases):
     def test_with_everything_there_it_changes_nothing(self):
         said = self.run_phase("0-check")
         self.assertIn(f"AWS account {ACCOUNT}", said)
-        self.assertEqual(self.calls("create|put|delete|apply"), [])
+        self.assertEqual(self.calls(r"\b(create|put|delete)-| apply"), [])
         self.assertEqual(self.stage.remote_head(), self.stage.begin)
 
     def test_a_missing_tool_is_named_with_its_version_and_place(self):
@@ -100,6 +102,7 @@ class Check(Phases):
              "eu-south-2 is not enabled in this account: aws account enable-region --region-name eu-south-2"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
              "bucket example-state-spain belongs to somebody else"),
+            ("the quota", rule("us-east-1 lambda", "10\n"), "mexico: the account may run 10 Lambda functions at once"),
             ("the zone", rule("route53", ""), "Route 53 has no public hosted zone example.com"),
         ]
         for what, broken, sentence in cases:
