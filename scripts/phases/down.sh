@@ -136,7 +136,7 @@ targets() {
 }
 
 destroy() {
-  local site=$1 try addresses
+  local site=$1 try
   if [ -n "$TERRAFORM_OUTPUTS" ]; then
     step "Terraform: skipped, since its outputs come from $TERRAFORM_OUTPUTS"
     return
