@@ -185,6 +185,10 @@ class Phases(unittest.TestCase):
         """Command lines of the stand-ins that a pattern is found in."""
         return [one["line"] for one in self.records() if re.search(pattern, one["line"])]
 
+    def argv(self, program):
+        """Arguments of each call of one stand-in."""
+        return [one["argv"] for one in self.records() if one["line"].split()[0] == program]
+
     def given(self, pattern):
         """What these calls read from standard input."""
         return [one["given"] for one in self.records() if re.search(pattern, one["line"])]

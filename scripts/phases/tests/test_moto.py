@@ -130,5 +130,34 @@ class Moto(Phases):
         self.assertEqual(self.aws("mexico", "elbv2", "describe-load-balancers", "--query", "LoadBalancers[].LoadBalancerName", "--output", "text"), "theirs")
 
 
+class CommandLines(Phases):
+    """Each command line for AWS, also those that moto does not answer, is one that the real client understands."""
+
+    def test_the_client_knows_every_command_and_option(self):
+        missing = [
+            rule("secretsmanager describe-secret", "null", times=2), rule("get-bucket-versioning", code=254), rule("head-bucket", code=254, times=2),
+            rule("s3api (create|put)-"), rule("iam get-role", code=254), rule("create-service-linked-role"),
+            rule("list-secrets", '["payment-latency-api/production/api-key"]'), rule("secretsmanager delete-secret"),
+            rule("loadbalancer .*--query", "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/a/1", times=6),
+            rule("targetgroup .*--query", "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/a/1"),
+            rule("describe-network-interfaces", "eni-1"), rule("describe-security-groups", "sg-1"), rule("(elbv2|ec2) delete-"),
+        ]
+        commands = {}
+        for script in ("0-check", "1-terraform", "5-secrets", "status", "down"):
+            self.first(*missing)
+            self.run_phase(script, code=1 if script == "status" else 0, CONFIRM="yes")
+            for call in self.argv("aws"):
+                commands.setdefault(tuple(word for word in call if word.isalpha() or word.startswith("-") or "-" in word and "=" not in word), call)
+        self.assertGreater(len(commands), 25)
+        for call in commands.values():
+            # The version, and a command of the client's own, have no skeleton.
+            if call == ["--version"] or "update-kubeconfig" in call:
+                continue
+            call = ["text" if word == "file:///dev/stdin" else word for word in call]
+            done = subprocess.run([AWS, *call, "--generate-cli-skeleton", "output"], capture_output=True, text=True, check=False,
+                                  env={**self.environment(), "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"})
+            self.assertEqual(done.returncode, 0, f"{call}: {done.stderr}")
+
+
 if __name__ == "__main__":
     unittest.main()
