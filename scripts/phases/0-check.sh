@@ -56,6 +56,17 @@ inputs() {
     die "the credentials are those of account ${CALLER%%[[:space:]]*}, but account_id in $OPERATOR_FILE is $(operator account_id)"
 }
 
+# Whoever makes the clusters has to be let into them afterwards.
+administrator() {
+  local name=${CALLER##*[[:space:]]}
+  case $name in
+    *:assumed-role/*) name=${name#*:assumed-role/} name=${name%%/*} ;;
+    *) name=${name##*[:/]} ;;
+  esac
+  grep -E '^administrators *=' "$OPERATOR_FILE" | grep -qE "(role|user)/([^\"]*/)?$name\"" ||
+    die "administrators in $OPERATOR_FILE does not name $name, whose credentials these are: the clusters would not let you in"
+}
+
 # ask_input NAME EXAMPLE: asks, and adds the answer to the file in the example's form.
 ask_input() {
   local answer
@@ -158,6 +169,7 @@ fi
 tools
 credentials
 inputs
+administrator
 opt_in
 lambda_quota
 state_buckets

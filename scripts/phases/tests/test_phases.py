@@ -98,6 +98,8 @@ class Check(Phases):
              "AWS takes no credentials from here (aws configure, or AWS_PROFILE): Unable to locate credentials"),
             ("the account", rule("sts", "999999999999\tarn:aws:iam::999999999999:user/me\n"),
              f"the credentials are those of account 999999999999, but account_id in terraform/operator.tfvars is {ACCOUNT}"),
+            ("the administrator", rule("sts", f"{ACCOUNT}\tarn:aws:sts::{ACCOUNT}:assumed-role/reader/me\n"),
+             "administrators in terraform/operator.tfvars does not name reader, whose credentials these are"),
             ("the region", rule("describe-regions .*eu-south-2", "not-opted-in\n"),
              "eu-south-2 is not enabled in this account: aws account enable-region --region-name eu-south-2"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
@@ -112,6 +114,11 @@ class Check(Phases):
                 said = self.run_phase("0-check", code=1)
                 self.assertIn(f"error: {sentence}", said)
                 self.assertEqual(said.count("error: "), 1)
+
+    def test_a_role_is_known_by_its_name_whatever_its_path(self):
+        self.stage.write_operator(administrator="role/aws-reserved/sso.amazonaws.com/Operators_1")
+        self.first(rule("sts", f"{ACCOUNT}\tarn:aws:sts::{ACCOUNT}:assumed-role/Operators_1/me@example.com\n"))
+        self.run_phase("0-check")
 
     def test_a_missing_input_is_named_with_its_file(self):
         self.stage.write_operator(alert_email=None, domain=None)
