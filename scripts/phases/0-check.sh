@@ -63,7 +63,7 @@ administrator() {
     *:assumed-role/*) name=${name#*:assumed-role/} name=${name%%/*} ;;
     *) name=${name##*[:/]} ;;
   esac
-  grep -E '^administrators *=' "$OPERATOR_FILE" | grep -qE "(role|user)/([^\"]*/)?$name\"" ||
+  sed -n '/^administrators *=/,/}/p' "$OPERATOR_FILE" | grep -qE "(role|user)/([^\"]*/)?$name\"" ||
     die "administrators in $OPERATOR_FILE does not name $name, whose credentials these are: the clusters would not let you in"
 }
 
