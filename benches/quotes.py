@@ -220,7 +220,27 @@ def chosen(*names):
     return part
 
 
+def costs(*_):
+    """docs/costs.json as a table with its sums."""
+    known = json.loads((ROOT / "docs/costs.json").read_text())
+    sites = {"Spain": "eu-south-2", "Mexico": "us-east-1"}
+    rows, sums = [], dict.fromkeys(sites, 0.0)
+    for item in known["items"]:
+        hours = known["hours_a_month"] if item.get("hours") else 1
+        cells = []
+        for site, region in sites.items():
+            guessed = region not in item["unit"]
+            unit = item["unit"]["us-east-1"] * known["spain_factor"] if guessed else item["unit"][region]
+            sums[site] += unit * hours * item["count"]
+            cells.append(f"{unit * hours * item['count']:,.0f}{' e' if guessed or item.get('estimate') else ''}")
+        name, source = item["source"], known["sources"][item["source"]]
+        rows.append([item["what"], f"{item['count']:,}", *cells, f"[{name}]({source})"])
+    rows.append(["**together**", "", *[f"**{total:,.0f}**" for total in sums.values()], ""])
+    return table(["US dollars a month", "Number", *[f"{site}, `{region}`" for site, region in sites.items()], "Source"], rows)
+
+
 PARTS = {
+    "costs": costs,
     "peers": peers,
     "size": size,
     "pooler": pooler,
