@@ -149,6 +149,10 @@ def failed_commands(root, documents):
     count, wrong = 0, []
     for document in documents.values():
         for number, info, text in document.blocks:
+            if info.split()[:1] == ["sh"]:
+                run = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+                if run.returncode:
+                    wrong.append(f"{document.name}:{number}: is no shell: {run.stderr.strip()}")
             if info.split() != ["sh", "check"]:
                 continue
             count += 1
