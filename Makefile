@@ -98,3 +98,7 @@ docs-check: ## what the documents say, against the repository and the records
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh
+
+.PHONY: checklist
+checklist: ## the security checklist: what needs no cloud account is checked, after each check was broken on purpose
+	@scripts/checklist.sh
