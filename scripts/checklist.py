@@ -12,6 +12,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -79,7 +80,8 @@ def written(root=ROOT):
         lines.append(f"\n## {section['name']}\n")
         for item in section["item"]:
             proof = f" Proved by running: `{item['proof']}`." if "proof" in item else ""
-            lines.append(f"**{item['id']}.** {item['what']}. *{item['on'].capitalize()}.*{proof}\n")
+            what = f"**{item['id']}.** {item['what']}. *{item['on'].capitalize()}.*{proof}"
+            lines.append(textwrap.fill(what, 120, break_long_words=False, break_on_hyphens=False) + "\n")
             lines.append(f"```sh\n{item['command'].strip()}\n```\n")
     before, rest = (root / DOCUMENT).read_text().split(BEGIN)
     return before + BEGIN + "\n" + "\n".join(lines).rstrip() + "\n\n" + END + rest.split(END)[1]
