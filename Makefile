@@ -92,6 +92,7 @@ rotation-test: ## rotate database logins against a real PostgreSQL, with the fun
 version-set: ## VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
 
+##@ Documents and security
 .PHONY: docs-check drawings
 docs-check: ## what the documents say, against the repository and the records
 	@scripts/docs-check.sh
