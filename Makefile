@@ -146,3 +146,15 @@ phases-test: ## every phase against stand-ins of its tools: failures, half-done 
 .PHONY: version-set
 version-set: ## VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
+
+##@ Documents and security
+.PHONY: docs-check drawings
+docs-check: ## what the documents say, against the repository and the records
+	@scripts/docs-check.sh
+
+drawings: ## draw docs/drawings/*.dot
+	@scripts/drawings.sh
+
+.PHONY: checklist
+checklist: ## the security checklist: what needs no cloud account is checked, after each check was broken on purpose
+	@scripts/checklist.sh

@@ -10,4 +10,5 @@ if ! "$venv/bin/python" -c "import matplotlib; assert matplotlib.__version__ == 
   "$venv/bin/pip" install --quiet --disable-pip-version-check "matplotlib==$MATPLOTLIB_VERSION"
 fi
 python3 benches/report.py
+python3 -B benches/quotes.py
 "$venv/bin/python" benches/plots.py

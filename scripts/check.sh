@@ -23,9 +23,8 @@ say "shellcheck"
 shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
-say "figures"
-python3 -B benches/report.py --check
-python3 -B benches/reliability.py --check
+say "documents"
+scripts/docs-check.sh
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

@@ -62,3 +62,4 @@ case "${1:-}" in
   *) die "usage: $0 faults|abuse|soak|overload|growth|tables" ;;
 esac
 python3 -B benches/reliability.py
+python3 -B benches/quotes.py

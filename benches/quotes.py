@@ -1,0 +1,292 @@
+"""Writes the figures that other documents quote from the two records: what stands between `<!-- quote:NAME -->` and
+`<!-- quote:end -->`.
+
+With --check it changes nothing and fails when a document says something else. `--root FOLDER` reads the documents
+below FOLDER instead of the repository's.
+"""
+
+import json
+import math
+import pathlib
+import re
+import sys
+
+import figures
+import reliability
+import report
+from figures import median, spread
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SERVICE = report.SERVICE
+MANAGED_COMMIT_US = 3000
+MARK = re.compile(r"<!-- quote:([\w-]+) -->\n.*?<!-- quote:end -->", re.DOTALL)
+ANY_MARK = re.compile(r"(?<!`)<!-- quote:")  # one between backticks is only spoken of
+
+# Estimates of docs/ADR-02-LATENCY-STRATEGY.md, which says where each comes from; milliseconds at p99.
+LOAD_BALANCER_MS, ZONE_MS, COMMIT_MS, TARGET_MS = 2.0, 1.0, 5.0, 100.0
+# Light in fibre takes 5 µs a kilometre, and cables are longer than the great circle: this much, as between Dallas and
+# Baltimore.
+FIBRE_US_PER_KM, DETOUR = 5.0, 1.8
+REGIONS = {
+    "eu-south-2": ("Aragon", 41.65, -0.88),
+    "us-east-1": ("Northern Virginia", 39.04, -77.49),
+    "mx-central-1": ("Querétaro", 20.59, -100.39),
+}
+CALLERS = (
+    ("Madrid", 40.42, -3.70, "eu-south-2"),
+    ("Barcelona", 41.39, 2.17, "eu-south-2"),
+    ("Las Palmas", 28.12, -15.43, "eu-south-2"),
+    ("Monterrey", 25.67, -100.31, "us-east-1"),
+    ("Mexico City", 19.43, -99.13, "us-east-1"),
+    ("Tijuana", 32.51, -117.04, "us-east-1"),
+    ("Mexico City", 19.43, -99.13, "mx-central-1"),
+)
+
+
+class Missing(Exception):
+    """The record lacks what a document quotes."""
+
+
+def table(columns, rows):
+    return figures.table("", columns, rows).strip().removeprefix("###").strip()
+
+
+def runs(results, scenario, name=SERVICE):
+    """What is recorded of one contestant in the scenario of that name, or of the first that begins so."""
+    known = results["scenarios"]
+    found = known.get(scenario) or next((known[key] for key in known if key.startswith(scenario)), None)
+    if not found or not found["contestants"].get(name, {}).get("runs"):
+        raise Missing(f"docs/performance/results.json has no run of {name} in “{scenario}”")
+    return found["contestants"][name]
+
+
+def fact(results, name):
+    if name not in results.get("facts", {}):
+        raise Missing(f"docs/performance/results.json has no fact “{name}”")
+    return results["facts"][name]
+
+
+def us(values):
+    return f"{median(values):,.0f}"
+
+
+def sustained(results, name, delay_us):
+    found = [
+        ladder["sustained"] for ladder in results["ladders"]
+        if ladder["contestant"] == name and ladder["commit_delay_us"] == delay_us
+    ]  # fmt: skip
+    return f"{median(found[0]):,.0f}" if found else "-"
+
+
+def peers(performance, _):
+    """One line a contestant: latency, cost and where it ends."""
+    calls = performance.get("facts", {}).get("system_calls_per_payment", {})
+    rows = []
+    for name in performance["instructions_per_payment"]:
+        found = runs(performance, "1,000/s", name)
+        instructions = performance["instructions_per_payment"][name]
+        rows.append([
+            name, us(found["p50_us"]), us(found["p99_us"]), f"{median(found['cpu_us']):.1f}",
+            f"{instructions:,}" if instructions else "-",
+            f"{sum(calls[name].values()):.1f}" if name in calls else "-",
+            f"{median(found['resident_kib']) / 1024:.1f}",
+            sustained(performance, name, 0), sustained(performance, name, MANAGED_COMMIT_US),
+        ])  # fmt: skip
+    columns = ["At 1,000/s", "p50 µs", "p99 µs", "CPU µs", "Instructions", "System calls", "Memory MiB",
+               "Sustained /s", "with commits of 3 ms"]  # fmt: skip
+    return table(columns, rows)
+
+
+def size(performance, _):
+    about = performance["machine"]
+    return table(
+        ["The image's one file", "MB"],
+        [["static, stripped, TLS and its authorities included", f"{about['binary_bytes'] / 1e6:.2f}"]],
+    )
+
+
+def pooler(performance, _):
+    rows = []
+    for what, scenario in (
+        ("200/s, straight to the database, `named`", "200/s"),
+        ("200/s, through pgbouncer, `unnamed`", "200/s through pgbouncer, unnamed"),
+        ("1,000/s, straight to the database, `named`", "1,000/s"),
+        ("1,000/s, straight to the database, `unnamed`", "1,000/s, unnamed statements"),
+    ):
+        found = runs(performance, scenario)
+        rows.append([what, spread(found["p50_us"]), spread(found["p99_us"]), spread(found["cpu_us"], 1)])
+    return table(["", "p50 µs", "p99 µs", "CPU µs"], rows)
+
+
+def coalescing(performance, _):
+    fact(performance, "coalescing")
+    return report.coalescing(performance)
+
+
+def knee(performance, _):
+    """CPU and p99 of the ladder with commits in memory: where p99 begins to rise."""
+    ladder = next(
+        (one for one in performance["ladders"] if one["contestant"] == SERVICE and one["commit_delay_us"] == 0), None
+    )
+    if not ladder:
+        raise Missing("docs/performance/results.json has no ladder of this service")
+    steps = {}
+    for climb in ladder["climbs"]:
+        for step in climb:
+            if "p99_us" in step:
+                steps.setdefault(step["rate"], []).append(step)
+    rows = []
+    for rate, found in sorted(steps.items()):
+        cpu = median([step["cpu_us"] for step in found])
+        rows.append([f"{rate:,}", f"{cpu:.0f}", f"{cpu * rate / 1e4:.0f} %",
+                     f"{median([step['p99_us'] for step in found]) / 1000:.1f}"])  # fmt: skip
+    return table(["Payments/s on one core shared with the generator", "CPU µs each", "Of a core", "p99 ms"], rows)
+
+
+def hops(performance, _):
+    parts = fact(performance, "segments_us")
+    pooled, direct = runs(performance, "200/s through pgbouncer, unnamed"), runs(performance, "200/s")
+    fresh, kept = runs(performance, "200/s, a new connection for each"), direct
+    slow = runs(performance, "commits of 3 ms, 200/s")
+    extra = lambda ours, theirs, name: max(0.0, median(ours[name]) - median(theirs[name]))
+    rows = [
+        ["between the caller and the service, loopback, mean at 1,000/s", f"{parts['caller'] - parts['request']:,.0f}"],
+        ["in the service, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}"],
+        ["the exchange with PostgreSQL and its commit in memory, mean at 1,000/s", f"{parts['exchange']:,.0f}"],
+        ["a pooler in between (pgbouncer), more at p50, 200/s", f"{extra(pooled, direct, 'p50_us'):,.0f}"],
+        ["the same at p99", f"{extra(pooled, direct, 'p99_us'):,.0f}"],
+        ["a caller's new TCP connection, more at p50, 200/s", f"{extra(fresh, kept, 'p50_us'):,.0f}"],
+        ["with a commit that takes 3 ms, all of it at p50, 200/s", us(slow["p50_us"])],
+    ]  # fmt: skip
+    return table(["Measured on one machine", "µs"], rows)
+
+
+def kilometres(one, other):
+    """The great circle between two (latitude, longitude)."""
+    first, second = (math.radians(value) for value in (one[0], other[0]))
+    across = math.sin((second - first) / 2) ** 2
+    along = math.cos(first) * math.cos(second) * math.sin(math.radians(other[1] - one[1]) / 2) ** 2
+    return 2 * 6371 * math.asin(math.sqrt(across + along))
+
+
+def round_trip_ms(caller):
+    _, latitude, longitude, region = caller
+    _, *place = REGIONS[region]
+    return 2 * kilometres((latitude, longitude), place) * FIBRE_US_PER_KM * DETOUR / 1000
+
+
+def inside_ms(performance):
+    """Everything behind the load balancer's door, at p99: estimates, and what is measured here."""
+    service = median(runs(performance, "1,000/s, unnamed statements")["p99_us"]) / 1000
+    through = median(runs(performance, "200/s through pgbouncer, unnamed")["p99_us"])
+    proxy = max(0.0, through - median(runs(performance, "200/s")["p99_us"])) / 1000
+    return [
+        ("the load balancer: TLS, HTTP, rules of the web ACL", "estimate", LOAD_BALANCER_MS),
+        ("load balancer to pod, perhaps into another zone", "estimate", ZONE_MS),
+        ("the service, and PostgreSQL's work without its disk", "measured", service),
+        ("RDS Proxy itself, by pgbouncer", "stand-in", proxy),
+        ("pod to proxy and proxy to database, perhaps two zones", "estimate", 2 * ZONE_MS),
+        ("the commit: a write in two zones", "estimate", COMMIT_MS),
+    ]
+
+
+def budget(performance, _):
+    parts = inside_ms(performance)
+    rows = [[what, kind, f"{value:.1f}"] for what, kind, value in parts]
+    rows.append(["**inside the region**", "", f"**{sum(value for *_, value in parts):.1f}**"])
+    return table(["Hop", "", "ms at p99"], rows)
+
+
+def regions(performance, _):
+    inside = sum(value for *_, value in inside_ms(performance))
+    rows = []
+    for caller in CALLERS:
+        trip = round_trip_ms(caller)
+        kept, fresh = trip + inside, 3 * trip + inside
+        verdict = ["yes" if total <= TARGET_MS else "**no**" for total in (kept, fresh)]
+        rows.append([caller[0], f"`{caller[3]}`", f"{trip:.0f}", f"{kept:.0f}", verdict[0], f"{fresh:.0f}", verdict[1]])
+    columns = ["Caller in", "Region", "Round trip, ms", "Kept connection, ms", "≤ 100", "New connection, ms", "≤ 100"]
+    return table(columns, rows)
+
+
+def chosen(*names):
+    """Rows of the table of faults."""
+
+    def part(_, record):
+        missing = [name for name in names if name not in record.get("faults", {})]
+        if missing:
+            raise Missing(f"docs/reliability/results.json has no {', '.join(missing)}")
+        return reliability.faults({"faults": {name: record["faults"][name] for name in names}})
+
+    return part
+
+
+def costs(*_):
+    """docs/costs.json as a table with its sums."""
+    known = json.loads((ROOT / "docs/costs.json").read_text())
+    sites = {"Spain": "eu-south-2", "Mexico": "us-east-1"}
+    rows, sums = [], dict.fromkeys(sites, 0.0)
+    for item in known["items"]:
+        hours = known["hours_a_month"] if item.get("hours") else 1
+        cells = []
+        for site, region in sites.items():
+            guessed = region not in item["unit"]
+            unit = item["unit"]["us-east-1"] * known["spain_factor"] if guessed else item["unit"][region]
+            sums[site] += unit * hours * item["count"]
+            cells.append(f"{unit * hours * item['count']:,.0f}{' e' if guessed or item.get('estimate') else ''}")
+        name, source = item["source"], known["sources"][item["source"]]
+        rows.append([item["what"], f"{item['count']:,}", *cells, f"[{name}]({source})"])
+    rows.append(["**together**", "", *[f"**{total:,.0f}**" for total in sums.values()], ""])
+    return table(["US dollars a month", "Number", *[f"{site}, `{region}`" for site, region in sites.items()], "Source"], rows)
+
+
+PARTS = {
+    "costs": costs,
+    "peers": peers,
+    "size": size,
+    "pooler": pooler,
+    "coalescing": coalescing,
+    "knee": knee,
+    "hops": hops,
+    "budget": budget,
+    "regions": regions,
+    "failover": chosen("failover_to_the_standby", "pooler_restarted", "session_terminated"),
+    "rotation": chosen("password_rotated_every_second", "password_file_left_stale", "api_key_rotated",
+                       "certificate_replaced"),
+    "replicas": chosen("service_replaced", "three_replicas_replaced_under_500_a_second"),
+}  # fmt: skip
+
+
+def written(name, document, records):
+    def fill(found):
+        part = PARTS.get(found.group(1))
+        if not part:
+            raise Missing(f"{name} asks for “{found.group(1)}”, which benches/quotes.py does not know")
+        return f"<!-- quote:{found.group(1)} -->\n{part(*records)}\n<!-- quote:end -->"
+
+    current = MARK.sub(fill, document)
+    if len(ANY_MARK.findall(document)) != 2 * len(MARK.findall(document)):
+        raise Missing(f"{name} has a quote that does not end")
+    return current
+
+
+def main(arguments):
+    root = pathlib.Path(arguments[arguments.index("--root") + 1]) if "--root" in arguments else ROOT
+    records = [json.loads((ROOT / f"docs/{kind}/results.json").read_text()) for kind in ("performance", "reliability")]
+    stale = []
+    for path in sorted([*root.glob("*.md"), *root.glob("docs/**/*.md")]):
+        name, document = str(path.relative_to(root)), path.read_text()
+        try:
+            current = written(name, document, records)
+        except Missing as error:
+            sys.exit(f"benches/quotes.py: {error}")
+        if current != document:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.write_text(current)
+    if stale and "--check" in arguments:
+        sys.exit(f"{', '.join(stale)} quote other figures than the records: `make bench-plots` rewrites them")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# `make docs-check`: what the documents say, against the repository and the records. No network but PyPI's, once.
+source "$(dirname "$0")/lib.sh"
+
+CODESPELL_VERSION=2.4.3
+need python3 python3
+need git git
+
+say "the checks themselves"
+(cd scripts && python3 -B -m unittest --quiet docs_test)
+say "figures"
+python3 -B benches/report.py --check
+python3 -B benches/reliability.py --check
+python3 -B benches/quotes.py --check
+python3 -B scripts/checklist.py --check
+say "links, names, drawings, commands"
+python3 -B scripts/docs.py
+
+say "spelling"
+venv="$CACHE/codespell-$CODESPELL_VERSION"
+if [ ! -x "$venv/bin/codespell" ]; then
+  need_venv "$venv"
+  if ! "$venv/bin/pip" install --quiet --disable-pip-version-check "codespell==$CODESPELL_VERSION"; then
+    rm -rf "$venv"
+    die "codespell $CODESPELL_VERSION could not be installed from PyPI"
+  fi
+fi
+git ls-files -co --exclude-standard -z '*.md' '*.yaml' '*.sh' '*.py' '*.rs' '*.tf' '*.sql' '*.dot' Makefile Dockerfile |
+  xargs -0 "$venv/bin/codespell" --ignore-words=scripts/words.txt
+say "the documents hold"

@@ -1,0 +1,196 @@
+"""Checks what the documents say against the repository: links and anchors, `make` targets, scripts and tests that they
+name, drawings, and the commands that they mark with ```sh check. scripts/docs-check.sh calls it.
+
+docs.py [FOLDER]: the repository to look at; this one unless given.
+"""
+
+import hashlib
+import pathlib
+import re
+import subprocess
+import sys
+
+COMMAND_TIMEOUT_S = 60
+FENCE = re.compile(r"^(```+|~~~+)(.*)$")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
+MAKE = re.compile(r"(?:^|[\s;&|(])make ([a-z][a-z0-9-]*)\b")
+SCRIPT = re.compile(r"(?<![\w/.-])((?:scripts|benches)/[\w/-]+\.(?:sh|py))\b")
+# What reads like a test's name: at least four words.
+TEST = re.compile(r"^[a-z0-9]+(?:_[a-z0-9]+){3,}$")
+RUNBOOK = "docs/DEPLOYMENT-RUNBOOK.md"
+
+
+class Document:
+    """A file's text, its code and its anchors."""
+
+    def __init__(self, root, path):
+        self.name = str(path.relative_to(root))
+        self.path = path
+        self.blocks = []  # (first line, words behind the fence, text)
+        self.prose = []  # (line, text), outside of blocks
+        self.anchors = set()
+        self.read(path.read_text().splitlines())
+
+    def read(self, lines):
+        fence, began, info, block = None, 0, "", []
+        for number, line in enumerate(lines, 1):
+            found = FENCE.match(line.strip())
+            if fence:
+                if found and line.strip() == fence:
+                    self.blocks.append((began, info, "\n".join(block)))
+                    fence = None
+                else:
+                    block.append(line)
+            elif found:
+                fence, began, info, block = found.group(1), number, found.group(2).strip(), []
+            else:
+                self.prose.append((number, line))
+                if heading := HEADING.match(line):
+                    self.add_anchor(heading.group(2))
+                self.anchors.update(re.findall(r'<a (?:id|name)="([^"]+)"', line))
+        if fence:
+            raise ValueError(f"{self.name}:{began}: the block has no end")
+
+    def add_anchor(self, heading):
+        """As GitHub makes it."""
+        text = LINK.sub(lambda link: link.group(0)[1:].split("]")[0].lstrip("["), heading).replace("`", "")
+        base = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+        anchor, count = base, 0
+        while anchor in self.anchors:
+            count += 1
+            anchor = f"{base}-{count}"
+        self.anchors.add(anchor)
+
+    def links(self):
+        for number, line in self.prose:
+            for link in LINK.finditer(CODE.sub("", line)):
+                yield number, link.group(1)
+            # A link whose text is code is still a link.
+            for link in re.finditer(r"\[`[^`]*`\]\(([^)\s]+)\)", line):
+                yield number, link.group(1)
+
+    def code(self):
+        """Everything that is typed or named: spans and blocks."""
+        for number, line in self.prose:
+            for span in CODE.finditer(line):
+                yield number, span.group(1)
+        for began, _, text in self.blocks:
+            for offset, line in enumerate(text.splitlines(), 1):
+                yield began + offset, line
+
+
+def tracked(root):
+    listed = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    return [root / name for name in listed.stdout.splitlines() if (root / name).is_file()]
+
+
+def broken_links(root, documents):
+    for document in documents.values():
+        for number, link in document.links():
+            if re.match(r"[a-z]+:", link):
+                if not re.match(r"(https://[\w.-]+\.[a-z]+(/|$)|mailto:)", link):
+                    yield f"{document.name}:{number}: {link} is no https address"
+                continue
+            path, _, anchor = link.partition("#")
+            target = (document.path.parent / path).resolve() if path else document.path
+            if not target.exists():
+                yield f"{document.name}:{number}: {link} leads nowhere"
+            elif anchor and target.suffix == ".md":
+                other = documents.get(target)
+                if other is None or anchor not in other.anchors:
+                    yield f"{document.name}:{number}: {link}: there is no such heading"
+
+
+def unknown_names(root, documents, files):
+    makefile = (root / "Makefile").read_text() if (root / "Makefile").exists() else ""
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    code = "\n".join(
+        path.read_text(errors="replace") for path in files if path.suffix in {".rs", ".py", ".hcl", ".sh", ".toml", ".yaml", ".tf", ".go"}
+    )  # fmt: skip
+    words = set(re.findall(r"\w+", code))
+    for document in documents.values():
+        for number, text in document.code():
+            for target in MAKE.findall(text):
+                if target not in targets:
+                    yield f"{document.name}:{number}: the Makefile has no target {target}"
+            for script in SCRIPT.findall(text):
+                if not (root / script).exists():
+                    yield f"{document.name}:{number}: there is no {script}"
+            if TEST.match(text) and text.removesuffix("_total") not in words and text not in words:
+                yield f"{document.name}:{number}: no test or code is called {text}"
+
+
+def alerts_without_mention(root, documents):
+    """Whoever stands in the runbook at night finds each alert's page from there."""
+    runbook = documents.get((root / RUNBOOK).resolve())
+    if not runbook:
+        return
+    linked = {(runbook.path.parent / link.partition("#")[0]).resolve() for _, link in runbook.links()}
+    for page in sorted((root / "docs/alerts").glob("*.md")):
+        if page.resolve() not in linked:
+            yield f"{RUNBOOK}: does not link to {page.relative_to(root)}"
+
+
+def stale_drawings(root):
+    """A drawing names the text that it was made from by its hash, so no Graphviz is needed to tell."""
+    for source in sorted((root / "docs/drawings").glob("*.dot")):
+        picture = source.with_suffix(".svg")
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        if not picture.exists() or digest not in picture.read_text():
+            yield f"{source.relative_to(root)}: `make drawings` has not been run since it changed"
+
+
+def failed_commands(root, documents):
+    """Runs the blocks that ask for it; returns how many there were and what went wrong."""
+    count, wrong = 0, []
+    for document in documents.values():
+        for number, info, text in document.blocks:
+            if info.split()[:1] == ["sh"]:
+                run = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+                if run.returncode:
+                    wrong.append(f"{document.name}:{number}: is no shell: {run.stderr.strip()}")
+            if info.split() != ["sh", "check"]:
+                continue
+            count += 1
+            if re.search(r"(^|[;&|]|do|then)\s*! .*\n.*\S", text, re.MULTILINE):
+                wrong.append(f"{document.name}:{number}: bash -e takes no notice of a `!` before the last line")
+            try:
+                run = subprocess.run(
+                    ["bash", "-euo", "pipefail", "-c", text], cwd=root, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=COMMAND_TIMEOUT_S,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                wrong.append(f"{document.name}:{number}: takes more than {COMMAND_TIMEOUT_S} s")
+                continue
+            if run.returncode:
+                wrong.append(f"{document.name}:{number}: ends with {run.returncode}:\n{text}\n{run.stdout}".rstrip())
+    return count, wrong
+
+
+def check(root):
+    files = tracked(root)
+    documents = {path.resolve(): Document(root, path) for path in files if path.suffix == ".md"}
+    wrong = [
+        *broken_links(root, documents),
+        *unknown_names(root, documents, files),
+        *alerts_without_mention(root, documents),
+        *stale_drawings(root),
+    ]
+    count, failed = failed_commands(root, documents)
+    return len(documents), count, wrong + failed
+
+
+def main(arguments):
+    root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent).resolve()
+    documents, commands, wrong = check(root)
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{documents} documents, {commands} commands in them run")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""What scripts/docs.py and benches/quotes.py must notice: each case breaks one thing in a small repository."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import docs
+
+ROOT = pathlib.Path(__file__).parent.parent
+GOOD = {
+    "Makefile": "up: ## bring it up\n",
+    "tests/pool.rs": "fn a_lost_connection_costs_nothing() {}\n",
+    "scripts/up.sh": "",
+    "docs/alerts/Page.md": "# Page\n",
+    "docs/DEPLOYMENT-RUNBOOK.md": "# Run\n\nSee [the page](alerts/Page.md).\n",
+    "docs/A.md": (
+        "# A title, with `code`\n\n## Twice\n\n## Twice\n\nHere: [top](#a-title-with-code), [second](#twice-1), "
+        "[B](B.md#there), [far](https://example.com/x).\n`make up` runs `scripts/up.sh`; "
+        "`a_lost_connection_costs_nothing`.\n\n```sh check\ntest -e Makefile\n```\n\n```text\n[no](link.md)\n```\n"
+    ),
+    "docs/B.md": "# B\n\n## There\n",
+}
+# What is changed, in which file, and what must be said of it.
+BROKEN = {
+    "a file that is not there": ("docs/A.md", "(B.md#there)", "(C.md)", "C.md leads nowhere"),
+    "an anchor that is not there": ("docs/A.md", "#there", "#nowhere", "there is no such heading"),
+    "an anchor in the same file": ("docs/A.md", "#twice-1", "#twice-2", "there is no such heading"),
+    "a heading that was renamed": ("docs/B.md", "## There", "## Elsewhere", "there is no such heading"),
+    "an address that is none": ("docs/A.md", "https://example.com/x", "http://example.com/x", "no https address"),
+    "a target that is not there": ("docs/A.md", "`make up`", "`make down`", "no target down"),
+    "a script that is not there": ("docs/A.md", "scripts/up.sh", "scripts/down.sh", "there is no scripts/down.sh"),
+    "a test that is not there": ("tests/pool.rs", "a_lost", "a_found", "is called a_lost_connection_costs_nothing"),
+    "a command that fails": ("docs/A.md", "test -e Makefile", "test -e Nothing", "ends with 1"),
+    "a command that fails in a pipe": ("docs/A.md", "test -e Makefile", "cat Nothing | head", "ends with 1"),
+    "a block that is no shell": ("docs/B.md", "# B", "```sh\nif true\n```\n\n# B", "is no shell"),
+    "a failure that bash does not notice": ("docs/A.md", "test -e Makefile", "! true\ntrue", "takes no notice"),
+    "a block without an end": ("docs/B.md", "# B", "```\n# B", "the block has no end"),
+    "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),
+}
+
+
+def build(folder, changed=None):
+    """The good repository, with one text of one file replaced."""
+    for name, text in GOOD.items():
+        if changed and changed[0] == name:
+            assert text.count(changed[1]) == 1, changed
+            text = text.replace(changed[1], changed[2])
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    subprocess.run(["git", "-C", str(folder), "init", "--quiet"], check=True)
+
+
+def findings(folder):
+    try:
+        return "\n".join(docs.check(folder)[2])
+    except ValueError as error:
+        return str(error)
+
+
+class Documents(unittest.TestCase):
+    def test_a_good_repository_has_no_findings(self):
+        with tempfile.TemporaryDirectory() as folder:
+            build(pathlib.Path(folder))
+            self.assertEqual(docs.check(pathlib.Path(folder)), (4, 1, []))
+
+    def test_what_is_broken_is_named(self):
+        for what, (name, old, new, said) in BROKEN.items():
+            with self.subTest(what), tempfile.TemporaryDirectory() as folder:
+                build(pathlib.Path(folder), (name, old, new))
+                self.assertIn(said, findings(pathlib.Path(folder)))
+
+    def test_a_drawing_older_than_its_text_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            build(root)
+            (root / "docs/drawings").mkdir()
+            (root / "docs/drawings/way.dot").write_text("digraph { a -> b }")
+            (root / "docs/drawings/way.svg").write_text("<svg/>")
+            self.assertIn("make drawings", findings(root))
+
+
+class Quotes(unittest.TestCase):
+    def run_quotes(self, text, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "A.md"
+            path.write_text(text)
+            command = [sys.executable, "-B", ROOT / "benches/quotes.py", "--root", folder, *options]
+            run = subprocess.run(command, capture_output=True, text=True)
+            return run.returncode, run.stderr, path.read_text()
+
+    def test_a_figure_that_is_not_the_records_is_named_and_mended(self):
+        code, said, _ = self.run_quotes("<!-- quote:budget -->\n1.0\n<!-- quote:end -->\n", "--check")
+        self.assertEqual(code, 1)
+        self.assertIn("A.md", said)
+        code, _, mended = self.run_quotes("<!-- quote:budget -->\n1.0\n<!-- quote:end -->\n")
+        self.assertEqual(code, 0)
+        self.assertEqual(self.run_quotes(mended, "--check"), (0, "", mended))
+        changed = mended.replace("| estimate | 5.0 |", "| estimate | 4.0 |")
+        self.assertNotEqual(changed, mended)
+        self.assertEqual(self.run_quotes(changed, "--check")[0], 1)
+
+    def test_an_unknown_quote_and_one_without_an_end_are_named(self):
+        self.assertIn("does not know", self.run_quotes("<!-- quote:no -->\n<!-- quote:end -->\n", "--check")[1])
+        self.assertIn("does not end", self.run_quotes("<!-- quote:budget -->\n", "--check")[1])
+
+    def test_a_mark_between_backticks_is_only_spoken_of(self):
+        self.assertEqual(self.run_quotes("Write `<!-- quote:NAME -->` before it.\n", "--check")[0], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

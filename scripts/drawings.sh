@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# `make drawings`: draws docs/drawings/*.dot with Graphviz. Each picture says which text it was made from.
+source "$(dirname "$0")/lib.sh"
+
+need dot graphviz
+for source in docs/drawings/*.dot; do
+  picture=${source%.dot}.svg
+  # Without Graphviz's own comments, which name its version; with the hash that docs-check compares.
+  dot -Tsvg "$source" | sed -e '/^<!--.*-->$/d' -e '/^<!--/,/-->$/d' \
+    -e "s|^<svg |<!-- ${source##*/} $(sha256sum <"$source" | cut -d' ' -f1) -->\n<svg |" >"$picture"
+  say "$picture"
+done
