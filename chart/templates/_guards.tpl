@@ -1,8 +1,11 @@
-{{/* What one value's bounds cannot say: how values fit each other. Each fails with a sentence. */}}
+{{/* What the schema cannot say: what texts look like, and how values fit each other. Each fails with a sentence. */}}
 {{- define "app.guards" -}}
 {{- $v := .Values }}
 {{- if not $v.region }}
 {{- fail "region is empty: install with -f values-spain.yaml or -f values-mexico.yaml, or set region to an AWS region such as eu-south-2" }}
+{{- end }}
+{{- with include "app.formMistakes" . | trim }}
+{{- fail . }}
 {{- end }}
 {{- $longest := divf (addf $v.settings.drainMs 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
 {{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
