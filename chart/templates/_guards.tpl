@@ -7,6 +7,50 @@
 {{- with include "app.formMistakes" . | trim }}
 {{- fail . }}
 {{- end }}
+{{- $name := include "app.fullname" . }}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
+{{- fail (printf "the release's name is %q, which makes %q the name of a Service: that must be small letters, digits and \"-\", a letter first; take another release name, or set fullnameOverride" .Release.Name $name) }}
+{{- end }}
+{{- $accounts := list (include "app.serviceAccountName" .) (include "app.migrationServiceAccountName" .) (printf "%s-prune" $name) }}
+{{- if ne (len (uniq $accounts)) 3 }}
+{{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: all must differ, since the migration's is deleted and made anew" (join ", " $accounts)) }}
+{{- end }}
+{{- with include "app.keyMistakes" . | trim }}
+{{- fail . }}
+{{- end }}
+{{- range $path, $networks := dict "ingress.inboundCidrs" $v.ingress.inboundCidrs "networkPolicy.loadBalancerCidrs" $v.networkPolicy.loadBalancerCidrs "networkPolicy.databaseCidrs" $v.networkPolicy.databaseCidrs "networkPolicy.dnsCidrs" $v.networkPolicy.dnsCidrs }}
+{{- range $number, $network := $networks }}
+{{- $right := include "app.network" $network }}
+{{- if ne $right $network }}
+{{- fail (printf "%s[%d] is %q: it has bits behind its prefix, and must be %s" $path $number $network $right) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $number, $one := $v.scheduling.tolerations }}
+{{- $at := printf "scheduling.tolerations[%d]" $number }}
+{{- $exists := eq (default "Equal" $one.operator) "Exists" }}
+{{- if not (or $one.key $exists) }}
+{{- fail (printf "%s has no key: name the taint's key, or set operator to Exists, which puts up with every taint" $at) }}
+{{- end }}
+{{- if and $exists $one.value }}
+{{- fail (printf "%s.value is %q: with operator Exists there must be none; take Equal to compare it" $at $one.value) }}
+{{- end }}
+{{- if and (hasKey $one "tolerationSeconds") (ne (default "" $one.effect) "NoExecute") }}
+{{- fail (printf "%s.tolerationSeconds is %v: only a toleration with effect NoExecute may have it" $at $one.tolerationSeconds) }}
+{{- end }}
+{{- end }}
+{{- if eq (len $v.ingress.subnets) 1 }}
+{{- fail (printf "ingress.subnets is %s alone: a load balancer needs subnets in two zones at least; name more, or none, and the controller finds them by their tags" (first $v.ingress.subnets)) }}
+{{- end }}
+{{- if contains "AWSLogs" $v.ingress.accessLogs.prefix }}
+{{- fail (printf "ingress.accessLogs.prefix is %q: AWS itself puts AWSLogs behind the prefix, so it must not be in it" $v.ingress.accessLogs.prefix) }}
+{{- end }}
+{{- range $times := regexFindAll "[0-9]+-[0-9]+" $v.prune.schedule -1 }}
+{{- $ends := splitList "-" $times }}
+{{- if gt (int (first $ends)) (int (last $ends)) }}
+{{- fail (printf "prune.schedule is %q: %s ends before it begins" $v.prune.schedule $times) }}
+{{- end }}
+{{- end }}
 {{- $longest := divf (addf $v.settings.drainMs 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
 {{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
 {{- if ge (float64 $v.shutdown.deregistrationDelaySeconds) $leaving }}
@@ -72,5 +116,20 @@
 {{- $interval := int (trimSuffix "s" $v.monitoring.scrapeInterval) }}
 {{- if gt (int (trimSuffix "s" $v.monitoring.scrapeTimeout)) $interval }}
 {{- fail (printf "monitoring.scrapeTimeout is %s: it must not be longer than monitoring.scrapeInterval, which is %s" $v.monitoring.scrapeTimeout $v.monitoring.scrapeInterval) }}
+{{- end }}
+{{- end }}
+
+{{/* A network without bits behind its prefix; that of IPv6 as it is. */}}
+{{- define "app.network" -}}
+{{- if contains ":" . }}
+{{- . }}
+{{- else }}
+{{- $parts := splitList "/" . }}
+{{- $address := 0 }}
+{{- range splitList "." (first $parts) }}{{ $address = add (mul $address 256) (int .) }}{{ end }}
+{{- $size := 1 }}
+{{- range until (int (sub 32 (int (last $parts)))) }}{{ $size = mul $size 2 }}{{ end }}
+{{- $first := sub $address (mod $address $size) }}
+{{- printf "%d.%d.%d.%d/%s" (div $first 16777216) (mod (div $first 65536) 256) (mod (div $first 256) 256) (mod $first 256) (last $parts) }}
 {{- end }}
 {{- end }}

@@ -166,7 +166,8 @@ postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $esca
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
 {{- end }}
 
-{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of key and property. */}}
+{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of root, key and
+property. */}}
 {{- define "app.remoteRef" -}}
 key: {{ .key }}
 {{- with .property }}
@@ -175,6 +176,9 @@ property: {{ . }}
 conversionStrategy: Default
 decodingStrategy: None
 metadataPolicy: None
+{{- with .root.Values.externalSecrets.nullBytePolicy }}
+nullBytePolicy: {{ . }}
+{{- end }}
 {{- end }}
 
 {{/* The fields of one secret in Secrets Manager; a dict of root, what and prefix. */}}
@@ -187,7 +191,7 @@ metadataPolicy: None
 {{- range $field := $fields }}
 - secretKey: {{ $.prefix }}{{ $field }}
   remoteRef:
-    {{- include "app.remoteRef" (dict "key" $key "property" $field) | nindent 4 }}
+    {{- include "app.remoteRef" (dict "root" $.root "key" $key "property" $field) | nindent 4 }}
 {{- end }}
 {{- end }}
 

@@ -18,6 +18,8 @@ SCHEMA = [
     ("settings.logRequests=maybe", "'/settings/logRequests'", "got string, want boolean"),
     ("settings.drainMs=300001", "'/settings/drainMs'", "maximum: got 300,001, want 300,000"),
     ("image.pullPolicy=Sometimes", "'/image/pullPolicy'", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
+    ("externalSecrets.nullBytePolicy=Drop", "'/externalSecrets/nullBytePolicy'", "value must be one of '', 'Ignore', 'Fail'"),
+    ("ingress.subnets={a,a}", "'/ingress/subnets'", "items at 0 and 1 are equal"),
     ("secrets.mode=vault", "'/secrets/mode'", "value must be one of 'files', 'variables'"),
     ("autoscaling.targetCpuPercent=100", "'/autoscaling/targetCpuPercent'", "maximum: got 100, want 95"),
     ("resources.cpuLimit=1", "'/resources'", "additional properties 'cpuLimit' not allowed"),
@@ -158,7 +160,36 @@ GUARDS = [
     ("ingress.certificateArn=arn:aws:acm:us-east-1:111122223333:certificate/a", "of the load balancer's region, eu-south-2"),
     ("database.host=db.us-east-1.rds.amazonaws.com", "it is in us-east-1, but region is eu-south-2"),
     ("monitoring.scrapeTimeout=16s", "monitoring.scrapeTimeout is 16s", "monitoring.scrapeInterval, which is 15s"),
+    ("serviceAccount.name=payment-latency-api-migrate", "ServiceAccounts payment-latency-api-migrate, payment-latency-api-migrate",
+     "all must differ"),
+    ("networkPolicy.databaseCidrs={10.0.0.0/8,10.20.30.40/20}", 'networkPolicy.databaseCidrs[1] is "10.20.30.40/20"', "must be 10.20.16.0/20"),
+    ("ingress.inboundCidrs={192.0.2.7/0}", 'ingress.inboundCidrs[0] is "192.0.2.7/0"', "must be 0.0.0.0/0"),
+    ("scheduling.tolerations[0].effect=NoSchedule", "scheduling.tolerations[0] has no key", "set operator to Exists"),
+    ("scheduling.tolerations[0].operator=Exists,scheduling.tolerations[0].value=a", "scheduling.tolerations[0].value is", "take Equal"),
+    ("scheduling.tolerations[0].key=a,scheduling.tolerations[0].tolerationSeconds=5",
+     "scheduling.tolerations[0].tolerationSeconds is 5", "effect NoExecute"),
+    ("ingress.subnets={subnet-1}", "ingress.subnets is subnet-1 alone", "in two zones at least"),
+    ("ingress.accessLogs.prefix=a/AWSLogs", 'ingress.accessLogs.prefix is "a/AWSLogs"', "must not be in it"),
+    ("prune.schedule=0 6-2 * * *", 'prune.schedule is "0 6-2 * * *"', "6-2 ends before it begins"),
+    (r"commonLabels.app\.kubernetes\.io/name=a", 'commonLabels has "app.kubernetes.io/name"', "take another key"),
+    (r"commonLabels.helm\.sh/chart=a", 'commonLabels has "helm.sh/chart"', "take another key"),
+    (r"podLabels.pod-template-hash=a", 'podLabels has "pod-template-hash"', "take another key"),
+    ("podLabels.data-residency=a", 'podLabels has "data-residency"', "commonLabels sets it"),
+    (r"monitoring.labels.app\.kubernetes\.io/version=a", 'monitoring.labels has "app.kubernetes.io/version"', "take another key"),
+    ("monitoring.dashboard.label=data-residency", 'monitoring.dashboard.label has "data-residency"', "commonLabels sets it"),
+    ("monitoring.alerts.labels.severity=a", 'monitoring.alerts.labels has "severity"', "take another key"),
+    (r"podAnnotations.checksum/config=a", 'podAnnotations has "checksum/config"', "take another key"),
+    (r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=a", "serviceAccount.annotations has", "set serviceAccount.roleArn"),
+    (r"ingress.annotations.kubernetes\.io/ingress\.class=alb", "ingress.annotations has", "set ingress.className"),
+    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/scheme=internal", "ingress.annotations has", "set ingress.scheme"),
+    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/load-balancer-attributes=idle_timeout.timeout_seconds\=400",
+     '"alb.ingress.kubernetes.io/load-balancer-attributes"', "set ingress.idleTimeoutSeconds"),
+    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/target-group-attributes=a", "set shutdown.deregistrationDelaySeconds"),
+    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/healthcheck-path=/health", "/readyz is what says"),
 ]
+
+# Release names, and what makes them right.
+RELEASES = [("1a", "1a-payment-latency-api"), ("a.b", "a.b-payment-latency-api"), ("2payment-latency-api", "2payment-latency-api")]
 
 
 def nested(path, text):
@@ -243,6 +274,21 @@ class Refusals(unittest.TestCase):
     def test_every_guard_has_a_case(self):
         guards = (CHART / "templates/_guards.tpl").read_text().count("{{- fail ")
         self.assertLessEqual(guards, len(GUARDS) + 1)
+
+    def test_a_release_whose_name_no_service_may_have_is_refused(self):
+        for release, name in RELEASES:
+            with self.subTest(release):
+                done = helm_template(release=release)
+                self.assertIn(f'the release\'s name is "{release}", which makes "{name}" the name of a Service', done.stderr)
+                self.assertIn("set fullnameOverride", done.stderr)
+                self.assertEqual(helm_template("--set", "fullnameOverride=payments", release=release).returncode, 0)
+
+    def test_a_share_is_taken_from_set_and_from_set_json(self):
+        for option, value in [("--set", "99.95"), ("--set-string", "99.95"), ("--set-json", "99.95"), ("--set", "99")]:
+            with self.subTest(option, value=value):
+                done = helm_template(option, f"monitoring.alerts.availabilityPercent={value}")
+                self.assertEqual(done.stderr, "")
+                self.assertIn(f"6 * {0.0005 if value == '99.95' else 0.01}", done.stdout)
 
     def test_a_kubernetes_without_stable_pre_stop_sleep_is_refused(self):
         done = helm_template("--kube-version", "1.33.0")

@@ -221,6 +221,14 @@ class Secrets(unittest.TestCase):
                     for url in template["data"].values():
                         self.assertIn("?sslmode=verify-full", url)
 
+    def test_what_nul_bytes_do_is_said_for_every_field_or_for_none(self):
+        for policy in ("", "Ignore", "Fail"):
+            with self.subTest(policy):
+                objects = render(externalSecrets={"nullBytePolicy": policy}, prune={"enabled": True})
+                said = [data["remoteRef"].get("nullBytePolicy", "") for (kind, _), one in objects.items()
+                        if kind == "ExternalSecret" for data in one["spec"]["data"]]
+                self.assertEqual(said, [policy] * 26)
+
     def test_refresh_intervals_are_as_the_api_server_writes_them(self):
         intervals = {name: one["spec"]["refreshInterval"] for (kind, name), one in render().items() if kind == "ExternalSecret"}
         self.assertEqual(intervals, {f"{NAME}-api-key": "1h0m0s", f"{NAME}-database": "1m0s", MIGRATE: "1m0s"})
