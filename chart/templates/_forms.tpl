@@ -68,6 +68,11 @@ prune.schedule: schedule
 prune.olderThan: age
 {{- end }}
 
+{{/* Names of AWS regions, as src/config/residency.rs knows them. */}}
+{{- define "app.regionPattern" -}}
+(af|ap|ca|cn|eu|eusc|il|me|mx|sa|us)(-[a-z]+)?-(central|east|west|(north|south)(east|west)?)-[0-9]{1,2}
+{{- end }}
+
 {{/* A form's name to its pattern and, for the sentence, to what is right. */}}
 {{- define "app.forms" -}}
 {{- $label := "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" }}
@@ -79,7 +84,7 @@ prune.olderThan: age
 {{- $minute := "([1-5]?[0-9])" }}
 {{- $times := "(\\*|N(-N)?)(/[1-9][0-9]?)?(,(\\*|N(-N)?)(/[1-9][0-9]?)?)*" }}
 region:
-  pattern: '(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]'
+  pattern: '{{ include "app.regionPattern" . }}'
   right: the name of an AWS region, such as eu-south-2
 environment:
   pattern: '[A-Za-z0-9_.-]{1,63}'

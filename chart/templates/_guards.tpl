@@ -15,6 +15,14 @@
 {{- if ne (len (uniq $accounts)) 3 }}
 {{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: all must differ, since the migration's is deleted and made anew" (join ", " $accounts)) }}
 {{- end }}
+{{- if has "default" $accounts }}
+{{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: every namespace has default already, and an install cannot take it over" (join ", " $accounts)) }}
+{{- end }}
+{{- range $path, $secret := dict "secrets.existingDatabaseSecret" $v.secrets.existingDatabaseSecret "secrets.existingApiKeySecret" $v.secrets.existingApiKeySecret }}
+{{- if has $secret (list (print $name "-migrate") (print $name "-prune")) }}
+{{- fail (printf "%s is %q: that Secret is made by this chart, and holds the owner's login; name one of your own" $path $secret) }}
+{{- end }}
+{{- end }}
 {{- with include "app.keyMistakes" . | trim }}
 {{- fail . }}
 {{- end }}
@@ -41,6 +49,11 @@
 {{- end }}
 {{- if eq (len $v.ingress.subnets) 1 }}
 {{- fail (printf "ingress.subnets is %s alone: a load balancer needs subnets in two zones at least; name more, or none, and the controller finds them by their tags" (first $v.ingress.subnets)) }}
+{{- end }}
+{{- range $key, $_ := $v.ingress.tags }}
+{{- if hasPrefix "aws:" (lower $key) }}
+{{- fail (printf "ingress.tags has %q: tags that begin with aws: are AWS's own; take another key" $key) }}
+{{- end }}
 {{- end }}
 {{- if contains "AWSLogs" $v.ingress.accessLogs.prefix }}
 {{- fail (printf "ingress.accessLogs.prefix is %q: AWS itself puts AWSLogs behind the prefix, so it must not be in it" $v.ingress.accessLogs.prefix) }}
@@ -93,9 +106,18 @@
 {{- if and $v.ingress.certificateArn (not (contains (printf ":%s:" $v.region) $v.ingress.certificateArn)) }}
 {{- fail (printf "ingress.certificateArn is %s: a certificate must be of the load balancer's region, %s" $v.ingress.certificateArn $v.region) }}
 {{- end }}
-{{- $named := regexFind "(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]" $v.database.host }}
-{{- if and $named (ne $named $v.region) }}
-{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host $named $v.region) }}
+{{- /* As the service's own guard does it: labels that are regions, and what stands where RDS puts the region. */}}
+{{- $rds := regexFind "[^.]+\\.rds\\.amazonaws\\.com(\\.cn)?$" $v.database.host | splitList "." | first }}
+{{- range append (splitList "." $v.database.host) $rds }}
+{{- if and . (ne . $v.region) (or (eq . $rds) (regexMatch (printf "^(%s)$" (include "app.regionPattern" $)) .)) }}
+{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host . $v.region) }}
+{{- end }}
+{{- end }}
+{{- range $key := list "apiKeyName" "databaseName" "databaseOwnerName" }}
+{{- $given := get $v.externalSecrets $key }}
+{{- if and (hasPrefix "arn:" $given) (not (contains (printf ":secretsmanager:%s:" $v.region) $given)) }}
+{{- fail (printf "externalSecrets.%s is %s: it must be a secret of Secrets Manager in the release's region, %s" $key $given $v.region) }}
+{{- end }}
 {{- end }}
 {{- /* Twice what the service may hold: its buffers, what a connection takes (docs/PERFORMANCE.md), and the rest of it. */}}
 {{- $memory := int (include "app.mebibytes" $v.resources.memory) }}
@@ -106,6 +128,12 @@
 {{- $fewest := int (ternary $v.autoscaling.minReplicas $v.replicaCount $v.autoscaling.enabled) }}
 {{- if and $v.podDisruptionBudget.enabled (gt $fewest 1) (ge (int $v.podDisruptionBudget.maxUnavailable) $fewest) }}
 {{- fail (printf "podDisruptionBudget.maxUnavailable is %v: it must be less than the fewest pods, which is %d, or a drain may take all of them" $v.podDisruptionBudget.maxUnavailable $fewest) }}
+{{- end }}
+{{- range $key, $default := dict "port" 5432 "name" "payments" }}
+{{- $given := get $v.database $key }}
+{{- if and (not $v.database.host) (ne (toString $given) (toString $default)) }}
+{{- fail (printf "database.%s is %v: it has no effect unless database.host is set, which takes host, port and name from here instead of the secret" $key $given) }}
+{{- end }}
 {{- end }}
 {{- if and $v.database.host $v.networkPolicy.enabled (ne (int $v.database.port) (int $v.networkPolicy.databasePort)) }}
 {{- fail (printf "database.port is %v: networkPolicy.databasePort, which is %v, must be the same, or pods may not connect to it" $v.database.port $v.networkPolicy.databasePort) }}

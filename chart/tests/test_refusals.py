@@ -1,6 +1,7 @@
 """Wrong values are refused by `helm template`, each with a message that names the value and what would be right."""
 
 import itertools
+import json
 import re
 import unittest
 
@@ -33,7 +34,7 @@ SCHEMA = [
 # Texts: a value's path, an example of what is right that the sentence must give, and wrong ones. `[]` stands for the items
 # of a list, `{}` for the keys of a map, `{k}` for the value of its key k.
 FORMS = [
-    ("region", "eu-south-2", "Spain", "eu-south", "EU-SOUTH-2"),
+    ("region", "eu-south-2", "Spain", "eu-south", "EU-SOUTH-2", "eu-nowhere-9"),
     ("environment", "production", "", "a b", "e" * 64),
     ("nameOverride", "payments", "1pay", "Pay", "a.b", "a-", "a" * 47),
     ("fullnameOverride", "payments", "1pay", "pay_ments", "a..b"),
@@ -108,7 +109,7 @@ FORMS = [
 
 # Texts of every form that are right.
 TAKEN = [
-    ("region", "us-east-1", "ap-southeast-4"),
+    ("region", "us-east-1", "ap-southeast-4", "us-gov-west-1", "eusc-de-east-1"),
     ("nameOverride", "", "p", "pay-2"),
     ("commonLabels{}", "team", "example.com/a.b_c-d"),
     ("commonLabels{team}", "", "A.b_c-1"),
@@ -158,10 +159,20 @@ GUARDS = [
     ("ingress.host=", "ingress.host is empty", "such as payments.example.com"),
     ("ingress.wafAclArn=arn:aws:wafv2:us-east-1:111122223333:regional/webacl/a/b", "of the load balancer's region, eu-south-2"),
     ("ingress.certificateArn=arn:aws:acm:us-east-1:111122223333:certificate/a", "of the load balancer's region, eu-south-2"),
+    ("externalSecrets.databaseName=arn:aws:secretsmanager:us-east-1:111122223333:secret:a", "externalSecrets.databaseName is arn:",
+     "in the release's region, eu-south-2"),
+    ("database.host=db.us-gov-west-1.example.com", "it is in us-gov-west-1, but region is eu-south-2"),
+    ("database.host=db.0a1b.xx-new-1.rds.amazonaws.com", "it is in xx-new-1, but region is eu-south-2"),
     ("database.host=db.us-east-1.rds.amazonaws.com", "it is in us-east-1, but region is eu-south-2"),
     ("monitoring.scrapeTimeout=16s", "monitoring.scrapeTimeout is 16s", "monitoring.scrapeInterval, which is 15s"),
     ("serviceAccount.name=payment-latency-api-migrate", "ServiceAccounts payment-latency-api-migrate, payment-latency-api-migrate",
      "all must differ"),
+    ("serviceAccount.name=default", "ServiceAccounts default, payment-latency-api-migrate", "every namespace has default already"),
+    ("secrets.existingDatabaseSecret=payment-latency-api-migrate", 'secrets.existingDatabaseSecret is "payment-latency-api-migrate"',
+     "name one of your own"),
+    ("database.port=6432,networkPolicy.databasePort=6432", "database.port is 6432", "unless database.host is set"),
+    ("database.name=other", "database.name is other", "unless database.host is set"),
+    (r"ingress.tags.aws:Owner=a", 'ingress.tags has "aws:Owner"', "take another key"),
     ("networkPolicy.databaseCidrs={10.0.0.0/8,10.20.30.40/20}", 'networkPolicy.databaseCidrs[1] is "10.20.30.40/20"', "must be 10.20.16.0/20"),
     ("ingress.inboundCidrs={192.0.2.7/0}", 'ingress.inboundCidrs[0] is "192.0.2.7/0"', "must be 0.0.0.0/0"),
     ("scheduling.tolerations[0].effect=NoSchedule", "scheduling.tolerations[0] has no key", "set operator to Exists"),
@@ -192,16 +203,23 @@ GUARDS = [
 RELEASES = [("1a", "1a-payment-latency-api"), ("a.b", "a.b-payment-latency-api"), ("2payment-latency-api", "2payment-latency-api")]
 
 
+def place(path):
+    """The value that a path of the tables is about, without what stands in brackets."""
+    return re.split(r"[\[{]", path)[0]
+
+
 def nested(path, text):
     """Values with `text` at a path of the tables, and how a sentence names its place."""
-    match = re.fullmatch(r"([A-Za-z.]+)(\[\]|\{\}|\{\w+\})?(?:\.(\w+))?", path)
-    at, kind, field = match.groups()
-    if kind == "[]":
-        value, name = [{field: text, "operator": "Exists"} if field else text], f"{at}[0]" + (f".{field}" if field else "")
-    elif kind == "{}":
+    at, inside, field = re.fullmatch(r"([A-Za-z.]+)(\[\]|\{\w*\})?(?:\.(\w+))?", path).groups()
+    key = (inside or "")[1:-1]
+    if inside == "[]" and field:
+        value, name = [{field: text, "operator": "Exists"}], f"{at}[0].{field}"
+    elif inside == "[]":
+        value, name = [text], f"{at}[0]"
+    elif key:
+        value, name = {key: text}, f"{at}.{key}"
+    elif inside:
         value, name = {text: "a"}, f"a key of {at}"
-    elif kind:
-        value, name = {kind[1:-1]: text}, f"{at}.{kind[1:-1]}"
     else:
         value, name = text, at
     for key in reversed(at.split(".")):
@@ -210,23 +228,36 @@ def nested(path, text):
 
 
 def merged(one, other):
-    return {key: merged(one[key], other[key]) if key in one and isinstance(one[key], dict) and key in other else other.get(key, one.get(key))
-            for key in {**one, **other}}
+    both = {**one, **other}
+    for key in one.keys() & other.keys():
+        both[key] = merged(one[key], other[key])
+    return both
 
 
 def rounds(table):
-    """The texts of a table in as few sets of values as hold them: (values, [(place, text, ...the row's rest)])."""
+    """The texts of a table in as few sets of values as hold them: (values, [(path, name in a sentence, text)])."""
     queues = {}
-    for path, *rest in table:
-        # A list's fields, and a map's keys and values, are one place.
-        queues.setdefault(re.split(r"[\[{]", path)[0], []).extend((path, text) for text in rest)
+    for path, *texts in table:
+        queues.setdefault(place(path), []).extend((path, text) for text in texts)
     for batch in itertools.zip_longest(*queues.values()):
-        values, places = {}, []
+        values, found = {}, []
         for path, text in filter(None, batch):
-            value, place = nested(path, text)
+            value, name = nested(path, text)
             values = merged(values, value)
-            places.append((place, path, text))
-        yield values, places
+            found.append((path, name, text))
+        yield values, found
+
+
+def free_texts(one, definitions, path=()):
+    """The paths of a schema's texts, and of its lists and maps of texts, that are no choice from a list."""
+    one = {**definitions.get(one.get("$ref", "").removeprefix("#/$defs/"), {}), **one}
+    if "string" in one["type"] and "enum" not in one:
+        yield ".".join(path)
+    below = [one.get("items"), one.get("additionalProperties")]
+    for part in [part for part in below if isinstance(part, dict) and "properties" not in part]:
+        yield from free_texts(part, definitions, path)
+    for key, part in one.get("properties", {}).items():
+        yield from free_texts(part, definitions, (*path, key))
 
 
 class Refusals(unittest.TestCase):
@@ -240,36 +271,33 @@ class Refusals(unittest.TestCase):
 
     def test_a_wrong_text_is_named_with_what_would_be_right(self):
         examples = {path: example for path, example, *_ in FORMS}
-        for values, places in rounds([(path, *wrong) for path, _, *wrong in FORMS]):
+        for values, found in rounds([(path, *wrong) for path, _, *wrong in FORMS]):
             sentences = helm_template(values=values).stderr.splitlines()
-            for place, path, text in places:
-                with self.subTest(place, text=text):
-                    begin = f'{place} is "{text}": it must be '
-                    sentence = next((one for one in sentences if begin in one), None)
+            for path, name, text in found:
+                with self.subTest(name, text=text):
+                    sentence = next((one for one in sentences if f'{name} is "{text}": it must be ' in one), None)
                     self.assertIsNotNone(sentence, "it was taken")
                     self.assertIn(examples[path], sentence.partition("such as ")[2])
 
     def test_a_right_text_is_taken(self):
-        for values, places in rounds(TAKEN):
+        for values, found in rounds(TAKEN):
             said = helm_template(values=values).stderr
-            for place, _, text in places:
-                with self.subTest(place, text=text):
-                    self.assertNotIn(f'{place} is "{text}"', said)
+            self.assertNotIn("the specifications of the schema", said)
+            for _, name, text in found:
+                with self.subTest(name, text=text):
+                    self.assertNotIn(f'{name} is "{text}"', said)
 
-    def test_every_text_has_a_form_and_a_case(self):
-        table = re.search(r'define "app.valueForms" -}}\n(.*?)\{\{- end', (CHART / "templates/_forms.tpl").read_text(), re.S).group(1)
-        forms = dict(line.split(": ") for line in table.splitlines())
-        wanted = set()
-        for path, form in forms.items():
-            wanted |= {(path, "key"), (path, "value")} if "=" in form else {(path, "any")}
-        had = set()
-        for path, *_ in FORMS:
-            at = re.split(r"[\[{]", path)[0]
-            pair = "=" in forms.get(at, "")
-            had.add((at, ("key" if "{}" in path else "value") if pair else "any"))
-        self.assertEqual(wanted, had - {("scheduling.tolerations", "any")})
+    def test_every_text_has_a_form_and_every_form_a_case(self):
+        schema = json.loads((CHART / "values.schema.json").read_text())
         # A pattern of the schema would come first, and say nothing but itself.
-        self.assertNotIn('"pattern"', (CHART / "values.schema.json").read_text())
+        self.assertNotIn("'pattern'", str(schema))
+        table = (CHART / "templates/_forms.tpl").read_text().split('"app.valueForms" -}}\n')[1].split("{{- end")[0]
+        forms = dict(line.split(": ") for line in table.splitlines())
+        self.assertEqual(set(forms), set(free_texts(schema, schema["$defs"])))
+        cases = {(place(path), "key" if "{}" in path else "value") for path, *_ in FORMS if not path.startswith("scheduling.tol")}
+        keys = {path for path, form in forms.items() if "=" in form} | {at for at, what in cases if what == "key"}
+        self.assertEqual(cases, {(path, "key") for path in keys} | {
+            (path, "value") for path, form in forms.items() if "=" in form or path not in keys})
 
     def test_every_guard_has_a_case(self):
         guards = (CHART / "templates/_guards.tpl").read_text().count("{{- fail ")
