@@ -41,5 +41,5 @@ export EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VEN
 export PROMETHEUS_BIN="$TOOLS/prometheus/usr/bin/prometheus"
 export SERVICE_BIN="$ROOT/target/debug/payment-latency-api"
 (cd chart/tests && "$CHART_PYTHON" -B -m unittest --verbose --failfast e2e)
-say "the chart holds on Kubernetes $KUBERNETES_VERSION, External Secrets $EXTERNAL_SECRETS_VERSION, moto $MOTO_VERSION:" \
-  "$((SECONDS - began)) s"
+say "the chart holds on $("$CLUSTER_BIN/kube-apiserver" --version), External Secrets $EXTERNAL_SECRETS_VERSION," \
+  "moto $MOTO_VERSION: $((SECONDS - began)) s"

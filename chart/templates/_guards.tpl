@@ -1,8 +1,68 @@
-{{/* What one value's bounds cannot say: how values fit each other. Each fails with a sentence. */}}
+{{/* What the schema cannot say: what texts look like, and how values fit each other. Each fails with a sentence. */}}
 {{- define "app.guards" -}}
 {{- $v := .Values }}
 {{- if not $v.region }}
 {{- fail "region is empty: install with -f values-spain.yaml or -f values-mexico.yaml, or set region to an AWS region such as eu-south-2" }}
+{{- end }}
+{{- with include "app.formMistakes" . | trim }}
+{{- fail . }}
+{{- end }}
+{{- $name := include "app.fullname" . }}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
+{{- fail (printf "the release's name is %q, which makes %q the name of a Service: that must be small letters, digits and \"-\", a letter first; take another release name, or set fullnameOverride" .Release.Name $name) }}
+{{- end }}
+{{- $accounts := list (include "app.serviceAccountName" .) (include "app.migrationServiceAccountName" .) (printf "%s-prune" $name) }}
+{{- if ne (len (uniq $accounts)) 3 }}
+{{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: all must differ, since the migration's is deleted and made anew" (join ", " $accounts)) }}
+{{- end }}
+{{- if has "default" $accounts }}
+{{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: every namespace has default already, and an install cannot take it over" (join ", " $accounts)) }}
+{{- end }}
+{{- range $path, $secret := dict "secrets.existingDatabaseSecret" $v.secrets.existingDatabaseSecret "secrets.existingApiKeySecret" $v.secrets.existingApiKeySecret }}
+{{- if has $secret (list (print $name "-migrate") (print $name "-prune")) }}
+{{- fail (printf "%s is %q: that Secret is made by this chart, and holds the owner's login; name one of your own" $path $secret) }}
+{{- end }}
+{{- end }}
+{{- with include "app.keyMistakes" . | trim }}
+{{- fail . }}
+{{- end }}
+{{- range $path, $networks := dict "ingress.inboundCidrs" $v.ingress.inboundCidrs "networkPolicy.loadBalancerCidrs" $v.networkPolicy.loadBalancerCidrs "networkPolicy.databaseCidrs" $v.networkPolicy.databaseCidrs "networkPolicy.dnsCidrs" $v.networkPolicy.dnsCidrs }}
+{{- range $number, $network := $networks }}
+{{- $right := include "app.network" $network }}
+{{- if ne $right $network }}
+{{- fail (printf "%s[%d] is %q: it has bits behind its prefix, and must be %s" $path $number $network $right) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $number, $one := $v.scheduling.tolerations }}
+{{- $at := printf "scheduling.tolerations[%d]" $number }}
+{{- $exists := eq (default "Equal" $one.operator) "Exists" }}
+{{- if not (or $one.key $exists) }}
+{{- fail (printf "%s has no key: name the taint's key, or set operator to Exists, which puts up with every taint" $at) }}
+{{- end }}
+{{- if and $exists $one.value }}
+{{- fail (printf "%s.value is %q: with operator Exists there must be none; take Equal to compare it" $at $one.value) }}
+{{- end }}
+{{- if and (hasKey $one "tolerationSeconds") (ne (default "" $one.effect) "NoExecute") }}
+{{- fail (printf "%s.tolerationSeconds is %v: only a toleration with effect NoExecute may have it" $at $one.tolerationSeconds) }}
+{{- end }}
+{{- end }}
+{{- if eq (len $v.ingress.subnets) 1 }}
+{{- fail (printf "ingress.subnets is %s alone: a load balancer needs subnets in two zones at least; name more, or none, and the controller finds them by their tags" (first $v.ingress.subnets)) }}
+{{- end }}
+{{- range $key, $_ := $v.ingress.tags }}
+{{- if hasPrefix "aws:" (lower $key) }}
+{{- fail (printf "ingress.tags has %q: tags that begin with aws: are AWS's own; take another key" $key) }}
+{{- end }}
+{{- end }}
+{{- if contains "AWSLogs" $v.ingress.accessLogs.prefix }}
+{{- fail (printf "ingress.accessLogs.prefix is %q: AWS itself puts AWSLogs behind the prefix, so it must not be in it" $v.ingress.accessLogs.prefix) }}
+{{- end }}
+{{- range $times := regexFindAll "[0-9]+-[0-9]+" $v.prune.schedule -1 }}
+{{- $ends := splitList "-" $times }}
+{{- if gt (int (first $ends)) (int (last $ends)) }}
+{{- fail (printf "prune.schedule is %q: %s ends before it begins" $v.prune.schedule $times) }}
+{{- end }}
 {{- end }}
 {{- $longest := divf (addf $v.settings.drainMs 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
 {{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
@@ -46,9 +106,18 @@
 {{- if and $v.ingress.certificateArn (not (contains (printf ":%s:" $v.region) $v.ingress.certificateArn)) }}
 {{- fail (printf "ingress.certificateArn is %s: a certificate must be of the load balancer's region, %s" $v.ingress.certificateArn $v.region) }}
 {{- end }}
-{{- $named := regexFind "(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-[0-9]" $v.database.host }}
-{{- if and $named (ne $named $v.region) }}
-{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host $named $v.region) }}
+{{- /* As the service's own guard does it: labels that are regions, and what stands where RDS puts the region. */}}
+{{- $rds := regexFind "[^.]+\\.rds\\.amazonaws\\.com(\\.cn)?$" $v.database.host | splitList "." | first }}
+{{- range append (splitList "." $v.database.host) $rds }}
+{{- if and . (ne . $v.region) (or (eq . $rds) (regexMatch (printf "^(%s)$" (include "app.regionPattern" $)) .)) }}
+{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host . $v.region) }}
+{{- end }}
+{{- end }}
+{{- range $key := list "apiKeyName" "databaseName" "databaseOwnerName" }}
+{{- $given := get $v.externalSecrets $key }}
+{{- if and (hasPrefix "arn:" $given) (not (contains (printf ":secretsmanager:%s:" $v.region) $given)) }}
+{{- fail (printf "externalSecrets.%s is %s: it must be a secret of Secrets Manager in the release's region, %s" $key $given $v.region) }}
+{{- end }}
 {{- end }}
 {{- /* Twice what the service may hold: its buffers, what a connection takes (docs/PERFORMANCE.md), and the rest of it. */}}
 {{- $memory := int (include "app.mebibytes" $v.resources.memory) }}
@@ -60,6 +129,12 @@
 {{- if and $v.podDisruptionBudget.enabled (gt $fewest 1) (ge (int $v.podDisruptionBudget.maxUnavailable) $fewest) }}
 {{- fail (printf "podDisruptionBudget.maxUnavailable is %v: it must be less than the fewest pods, which is %d, or a drain may take all of them" $v.podDisruptionBudget.maxUnavailable $fewest) }}
 {{- end }}
+{{- range $key, $default := dict "port" 5432 "name" "payments" }}
+{{- $given := get $v.database $key }}
+{{- if and (not $v.database.host) (ne (toString $given) (toString $default)) }}
+{{- fail (printf "database.%s is %v: it has no effect unless database.host is set, which takes host, port and name from here instead of the secret" $key $given) }}
+{{- end }}
+{{- end }}
 {{- if and $v.database.host $v.networkPolicy.enabled (ne (int $v.database.port) (int $v.networkPolicy.databasePort)) }}
 {{- fail (printf "database.port is %v: networkPolicy.databasePort, which is %v, must be the same, or pods may not connect to it" $v.database.port $v.networkPolicy.databasePort) }}
 {{- end }}
@@ -69,5 +144,20 @@
 {{- $interval := int (trimSuffix "s" $v.monitoring.scrapeInterval) }}
 {{- if gt (int (trimSuffix "s" $v.monitoring.scrapeTimeout)) $interval }}
 {{- fail (printf "monitoring.scrapeTimeout is %s: it must not be longer than monitoring.scrapeInterval, which is %s" $v.monitoring.scrapeTimeout $v.monitoring.scrapeInterval) }}
+{{- end }}
+{{- end }}
+
+{{/* A network without bits behind its prefix; that of IPv6 as it is. */}}
+{{- define "app.network" -}}
+{{- if contains ":" . }}
+{{- . }}
+{{- else }}
+{{- $parts := splitList "/" . }}
+{{- $address := 0 }}
+{{- range splitList "." (first $parts) }}{{ $address = add (mul $address 256) (int .) }}{{ end }}
+{{- $size := 1 }}
+{{- range until (int (sub 32 (int (last $parts)))) }}{{ $size = mul $size 2 }}{{ end }}
+{{- $first := sub $address (mod $address $size) }}
+{{- printf "%d.%d.%d.%d/%s" (div $first 16777216) (mod (div $first 65536) 256) (mod (div $first 256) 256) (mod $first 256) (last $parts) }}
 {{- end }}
 {{- end }}

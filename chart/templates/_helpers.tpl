@@ -51,8 +51,8 @@
 
 {{/* Labels by which objects find pods; a dict of root and component. */}}
 {{- define "app.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "app.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "app.name" .root | toYaml }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -113,12 +113,12 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.scheduling.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ toYaml . }}
 {{- end }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ toYaml . }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -128,7 +128,7 @@ imagePullSecrets:
 {{- with .Values.database.caConfigMap }}
 - name: database-ca
   configMap:
-    name: {{ . }}
+    name: {{ toYaml . }}
     defaultMode: 0444
     items:
       - key: ca.pem
@@ -166,15 +166,19 @@ postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $esca
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
 {{- end }}
 
-{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of key and property. */}}
+{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of root, key and
+property. */}}
 {{- define "app.remoteRef" -}}
-key: {{ .key }}
+key: {{ toYaml .key }}
 {{- with .property }}
 property: {{ . }}
 {{- end }}
 conversionStrategy: Default
 decodingStrategy: None
 metadataPolicy: None
+{{- with .root.Values.externalSecrets.nullBytePolicy }}
+nullBytePolicy: {{ . }}
+{{- end }}
 {{- end }}
 
 {{/* The fields of one secret in Secrets Manager; a dict of root, what and prefix. */}}
@@ -187,7 +191,7 @@ metadataPolicy: None
 {{- range $field := $fields }}
 - secretKey: {{ $.prefix }}{{ $field }}
   remoteRef:
-    {{- include "app.remoteRef" (dict "key" $key "property" $field) | nindent 4 }}
+    {{- include "app.remoteRef" (dict "root" $.root "key" $key "property" $field) | nindent 4 }}
 {{- end }}
 {{- end }}
 
@@ -201,16 +205,16 @@ aws:
   auth:
     secretRef:
       accessKeyIDSecretRef:
-        name: {{ $static.secretName }}
-        key: {{ $static.accessKeyIdKey }}
+        name: {{ toYaml $static.secretName }}
+        key: {{ toYaml $static.accessKeyIdKey }}
       secretAccessKeySecretRef:
-        name: {{ $static.secretName }}
-        key: {{ $static.secretAccessKeyKey }}
+        name: {{ toYaml $static.secretName }}
+        key: {{ toYaml $static.secretAccessKeyKey }}
   {{- else if .roleArn }}
   auth:
     jwt:
       serviceAccountRef:
-        name: {{ .serviceAccount }}
+        name: {{ toYaml .serviceAccount }}
   {{- end }}
 {{- end }}
 

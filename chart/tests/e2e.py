@@ -1,10 +1,11 @@
 """Both regions on a real control plane: `make chart-e2e` starts it and runs this, in the order in which it is written."""
 
+import concurrent.futures
+import datetime
 import json
 import os
 import pathlib
 import subprocess
-import threading
 import unittest
 import urllib.parse
 import urllib.request
@@ -20,9 +21,10 @@ from support import CHART, HELM, NAME, REGIONS, pod_spec
 PORT = free_port()
 # Spain is installed as typed: External Secrets has an identity of its own. Mexico has static credentials, the private
 # authority of the test's database, and is in a hurry.
+INTERVAL_S = 5
 SPAIN = Release("spain")
 MEXICO = Release("mexico", "--set", ",".join([
-    "externalSecrets.staticCredentials.secretName=aws", "externalSecrets.databaseRefreshInterval=5s",
+    "externalSecrets.staticCredentials.secretName=aws", f"externalSecrets.databaseRefreshInterval={INTERVAL_S}s",
     "database.caConfigMap=authority", f"settings.port={PORT}", "prune.enabled=true",
     "monitoring.scrapeInterval=1s", "monitoring.scrapeTimeout=1s"]))
 BOTH = (SPAIN, MEXICO)
@@ -72,6 +74,18 @@ def manifest(release):
     return [(one, release.get(one["kind"], one["metadata"]["name"])) for one in wanted]
 
 
+def at_once(act):
+    """Does the same to both regions, neither waiting for the other."""
+    with concurrent.futures.ThreadPoolExecutor(len(BOTH)) as pool:
+        for done in [pool.submit(act, release) for release in BOTH]:
+            done.result()
+
+
+def refreshed(name, namespace):
+    """When External Secrets fetched it last, in whole seconds, by its own clock."""
+    return datetime.datetime.fromisoformat(get("externalsecret", name, namespace=namespace)["status"]["refreshTime"])
+
+
 def pay(key=KEY, query=""):
     status, body = SETTLED["service"].ask(f"/api/payment/simulate{query}", key)
     return status, json.loads(body)
@@ -101,21 +115,11 @@ class Chart(unittest.TestCase):
     # --- Install ---------------------------------------------------------------------------------------------------
 
     def test_020_both_regions_are_installed_at_once(self):
-        failures = []
-
         def install(release):
-            try:
-                release.apply("install")
-                release.rolled_out()
-            except (subprocess.CalledProcessError, AssertionError) as error:
-                failures.append(f"{release.region}: {error}")
+            release.apply("install")
+            release.rolled_out()
 
-        threads = [threading.Thread(target=install, args=(release,)) for release in BOTH]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failures, [])
+        at_once(install)
 
     def test_030_the_migrations_objects_are_gone_once_it_has_succeeded(self):
         for release in BOTH:
@@ -192,10 +196,19 @@ class Chart(unittest.TestCase):
 
     def test_130_a_rotated_password_arrives_and_costs_nothing(self):
         fresh = "another one: %41+"
-        postgres(f"ALTER ROLE payments_api PASSWORD '{fresh}'")
+        name, place = f"{NAME}-database", MEXICO.namespace
+        # Right after a fetch, so that the next one is the one that brings it.
+        former = refreshed(name, place)
+        former = eventually("a fetch", lambda: (now := refreshed(name, place)) > former and now)
         SETTLED["manager"].put("us-east-1", f"{NAME}/production/database", login(fresh))
-        eventually("the Secret has the new password", lambda: urllib.parse.quote(fresh, safe="") in
-                   secret(f"{NAME}-database", MEXICO.namespace)["database_url"], seconds=30)
+        postgres(f"ALTER ROLE payments_api PASSWORD '{fresh}'")
+        eventually("the Secret has the new password", lambda: urllib.parse.quote(fresh, safe="") in secret(name, place)["database_url"])
+        next_one = eventually("the fetch is recorded", lambda: (now := refreshed(name, place)) > former and now)
+        waited = (next_one - former).total_seconds()
+        # Not before its interval, so nothing else brought it. Not long after it: 10 s are for the fetch itself, five calls to a
+        # moto that serves every ExternalSecret one by one, and for a process that has to wait for one of two cores.
+        self.assertGreaterEqual(waited, INTERVAL_S)
+        self.assertLessEqual(waited, INTERVAL_S + 10)
         SETTLED["container"].mount()
         postgres("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'payments_api'")
         eventually("a payment by a new connection", lambda: pay()[0] == 200)
@@ -293,11 +306,12 @@ class Chart(unittest.TestCase):
     # --- Upgrade, drain, roll back, uninstall ------------------------------------------------------------------------
 
     def test_210_an_upgrade_never_has_fewer_ready_pods_than_asked(self):
+        def upgrade(release):
+            release.apply("upgrade", "--set", "settings.waitersMax=300")
+            release.rolled_out()
+
         with Watch(*BOTH) as watch:
-            for release in BOTH:
-                release.apply("upgrade", "--set", "settings.waitersMax=300")
-            for release in BOTH:
-                release.rolled_out()
+            at_once(upgrade)
         self.assertGreater(watch.looks, 3)
         self.assertEqual(watch.least, {"spain": 3, "mexico": 3})
         for release in BOTH:
@@ -336,10 +350,12 @@ class Chart(unittest.TestCase):
         self.assertGreaterEqual(min(watch.least.values()), 2)
 
     def test_250_a_rollback_brings_the_former_settings_back(self):
-        for release in BOTH:
+        def roll_back(release):
             release.helm("rollback", NAME)
             release.rolled_out()
             self.assertEqual(release.get("configmap", NAME)["data"]["WAITERS_MAX"], "256")
+
+        at_once(roll_back)
 
     def test_260_the_account_logs_in_by_web_identity(self):
         role = "arn:aws:iam::111122223333:role/payments"
@@ -376,8 +392,12 @@ class Chart(unittest.TestCase):
         eventually("nothing is left", lambda: self.assertEqual(left(), []) is None)
         self.assertEqual(len(MEXICO.ready()), 3)
         self.assertIn("payments_api", secret(f"{NAME}-database", MEXICO.namespace)["database_url"])
-        MEXICO.helm("uninstall", NAME, "--wait")
-        self.assertEqual(MEXICO.get("deployments,services,ingresses,externalsecrets,cronjobs,hpa,pdb")["items"], [])
+
+    def test_280_both_regions_are_uninstalled_at_once_one_of_them_installed_anew(self):
+        SPAIN.apply("install")
+        at_once(lambda release: release.helm("uninstall", NAME, "--wait"))
+        for release in BOTH:
+            self.assertEqual(release.get("deployments,services,ingresses,externalsecrets,cronjobs,hpa,pdb")["items"], [])
 
 
 if __name__ == "__main__":

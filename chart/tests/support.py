@@ -17,9 +17,9 @@ NAME = "payment-latency-api"
 REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
 
 
-def helm_template(*arguments, region="spain", values=None, namespace=NAME):
+def helm_template(*arguments, region="spain", values=None, namespace=NAME, release=NAME):
     """The finished process of `helm template`, whatever came of it; `values` is a dict."""
-    command = [HELM, "template", NAME, str(CHART), "--namespace", namespace, "--kube-version", KUBE_VERSION]
+    command = [HELM, "template", release, str(CHART), "--namespace", namespace, "--kube-version", KUBE_VERSION]
     if region:
         command += ["-f", str(CHART / f"values-{region}.yaml")]
     if values is not None:

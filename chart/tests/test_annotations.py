@@ -9,7 +9,7 @@ import json
 import re
 import unittest
 
-from support import NAME, REGIONS, render
+from support import NAME, REGIONS, helm_template, render
 
 PREFIX = "alb.ingress.kubernetes.io/"
 NUMBER = r"[0-9]+"
@@ -53,6 +53,9 @@ TARGET_GROUP = {
     "deregistration_delay.timeout_seconds": lambda value: 0 <= int(value) <= 3600,
     "load_balancing.algorithm.type": lambda value: value in ("round_robin", "least_outstanding_requests", "weighted_random"),
 }
+# What an operator may set as an annotation: no guard and no template looks at it.
+FREE = {"healthcheck-interval-seconds", "healthcheck-timeout-seconds", "healthy-threshold-count", "success-codes",
+        "unhealthy-threshold-count"}
 CALLERS = {"ingress": {"inboundCidrs": ["192.0.2.0/24", "2001:db8::/32"]}}
 EVERYTHING = {
     "ingress": {
@@ -106,9 +109,16 @@ class Annotations(unittest.TestCase):
         self.assertEqual(attributes["load_balancing.algorithm.type"], "least_outstanding_requests")
         self.assertEqual(attributes["deregistration_delay.timeout_seconds"], "20")
 
-    def test_an_annotation_by_value_wins(self):
-        found = annotations(ingress={"annotations": {f"{PREFIX}success-codes": "200-299"}})
-        self.assertEqual(found["success-codes"], "200-299")
+    def test_an_annotation_by_value_wins_where_nothing_rests_on_it(self):
+        given = {f"{PREFIX}{name}": "7" for name in FREE}
+        found = annotations(ingress={"annotations": given})
+        self.assertEqual({found[name] for name in FREE}, {"7"})
+
+    def test_an_annotation_that_has_a_value_of_its_own_is_refused(self):
+        refused = {name: f"{PREFIX}{name}" for name in set(KNOWN) - FREE}
+        said = helm_template(values={"ingress": {"annotations": dict.fromkeys(refused.values(), "7")}}).stderr
+        for name, key in refused.items():
+            self.assertIn(f'ingress.annotations has "{key}": ', said, name)
 
     def test_access_logs_and_firewall_come_by_value(self):
         found = annotations(**EVERYTHING)

@@ -53,6 +53,7 @@ class Documents(unittest.TestCase):
             path.write_text(before + BEGIN + written + END + after)
         self.assertEqual(written.strip(), table())
         self.assertGreater(len(table().splitlines()), 100)
+        self.assertEqual([line for line in path.read_text().splitlines() if len(line) > 120], [])
 
 
 if __name__ == "__main__":

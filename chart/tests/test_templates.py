@@ -9,7 +9,7 @@ import unittest
 
 import yaml
 
-from support import CHART, HELM, KUBE_VERSION, NAME, REGIONS, containers, limits, pod_spec, render
+from support import CHART, HELM, KUBE_VERSION, NAME, REGIONS, containers, helm_template, limits, pod_spec, render
 
 MIGRATE = f"{NAME}-migrate"
 
@@ -51,6 +51,31 @@ class Names(unittest.TestCase):
         # A CronJob's name may have 52 characters, what becomes a label 63.
         for kind, name in names:
             self.assertLessEqual(len(name), 52 if kind == "CronJob" else 63, f"{kind} {name}")
+
+    def test_a_name_that_yaml_takes_for_a_number_or_a_truth_stays_a_name(self):
+        def named(value, key=""):
+            if isinstance(value, dict):
+                for below, one in value.items():
+                    yield from named(one, below)
+            elif isinstance(value, list):
+                for one in value:
+                    yield from named(one, key)
+            elif value is True or type(value) is int and value == 123:
+                yield key, value
+
+        done = helm_template(namespace="123", release="123", values={
+            "nameOverride": "yes", "fullnameOverride": "payments", "image": {"pullSecrets": ["123"]},
+            "database": {"caConfigMap": "123"}, "ingress": {"className": "123"}, "prune": {"enabled": True},
+            "secrets": {"existingDatabaseSecret": "123", "existingApiKeySecret": "true"},
+            "externalSecrets": {"databaseName": "123", "databaseOwnerName": "true", "staticCredentials": {
+                "secretName": "123", "accessKeyIdKey": "123", "secretAccessKeyKey": "true"}},
+            "networkPolicy": {"prometheusNamespace": "123", "dnsNamespace": "123"},
+            "scheduling": {"priorityClassName": "123"}, "serviceAccount": {"name": "123"},
+            "migration": {"serviceAccountName": "true"}})
+        self.assertEqual(done.stderr, "")
+        switches = {"readOnly", "readOnlyRootFilesystem", "runAsNonRoot", "honorLabels"}
+        found = [one for one in named(list(yaml.safe_load_all(done.stdout))) if one[0] not in switches]
+        self.assertEqual(found, [])
 
     def test_extra_manifests_are_templates(self):
         extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}, "data": {"r": "{{ .Values.region }}"}}
@@ -220,6 +245,14 @@ class Secrets(unittest.TestCase):
                     self.assertEqual((template["engineVersion"], template["mergePolicy"]), ("v2", "Replace"))
                     for url in template["data"].values():
                         self.assertIn("?sslmode=verify-full", url)
+
+    def test_what_nul_bytes_do_is_said_for_every_field_or_for_none(self):
+        for policy in ("", "Ignore", "Fail"):
+            with self.subTest(policy):
+                objects = render(externalSecrets={"nullBytePolicy": policy}, prune={"enabled": True})
+                said = [data["remoteRef"].get("nullBytePolicy", "") for (kind, _), one in objects.items()
+                        if kind == "ExternalSecret" for data in one["spec"]["data"]]
+                self.assertEqual(said, [policy] * 26)
 
     def test_refresh_intervals_are_as_the_api_server_writes_them(self):
         intervals = {name: one["spec"]["refreshInterval"] for (kind, name), one in render().items() if kind == "ExternalSecret"}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
-# build.sh [PART...]: all parts, or those named. They end up in $CLUSTER_BIN (see versions.sh).
+# build.sh [PART...]: all parts, or those named. They end up in $CLUSTER_BIN (see versions.sh). Where KUBEBUILDER_ASSETS
+# names a folder with etcd and kube-apiserver, as setup-envtest makes it, these two are taken from there.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -168,9 +169,31 @@ part() {
   ln -sfn "$target" "$CLUSTER_BIN/$name"
 }
 
+# Whether etcd and kube-apiserver are there already. Both or neither: they were made for each other.
+assets=
+if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+  if [ -x "$KUBEBUILDER_ASSETS/etcd" ] && [ -x "$KUBEBUILDER_ASSETS/kube-apiserver" ]; then
+    assets=$(cd "$KUBEBUILDER_ASSETS" && pwd)
+  else
+    say "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, which does not hold both etcd and kube-apiserver: they are built"
+  fi
+fi
+
+# Part $1 as it is in $assets.
+take() {
+  mkdir -p "$CLUSTER_BIN"
+  ln -sfn "$assets/$1" "$CLUSTER_BIN/$1"
+  say "$1 is taken from KUBEBUILDER_ASSETS: $("$assets/$1" --version | head -n 1)"
+}
+
 need go golang-go
 [ $# -gt 0 ] || set -- "${PARTS[@]}"
 for name in "$@"; do
+  case $assets:$name in
+    ?*:etcd | ?*:kube-apiserver)
+      take "$name"
+      continue ;;
+  esac
   case $name in
     helm) part helm "$HELM_PACKAGE_VERSION" fetch_helm ;;
     etcd) part etcd "$ETCD_VERSION" build_etcd ;;

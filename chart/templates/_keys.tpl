@@ -1,0 +1,63 @@
+{{/* A sentence for each label or annotation that would take the place of one of the chart's, a line each. */}}
+{{- define "app.keyMistakes" -}}
+{{- $v := .Values }}
+{{- $labels := dict }}
+{{- range list "name" "instance" "component" "version" "part-of" "managed-by" }}
+{{- $_ := set $labels (print "app.kubernetes.io/" .) "the chart sets it; take another key" }}
+{{- end }}
+{{- $_ := set $labels "helm.sh/chart" "the chart sets it; take another key" }}
+{{- $_ := set $labels "pod-template-hash" "the Deployment sets it; take another key" }}
+{{- $more := deepCopy $labels }}
+{{- range $key, $_ := $v.commonLabels }}
+{{- $_ := set $more $key "commonLabels sets it; leave it out of one of them" }}
+{{- end }}
+{{- include "app.taken" (dict "at" "commonLabels" "given" $v.commonLabels "taken" $labels) }}
+{{- include "app.taken" (dict "at" "podLabels" "given" $v.podLabels "taken" $more) }}
+{{- include "app.taken" (dict "at" "monitoring.labels" "given" $v.monitoring.labels "taken" $more) }}
+{{- include "app.taken" (dict "at" "monitoring.dashboard.label" "given" (dict $v.monitoring.dashboard.label "") "taken" $more) }}
+{{- $alert := dict }}
+{{- range list "severity" "namespace" "service" "region" }}
+{{- $_ := set $alert . "the chart sets it for every alert; take another key" }}
+{{- end }}
+{{- include "app.taken" (dict "at" "monitoring.alerts.labels" "given" $v.monitoring.alerts.labels "taken" $alert) }}
+{{- $pod := dict "checksum/config" "the chart sets it; take another key" "kubectl.kubernetes.io/default-container" "the chart sets it; take another key" }}
+{{- include "app.taken" (dict "at" "podAnnotations" "given" $v.podAnnotations "taken" $pod) }}
+{{- $account := dict "eks.amazonaws.com/role-arn" "set serviceAccount.roleArn" }}
+{{- include "app.taken" (dict "at" "serviceAccount.annotations" "given" $v.serviceAccount.annotations "taken" $account) }}
+{{- $ingress := dict "kubernetes.io/ingress.class" "set ingress.className" }}
+{{- range $key, $instead := include "app.ingressValues" . | fromYaml }}
+{{- $_ := set $ingress (print "alb.ingress.kubernetes.io/" $key) $instead }}
+{{- end }}
+{{- include "app.taken" (dict "at" "ingress.annotations" "given" $v.ingress.annotations "taken" $ingress) }}
+{{- end }}
+
+{{/* Annotations of the Ingress that have a value of their own, which guards look at, or that the chart cannot do without. */}}
+{{- define "app.ingressValues" -}}
+scheme: set ingress.scheme
+ssl-policy: set ingress.sslPolicy
+certificate-arn: set ingress.certificateArn
+inbound-cidrs: set ingress.inboundCidrs
+subnets: set ingress.subnets
+security-groups: set ingress.securityGroups
+manage-backend-security-group-rules: set ingress.securityGroups
+wafv2-acl-arn: set ingress.wafAclArn
+tags: set ingress.tags
+load-balancer-attributes: set ingress.idleTimeoutSeconds or ingress.accessLogs, and others in the class's IngressClassParams
+target-group-attributes: set shutdown.deregistrationDelaySeconds
+target-type: the load balancer has to reach pods by their addresses
+backend-protocol: pods speak HTTP
+listen-ports: callers come by HTTPS, and by HTTP only to be sent there
+ssl-redirect: callers come by HTTPS, and by HTTP only to be sent there
+healthcheck-path: /readyz is what says that a pod may be asked
+healthcheck-port: /readyz is what says that a pod may be asked
+healthcheck-protocol: /readyz is what says that a pod may be asked
+{{- end }}
+
+{{/* Lines with the sentences; a dict of at, given, and taken, which has a hint for each key. */}}
+{{- define "app.taken" -}}
+{{- range $key, $_ := .given }}
+{{- with get $.taken $key }}
+{{ $.at }} has {{ quote $key }}: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
