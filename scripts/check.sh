@@ -25,6 +25,10 @@ say "house rules"
 scripts/tidy.sh
 say "documents"
 scripts/docs-check.sh
+say "workflows"
+scripts/workflows-check.sh
+say "releases"
+(cd scripts && python3 -B -m unittest --quiet release_test)
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"
