@@ -102,9 +102,14 @@ scan: ## known vulnerabilities in what `make sbom` listed; fetches the database 
 publish-test: ## push the image and the chart to a registry on loopback, as a release does
 	@scripts/publish-test.sh
 
+##@ Documents and security
 .PHONY: docs-check drawings
 docs-check: ## what the documents say, against the repository and the records
 	@scripts/docs-check.sh
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh
+
+.PHONY: checklist
+checklist: ## the security checklist: what needs no cloud account is checked, after each check was broken on purpose
+	@scripts/checklist.sh

@@ -135,7 +135,7 @@ class Server(Process):
 
     def __enter__(self):
         self.wait_for(self.port)
-        time.sleep(0.5)
+        time.sleep(0.2)
         return self
 
     def cpu_seconds(self):

@@ -12,6 +12,7 @@ say "figures"
 python3 -B benches/report.py --check
 python3 -B benches/reliability.py --check
 python3 -B benches/quotes.py --check
+python3 -B scripts/checklist.py --check
 say "links, names, drawings, commands"
 python3 -B scripts/docs.py
 

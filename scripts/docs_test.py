@@ -106,6 +106,9 @@ class Quotes(unittest.TestCase):
         self.assertIn("does not know", self.run_quotes("<!-- quote:no -->\n<!-- quote:end -->\n", "--check")[1])
         self.assertIn("does not end", self.run_quotes("<!-- quote:budget -->\n", "--check")[1])
 
+    def test_a_mark_between_backticks_is_only_spoken_of(self):
+        self.assertEqual(self.run_quotes("Write `<!-- quote:NAME -->` before it.\n", "--check")[0], 0)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -63,7 +63,7 @@ pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
 /// answer fit.
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
-pub const PIPELINE_FLUSH_BYTES: usize = 16 * 1024;
+pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
 /// Pipelined requests answered in one go before other connections get their turn; so does a flush.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
 /// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it
@@ -78,8 +78,6 @@ pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
-/// Connections accepted in one go before payments get their turn again.
-pub const ACCEPT_BATCH_COUNT: usize = 64;
 /// Pause after a failed accept when no idle connection could be closed for it.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Open connections. Beyond it the oldest idle one is closed, else the newcomer gets 503.
@@ -182,6 +180,8 @@ pub const BATCH_MAX_COUNT: usize = 32;
 
 /// The listen port; 0 lets the kernel pick a free one.
 pub const PORT: Bound = bound(8_080, 0, 65_535);
+/// What `/metrics` says of the process is read again when it is older than this.
+pub const PROCESS_FRESH_MS: u64 = 1_000;
 /// Longest `REGION` and `ENVIRONMENT`; a Kubernetes label's length, so that both can be labels.
 pub const DEPLOYMENT_NAME_MAX_BYTES: usize = 63;
 /// Longest `application_name`; PostgreSQL cuts it there (NAMEDATALEN less its NUL).

@@ -342,7 +342,7 @@ fn secrets(metrics: &Metrics, visitor: &mut dyn Visitor) {
 }
 
 fn process(visitor: &mut dyn Visitor) {
-    let process = super::process::read();
+    let process = super::process::figures();
     for (name, help, kind, value) in [
         (
             "process_cpu_seconds",

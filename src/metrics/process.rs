@@ -1,6 +1,10 @@
 //! The process as the kernel sees it (proc(5)); what cannot be read is nought.
 
 use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::limits::PROCESS_FRESH_MS;
 
 /// Units of `/proc/self/stat`'s times: USER_HZ, which is 100 on every Linux that this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -16,7 +20,20 @@ pub(super) struct Process {
     pub(super) start_seconds: f64,
 }
 
-pub(super) fn read() -> Process {
+/// As it is, or was a moment ago: asking takes dozens of system calls, which a crowd of scrapes does not
+/// get to repeat.
+pub(super) fn figures() -> Process {
+    static LAST: Mutex<Option<(Instant, Process)>> = Mutex::new(None);
+    let Ok(mut last) = LAST.lock() else {
+        return read();
+    };
+    match *last {
+        Some((at, process)) if at.elapsed() < Duration::from_millis(PROCESS_FRESH_MS) => process,
+        _ => last.insert((Instant::now(), read())).1,
+    }
+}
+
+fn read() -> Process {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The command's name, in parentheses, may hold spaces: fields are counted behind it, from 3.
     let fields: Vec<&str> = stat
@@ -39,10 +56,18 @@ pub(super) fn read() -> Process {
         resident_bytes: 1_024.0 * number_after(&status, "VmRSS:"),
         max_fds: number_after(&limits, "Max open files"),
         start_seconds: number_after(&boot, "btime") + field(22) / TICKS_PER_SECOND,
-        open_fds: fs::read_dir("/proc/self/fd").map_or(0.0, |entries| {
-            f64::from(u32::try_from(entries.count()).unwrap_or(u32::MAX))
-        }),
+        open_fds: open_fds(),
     }
+}
+
+/// The size of the folder, since Linux 6.2; before, the kernel has them listed, one by one.
+fn open_fds() -> f64 {
+    let folder = "/proc/self/fd";
+    let count = match fs::metadata(folder) {
+        Ok(metadata) if metadata.len() > 0 => metadata.len(),
+        _ => fs::read_dir(folder).map_or(0, |entries| entries.count() as u64),
+    };
+    u32::try_from(count).map_or(0.0, f64::from)
 }
 
 /// The first number of the line that begins with `name`.

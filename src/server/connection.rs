@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::task::yield_now;
 
 use super::Server;
 use super::buffers::Buffer;
@@ -197,7 +196,7 @@ impl Connection {
         self.turn += 1;
         if self.turn > PIPELINE_TURN_COUNT {
             self.turn = 0;
-            yield_now().await;
+            self.server.lane.turn().await;
         }
     }
 
@@ -302,6 +301,10 @@ impl Connection {
                 return Err(stop);
             }
             self.evicted |= was_evicted;
+            if self.scan.has_begun() {
+                // Whoever sends a request in pieces waits behind those that do not.
+                self.server.lane.turn().await;
+            }
             let input = buffer(&mut self.input, &self.server)?;
             if !input.make_room() {
                 return Err(Refusal::BuffersExhausted.into());
@@ -339,6 +342,7 @@ impl Connection {
                         Poll::Pending => stream.poll_write_ready(cx).map_err(Stop::from),
                     })
                     .await?;
+                    self.server.lane.turn().await;
                 }
                 Err(error) => return Err(error.into()),
             }

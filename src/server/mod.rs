@@ -1,12 +1,13 @@
 //! Sockets of callers: accepting them, bounding them, ending them.
 //!
 //! `connection` serves one; `registry` knows all of them and ends those whose time is over;
-//! `buffers` is the memory that they share; `secrets` watches the files that keys and credentials
-//! come from.
+//! `buffers` is the memory that they share; `lane` is where the slow and the greedy wait; `secrets`
+//! watches the files that keys and credentials come from.
 
 mod buffers;
 mod connection;
 mod descriptors;
+mod lane;
 mod registry;
 mod secrets;
 
@@ -20,16 +21,18 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::buffers::Buffers;
 use self::connection::Connection;
+use self::lane::Lane;
 use self::registry::Registry;
 use crate::config::Config;
 use crate::handlers::{self, App};
 use crate::http::Refusal;
 use crate::limits::{
-    ACCEPT_BATCH_COUNT, ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
+    ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
     RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
 };
 use crate::log;
@@ -41,6 +44,7 @@ struct Server {
     app: Rc<App>,
     buffers: Rc<Buffers>,
     registry: Rc<Registry>,
+    lane: Lane,
     max_connections: usize,
     /// Told when the listener is to close.
     stop_accepting: Notify,
@@ -70,6 +74,7 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
     let server = Rc::new(Server {
         buffers: Rc::new(Buffers::new(metrics)),
         registry: Rc::new(Registry::new()),
+        lane: Lane::new(),
         stop_accepting: Notify::new(),
         max_connections,
         app,
@@ -143,30 +148,30 @@ async fn sweep(server: Rc<Server>) {
     }
 }
 
-/// Accepts connections in small batches, so that a flood of them does not hold up payments.
+/// Accepts connections, with a look at the other sockets after each: a flood does not hold up payments.
 async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
     let mut warnings = log::Limited::default();
     loop {
-        for _ in 0..ACCEPT_BATCH_COUNT {
-            let accepted = tokio::select! {
-                biased;
-                () = server.stop_accepting.notified() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => server.clone().take_in(stream),
-                Err(error) => {
-                    if let Some(line) = warnings.warn("accept_failed") {
-                        line.field("reason", &error.to_string()).emit();
-                    }
-                    // Mostly a lack of descriptors, which passes when connections end.
-                    if !server.registry.evict() {
-                        sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    }
+        let accepted = tokio::select! {
+            biased;
+            () = server.stop_accepting.notified() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                server.clone().take_in(stream);
+                yield_now().await;
+            }
+            Err(error) => {
+                if let Some(line) = warnings.warn("accept_failed") {
+                    line.field("reason", &error.to_string()).emit();
+                }
+                // Mostly a lack of descriptors, which passes when connections end.
+                if !server.registry.evict() {
+                    sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             }
         }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -235,7 +240,7 @@ async fn drain(
         take_last(&listener, server);
         drop(listener);
         // They begin to wait before those that wait in vain are let go.
-        tokio::task::yield_now().await;
+        yield_now().await;
         server.registry.drain();
         let empty = poll_fn(|cx| server.registry.poll_empty(cx));
         timeout(finish, empty).await.is_ok()

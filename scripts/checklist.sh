@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make checklist`: the security checklist. It breaks every check on purpose first, then runs them.
+# scripts/checklist.sh [--write | --check | ID...]
+source "$(dirname "$0")/lib.sh"
+
+PYYAML_VERSION=6.0.3
+need python3 python3
+venv="$CACHE/checklist-$PYYAML_VERSION"
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "pyyaml==$PYYAML_VERSION" ||
+    die "PyYAML $PYYAML_VERSION could not be installed from PyPI"
+  touch "$venv/complete"
+fi
+# The commands of the checklist say python3.
+export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
+
+if [ $# = 0 ]; then
+  [ -e target/image/payment-latency-api.tar ] || scripts/image.sh
+  say "each check, broken on purpose"
+  (cd scripts && python3 -m unittest --quiet checklist_test)
+  say "the checklist"
+fi
+python3 scripts/checklist.py "$@"

@@ -1,0 +1,116 @@
+"""Every item that looks at text is broken on purpose, and must fail; whole, it must pass."""
+
+import io
+import json
+import pathlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import unittest
+
+import checklist
+
+NEEDS_MORE = {"image", "cloud"}
+STATIC = b"\x7fELF\x02" + bytes(59)  # no program header
+DYNAMIC = pathlib.Path("/bin/sh").read_bytes()
+
+
+def write_tar(out, files):
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+class Checklist(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.root = pathlib.Path(cls.folder.name)
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=checklist.ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            source = checklist.ROOT / name
+            if source.is_file() and not name.startswith(("docs/performance/", "fuzz/corpus/")):
+                (cls.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, cls.root / name, follow_symlinks=False)
+        cls.items = checklist.items(cls.root)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_each_item_says_where_it_looks_and_how_it_is_broken(self):
+        names = [item["id"] for item in self.items]
+        self.assertEqual(len(names), len(set(names)))
+        for item in self.items:
+            self.assertIn(item["on"], {"source", "image", "chart", "terraform", "cloud"}, item["id"])
+            self.assertEqual("broken" in item, item["on"] not in NEEDS_MORE, item["id"])
+
+    def test_there_are_as_many_as_were_asked_for(self):
+        wanted = {"Container": 9, "Secrets": 6, "Network": 6, "Encryption": 6, "IAM": 4, "Residency": 4, "Audit": 5,
+                  "Kubernetes": 7, "Supply chain": 5}  # fmt: skip
+        found = {section["name"]: len(section["item"]) for section in checklist.sections(self.root)}
+        self.assertEqual(found.keys(), wanted.keys())
+        for name, least in wanted.items():
+            self.assertGreaterEqual(found[name], least, name)
+
+    def test_what_is_broken_on_purpose_fails_and_nothing_else_does(self):
+        for item in self.items:
+            if item["on"] in NEEDS_MORE:
+                continue
+            name, old, new = item["broken"]
+            path = self.root / name
+            whole = path.read_text()
+            with self.subTest(item["id"]):
+                self.assertEqual(checklist.run(item, self.root), ("pass", ""))
+                self.assertIn(old, whole, "there is nothing to break")
+                path.write_text(whole.replace(old, new, 1))
+                self.assertEqual(checklist.run(item, self.root)[0], "fail", f"{name} is broken and nobody noticed")
+            path.write_text(whole)
+
+    def test_an_image_that_is_wrong_is_noticed(self):
+        good = {"files": {"payment-latency-api": STATIC}, "user": "65534:65534"}
+        broken = {
+            "C2": {"files": {"payment-latency-api": STATIC, "bin/sh": DYNAMIC}},
+            "C3": {"user": "0:0"},
+            "C4": {"files": {"payment-latency-api": DYNAMIC}},
+        }
+        found = {item["id"]: item for item in self.items if item["on"] == "image"}
+        self.assertEqual(found.keys(), broken.keys())
+        for name, item in found.items():
+            with self.subTest(name):
+                self.write_image(**good)
+                self.assertEqual(checklist.run(item, self.root), ("pass", ""))
+                self.write_image(**{**good, **broken[name]})
+                self.assertEqual(checklist.run(item, self.root)[0], "fail")
+
+    def write_image(self, files, user):
+        """As `docker save` writes it: a layer, a configuration, and a manifest that names both."""
+        path = self.root / "target/image/payment-latency-api.tar"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        layer = io.BytesIO()
+        write_tar(layer, files)
+        parts = {
+            "layer.tar": layer.getvalue(),
+            "config.json": json.dumps({"config": {"User": user}}).encode(),
+            "manifest.json": json.dumps([{"Config": "config.json", "Layers": ["layer.tar"]}]).encode(),
+        }
+        with path.open("wb") as out:
+            write_tar(out, parts)
+
+    def test_no_command_has_a_failure_that_bash_does_not_notice(self):
+        for item in self.items:
+            lines = [line.strip() for line in item["command"].strip().splitlines()]
+            self.assertFalse(any(line.startswith("! ") for line in lines), item["id"])
+
+    def test_a_cloud_item_is_named_and_not_run(self):
+        cloud = next(item for item in self.items if item["on"] == "cloud")
+        self.assertEqual(checklist.run({**cloud, "command": "false"}, self.root), (checklist.CLOUD, ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
