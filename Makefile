@@ -147,6 +147,16 @@ phases-test: ## every phase against stand-ins of its tools: failures, half-done 
 version-set: ## VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
 
+.PHONY: release scan publish-test
+release: ## VERSION=1.2.3: notes, commit and tag, to be pushed by hand; DRY_RUN=yes says what it would do
+	@scripts/release.sh "$(VERSION)" $(if $(DRY_RUN),--dry-run)
+
+scan: ## known vulnerabilities in what `make sbom` listed; fetches the database of advisories
+	@scripts/scan.sh
+
+publish-test: ## push the image and the chart to a registry on loopback, as a release does
+	@scripts/publish-test.sh
+
 ##@ Documents and security
 .PHONY: docs-check drawings
 docs-check: ## what the documents say, against the repository and the records

@@ -25,6 +25,13 @@ say "house rules"
 scripts/tidy.sh
 say "documents"
 scripts/docs-check.sh
+say "workflows"
+said=$(mktemp)
+scripts/workflows-check.sh | tee "$said"
+mapfile -t -O "${#unchecked[@]}" unchecked < <(sed -n 's/^NOT CHECKED: //p' "$said")
+rm -f "$said"
+say "releases"
+(cd scripts && python3 -B -m unittest --quiet release_test)
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"

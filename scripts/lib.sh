@@ -103,6 +103,19 @@ install_prometheus() {
   )
 }
 
+# go_tool COMMAND MODULE VERSION: builds the module into $CACHE/tools/bin unless the command is there in this version.
+go_tool() {
+  local command=$1 module=$2 version=$3 stamp="$CACHE/tools/$1.version"
+  if have "$command" && { [ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$version" ]; }; then
+    return
+  fi
+  need go golang-go
+  say "building $command $version (once a machine; some minutes)"
+  mkdir -p "$CACHE/tools/bin"
+  GOBIN="$CACHE/tools/bin" go install "$module@v$version" >"$CACHE/tools/$command.log" 2>&1 || return 1
+  echo "$version" >"$stamp"
+}
+
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 free_port() {

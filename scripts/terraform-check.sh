@@ -16,18 +16,6 @@ export offline
 
 PATH="$CACHE/tools/bin:$PATH"
 
-# go_tool COMMAND MODULE VERSION: builds the module unless the command is there in this version.
-go_tool() {
-  local command=$1 module=$2 version=$3 stamp="$CACHE/tools/$1.version"
-  if have "$command" && { [ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$version" ]; }; then
-    return
-  fi
-  need go golang-go
-  say "building $command $version (once a machine; some minutes)"
-  GOBIN="$CACHE/tools/bin" go install "$module@v$version" >"$CACHE/tools/$command.log" 2>&1 || return 1
-  echo "$version" >"$stamp"
-}
-
 # check_folder FOLDER: init, validate and test one folder, and one line about it.
 check_folder() {
   local folder=$1 log copy
@@ -55,7 +43,6 @@ check_folder() {
 }
 export -f check_folder
 
-mkdir -p "$CACHE/tools/bin"
 have terraform || die "terraform is missing: install 1.11 or newer, the least that knows write-only arguments"
 need python3 python3
 say "$(terraform version | head -n 1)"

@@ -1,11 +1,20 @@
 #!/usr/bin/env bash
-# `make version-set VERSION=1.2.3`: one version for the service, its lock file and the chart.
+# `make version-set VERSION=1.2.3`: one version for the service, its lock files, the chart, and what shows it.
 source "$(dirname "$0")/lib.sh"
 
 version=${1:-}
 [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$ ]] || die "say VERSION=1.2.3, not VERSION=$version"
 
 sed -i "0,/^version = .*/s//version = \"$version\"/" Cargo.toml
-sed -i "/^name = \"payment-latency-api\"$/{n;s/^version = .*/version = \"$version\"/}" Cargo.lock
+# The harness and the fuzz targets are built with the service, so their lock files name its version, too.
+sed -i "/^name = \"payment-latency-api\"$/{n;s/^version = .*/version = \"$version\"/}" \
+  Cargo.lock benches/harness/Cargo.lock fuzz/Cargo.lock
 sed -i "s/^version: .*/version: $version/; s/^appVersion: .*/appVersion: \"$version\"/" chart/Chart.yaml
-say "the service and the chart are $version; UPDATE_GOLDEN=1 make chart-test renders the regions anew"
+# What the chart renders: the labels, and the tag of an image that has no digest.
+sed -i "s|^\( *app.kubernetes.io/version: \).*|\1\"$version\"|
+  s|^\( *helm.sh/chart: payment-latency-api-\).*|\1$version|
+  s|^\( *image: payment-latency-api:\).*|\1$version|" chart/tests/golden/*.yaml
+sed -i "0,/^  version: .*/s//  version: $version/" docs/openapi.yaml
+sed -i "s/\"name\":\"payment-latency-api\",\"version\":\"[^\"]*\"/\"name\":\"payment-latency-api\",\"version\":\"$version\"/" \
+  docs/APPLICATION.md
+say "the service and the chart are $version"

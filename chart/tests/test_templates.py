@@ -180,8 +180,9 @@ class Pods(unittest.TestCase):
 
     def test_an_image_is_named_by_digest_before_tag(self):
         digest = "sha256:" + "a" * 64
+        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
         for image, expected in [
-            ({}, f"{NAME}:0.1.0"),
+            ({}, f"{NAME}:{version}"),
             ({"tag": "9.9"}, f"{NAME}:9.9"),
             ({"registry": "r.example.com/p", "tag": "9.9"}, f"r.example.com/p/{NAME}:9.9"),
             ({"registry": "r.example.com", "tag": "9.9", "digest": digest}, f"r.example.com/{NAME}@{digest}"),

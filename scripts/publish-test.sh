@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# `make publish-test`: what `make image` built and the chart, into a registry on loopback and out of it again.
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=cluster/versions.sh
+source "$ROOT/scripts/cluster/versions.sh"
+
+archive=target/image/payment-latency-api.tar
+[ -f "$archive" ] || die "no image: make image first"
+need skopeo skopeo
+need curl curl
+need jq jq
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+# Debian's registry, unpacked beside the checkout: the package would start a service.
+registry="$TOOLS/docker-registry/usr/bin/docker-registry"
+if [ ! -x "$registry" ]; then
+  say "fetching docker-registry"
+  mkdir -p "$TOOLS/docker-registry"
+  (
+    cd "$TOOLS/docker-registry" || exit 1
+    apt-get download docker-registry >/dev/null 2>&1 ||
+      { as_root apt-get update >/dev/null 2>&1 && apt-get download docker-registry >/dev/null 2>&1; } || exit 1
+    dpkg -x docker-registry_*.deb . && rm -f docker-registry_*.deb
+  ) || die "Debian's package docker-registry could not be fetched"
+fi
+
+scratch=$(mktemp -d)
+service=
+trap '[ -z "$service" ] || kill "$service" 2>/dev/null; rm -rf "$scratch"' EXIT
+port=$(free_port)
+cat >"$scratch/registry.yaml" <<YAML
+version: 0.1
+log: { accesslog: { disabled: true }, level: error }
+storage: { filesystem: { rootdirectory: $scratch/storage } }
+http: { addr: "127.0.0.1:$port" }
+YAML
+"$registry" serve "$scratch/registry.yaml" &
+service=$!
+for _ in $(seq 100); do
+  if curl --silent --fail --output /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
+  kill -0 "$service" 2>/dev/null || die "the registry ended"
+  sleep 0.1
+done
+
+export PLAIN_HTTP=yes
+repository="127.0.0.1:$port/example/payment-latency-api"
+say "the image"
+digest=$(scripts/publish.sh image "$repository" "$archive")
+index=$(scripts/publish.sh index "$repository" "$digest")
+# By its version alone, as somebody who was told of the release finds it.
+skopeo inspect --tls-verify=false --raw "docker://$repository:$version" >"$scratch/index"
+[ "sha256:$(sha256sum <"$scratch/index" | cut -d' ' -f1)" = "$index" ] || die "$version is not the index $index"
+listed=$(jq -r '.manifests[] | .digest + " " + .platform.architecture' "$scratch/index")
+[ "$listed" = "$digest $(skopeo inspect --format '{{.Architecture}}' "docker-archive:$archive")" ] ||
+  die "the index lists '$listed'"
+skopeo copy --quiet --src-tls-verify=false "docker://$repository:$version" "docker-archive:$scratch/pulled.tar:pulled:1"
+for file in "$archive" "$scratch/pulled.tar"; do
+  # A configuration is named by its hash, and names each layer by its hash.
+  tar -xOf "$file" manifest.json | jq -r '.[0].Config'
+done | uniq | wc -l | grep -qx 1 || die "what was pulled is not what was pushed"
+tar -xOf "$scratch/pulled.tar" "$(tar -xOf "$scratch/pulled.tar" manifest.json | jq -r '.[0].Config')" |
+  jq -e '.config.Healthcheck.Test[0] == "CMD"' >/dev/null || die "the health check was lost on the way"
+
+say "the chart"
+chart=$(scripts/publish.sh chart "127.0.0.1:$port/example/chart")
+"$CLUSTER_BIN/helm" pull --plain-http "oci://127.0.0.1:$port/example/chart/payment-latency-api" --version "$version" \
+  --untar --destination "$scratch" 2>&1 | grep -qF "$chart" || die "$version is not the chart $chart"
+for region in spain mexico; do
+  for source in chart "$scratch/payment-latency-api"; do
+    "$CLUSTER_BIN/helm" template payment-latency-api "$source" -f "$source/values-$region.yaml" \
+      --kube-version "$KUBERNETES_VERSION" >"$scratch/$(basename "$source").yaml"
+  done
+  cmp "$scratch/chart.yaml" "$scratch/payment-latency-api.yaml" || die "$region renders otherwise from the pulled chart"
+done
+
+say "a release's image and chart come out as they went in: $index, $chart"

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# What runs on GitHub: actionlint, zizmor, the schema of the updates, and what these cannot know.
+source "$(dirname "$0")/lib.sh"
+
+ACTIONLINT_VERSION=1.7.12
+ZIZMOR_VERSION=1.32.0
+CHECK_JSONSCHEMA_VERSION=0.39.0
+PYYAML_VERSION=6.0.3
+
+need shellcheck shellcheck
+PATH="$CACHE/tools/bin:$PATH"
+unchecked=
+go_tool actionlint github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION" ||
+  unchecked="workflows, by actionlint $ACTIONLINT_VERSION: it could not be built from its Go module"
+venv="$CACHE/workflows-$ZIZMOR_VERSION-$CHECK_JSONSCHEMA_VERSION-$PYYAML_VERSION"
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "zizmor==$ZIZMOR_VERSION" \
+    "check-jsonschema==$CHECK_JSONSCHEMA_VERSION" "pyyaml==$PYYAML_VERSION" ||
+    die "zizmor $ZIZMOR_VERSION and check-jsonschema $CHECK_JSONSCHEMA_VERSION could not be installed from PyPI"
+  touch "$venv/complete"
+fi
+
+[ -n "$unchecked" ] || actionlint .github/workflows/*.yaml
+"$venv/bin/zizmor" --offline --quiet --persona=auditor .github
+"$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.renovate .github/renovate.json
+(cd scripts && "$venv/bin/python" -B -m unittest --quiet workflows_test)
+"$venv/bin/python" -B scripts/workflows.py
+[ -z "$unchecked" ] || echo "NOT CHECKED: $unchecked"

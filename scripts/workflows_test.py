@@ -1,0 +1,47 @@
+"""What scripts/workflows.py must notice: each case breaks one thing in a copy of what it reads."""
+
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+import workflows
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+READ = ("Makefile", "rust-toolchain.toml", ".ci", ".github", "scripts")
+# What is changed, in which file, and what must be said of it.
+BROKEN = {
+    "a target that is renamed": ("Makefile", "\nrotation-test:", "\nrotate-test:", "no target rotation-test"),
+    "a target of several": (".github/workflows/checks.yaml", "make sbom scan", "make sbom scans", "no target scans"),
+    "a phase that GitHub lacks": (".ci/run", "phase make chart-test", "phase make sbom\nphase make fuzz", "make fuzz`, which"),
+    "a pin that nobody raises": ("scripts/check.sh", "CARGO_DENY_VERSION=", "DENY_VERSION=", "raises DENY_VERSION"),
+    "a rule without a pin": ("scripts/check.sh", "CARGO_DENY_VERSION=", "DENY_VERSION=", "cargo-deny finds nothing"),
+    "a pin in a workflow": (".github/workflows/release.yaml", "COSIGN_VERSION:", "SIGNER_VERSION:", "raises SIGNER_VERSION"),
+}
+
+
+class Workflows(unittest.TestCase):
+    def found(self, changed=None):
+        with tempfile.TemporaryDirectory() as scratch:
+            root = pathlib.Path(scratch)
+            for name in READ:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, root / name)
+            if changed:
+                name, old, new = changed
+                text = (root / name).read_text()
+                self.assertIn(old, text)
+                (root / name).write_text(text.replace(old, new))
+            return "\n".join(workflows.check(root))
+
+    def test_the_repository_holds(self):
+        self.assertEqual(self.found(), "")
+
+    def test_what_is_broken_is_named(self):
+        for case, (name, old, new, message) in BROKEN.items():
+            with self.subTest(case):
+                self.assertIn(message, self.found((name, old, new)))
+
+
+if __name__ == "__main__":
+    unittest.main()
