@@ -48,7 +48,7 @@ def main():
         # A program that puts down what it holds when it is told to end.
         signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print(rule["until_told"], flush=True), os._exit(1)))
         print("holding on", flush=True)
-        time.sleep(60)
+        time.sleep(900)
     time.sleep(rule.get("takes", 0))
     for name, content in rule.get("writes", {}).items():
         path = re.search(name, line).group(1)

@@ -31,8 +31,7 @@ SECRETS = {
 SITES = {"spain": "eu-south-2", "mexico": "us-east-1"}
 ACCOUNT = "111122223333"
 QUICK = {
-    "POLL_S": "0.05", "PROGRESS_S": "0", "KUBELET_S": "0", "DESTROY_WAIT_S": "0", "APPLICATIONS_WAIT_S": "2", "PAYMENT_WAIT_S": "2",
-    "LOAD_BALANCERS_GO_S": "2", "KEY_WAIT_S": "2", "STATUS_WAIT_S": "5",
+    "POLL_S": "0.05", "PROGRESS_S": "0", "KUBELET_S": "0", "DESTROY_WAIT_S": "0", "STATUS_WAIT_S": "120",
 }
 
 
@@ -171,7 +170,7 @@ class Phases(unittest.TestCase):
         done = subprocess.run(
             [self.stage.repository / "scripts/phases" / f"{script}.sh", *arguments], cwd=self.stage.folder,
             env=self.environment(**settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=120, check=False)
+            text=True, timeout=400, check=False)
         self.no_secret(done.stdout)
         self.assertEqual(done.returncode, code, done.stdout + "\n".join(self.calls()))
         self.assertNotIn("no rule for", done.stdout)

@@ -135,7 +135,7 @@ class Check(Phases):
         with subprocess.Popen([script], stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               env=self.environment()) as process:
             os.write(leader, ("\n".join(answers) + "\n").encode())
-            said = process.communicate(timeout=60)[0]
+            said = process.communicate(timeout=300)[0]
         os.close(leader)
         os.close(follower)
         self.assertEqual(process.returncode, 0, said)
@@ -209,7 +209,7 @@ class Terraform(Phases):
                 time.sleep(0.05)
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=30)[0]
+            said = process.communicate(timeout=300)[0]
         self.assertEqual(process.returncode, 130, said)
         self.assertIn("spain  | put down", said)
         self.assertIn("mexico | put down", said)
@@ -471,13 +471,13 @@ class Applications(Phases):
 
     def test_synced_to_an_older_commit_is_not_enough(self):
         self.first(rule("get application payment-latency-api-spain", application(revision="0" * 40)))
-        said = self.run_phase("7-applications", code=1)
+        said = self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2")
         self.assertIn("not within 2 s: payment-latency-api-spain is Synced and Healthy (Synced, Healthy)", said)
         self.assertEqual(self.calls("terraform .* plan"), [])
 
     def test_what_argo_cd_complains_of_is_shown(self):
         self.first(rule("get application payment-latency-api-mexico", application("Unknown", "Missing", message="failed to load\n target state")))
-        self.assertIn("(Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1))
+        self.assertIn("(Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2"))
 
     def test_an_application_that_is_not_there_yet_is_waited_for(self):
         self.first(rule("get application ", complains="NotFound\n", code=1, times=3))
@@ -490,7 +490,8 @@ class Applications(Phases):
 
     def test_a_payment_that_is_never_served_says_its_status(self):
         self.first(rule("curl --config -", each="503 0.1 0.2 \n"))
-        self.assertIn("not within 2 s: a payment is served at https://spain.pay.example.com (status 503)", self.run_phase("7-applications", code=1, SITES="spain"))
+        self.assertIn("not within 2 s: a payment is served at https://spain.pay.example.com (status 503)",
+                      self.run_phase("7-applications", code=1, SITES="spain", PAYMENT_WAIT_S="2"))
 
     def test_a_region_may_be_reached_elsewhere(self):
         self.run_phase("7-applications", SITES="spain", SPAIN_PAYMENTS_URL="http://127.0.0.1:1", SPAIN_AWS_ENDPOINT_URL="http://127.0.0.1:2")
