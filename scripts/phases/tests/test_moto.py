@@ -9,7 +9,7 @@ import time
 import unittest
 import urllib.request
 
-from support import ACCOUNT, SITES, Phases, facts, rule
+from support import ACCOUNT, SITES, WORLD, Phases, facts, rule
 
 AWS = pathlib.Path(os.environ["AWS_BIN"])
 KEY = facts("spain")["api_key_secret"]
@@ -150,7 +150,7 @@ class CommandLines(Phases):
         }
         commands = {}
         for script, rules in to_do.items():
-            self.first(*rules)
+            self.world(*rules, *WORLD(self.stage))
             self.run_phase(script, code=1 if script == "status" else 0, CONFIRM="yes", LOAD_BALANCERS_GO_S="1")
             for call in self.argv("aws"):
                 commands[tuple([*call[2:4], *(word for word in call if word.startswith("--"))])] = call
