@@ -30,15 +30,16 @@ trap '[ -z "$service" ] || kill "$service" 2>/dev/null; rm -rf "$scratch"' EXIT
 port=$(free_port)
 cat >"$scratch/registry.yaml" <<YAML
 version: 0.1
-log: { accesslog: { disabled: true }, level: error }
+log: { accesslog: { disabled: true } }
 storage: { filesystem: { rootdirectory: $scratch/storage } }
 http: { addr: "127.0.0.1:$port" }
 YAML
-"$registry" serve "$scratch/registry.yaml" &
+# It logs each question for what is not there yet as an error.
+"$registry" serve "$scratch/registry.yaml" >"$scratch/log" 2>&1 &
 service=$!
 for _ in $(seq 100); do
   if curl --silent --fail --output /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
-  kill -0 "$service" 2>/dev/null || die "the registry ended"
+  kill -0 "$service" 2>/dev/null || { cat "$scratch/log" >&2; die "the registry ended"; }
   sleep 0.1
 done
 
