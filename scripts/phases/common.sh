@@ -214,16 +214,17 @@ state_bucket() { echo "$(operator state_bucket_prefix)-$1"; }
 
 # Terraform's outputs of a region, for `fact` and `output` to read.
 load_outputs() {
-  local site=$1
+  local site=$1 found="$WORK/$1.found"
   if [ -n "$TERRAFORM_OUTPUTS" ]; then
-    cp "$TERRAFORM_OUTPUTS/$site.json" "$WORK/$site.json" || die "TERRAFORM_OUTPUTS has no $site.json"
+    cp "$TERRAFORM_OUTPUTS/$site.json" "$found" || die "TERRAFORM_OUTPUTS has no $site.json"
   elif dry; then
     return
   else
-    { { connected "$site" || connect "$site"; } && tf "$site" output -json >"$WORK/$site.json"; } >"$WORK/$site.said" 2>&1 ||
+    { { connected "$site" || connect "$site"; } && tf "$site" output -json >"$found"; } >"$WORK/$site.said" 2>&1 ||
       die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(grep . "$WORK/$site.said" | tail -n 1)"
   fi
-  jq -e .facts.value "$WORK/$site.json" >/dev/null || die "$site has not been made yet: make phase-1"
+  jq -e .facts.value "$found" >/dev/null || die "$site has not been made yet: make phase-1"
+  mv "$found" "$WORK/$site.json"
 }
 
 load_all_outputs() {

@@ -201,7 +201,9 @@ class Terraform(Phases):
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
         self.first(rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True) as process:
+                              stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True,
+                              # A test run in the background may have been told to ignore it.
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
             while len(self.calls("apply .*plan$")) < 2:
                 self.assertIsNone(process.poll())
                 time.sleep(0.05)
