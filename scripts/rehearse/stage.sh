@@ -263,7 +263,7 @@ region_in_moto() {
 strike() {
   local folder left
   [ -d "$STAGE" ] || return 0
-  [ -z "${UP:-}" ] || kill -KILL -- "-$UP" 2>/dev/null || true
+  [ -z "$UP" ] || { kill -INT -- "-$UP" && wait "$UP"; } 2>/dev/null || true
   for folder in shared mexico spain; do
     [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
     [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
