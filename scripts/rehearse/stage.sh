@@ -63,7 +63,7 @@ sql() { at "$1" scripts/postgres.sh sql "$2"; }
 launch() {
   local folder=$1 name=$2
   shift 2
-  "$@" </dev/null >"$folder/$name.log" 2>&1 &
+  "$@" </dev/null >"$folder/$name.log" 2>&1 9>&- &
   echo "$! $name" >>"$folder/processes"
 }
 
