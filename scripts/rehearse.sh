@@ -46,12 +46,5 @@ act "phase 7" "both Applications Synced and Healthy; a payment through each addr
 act "payments" "each is in its region's table and not in the other's; what probe measures" payments
 act "status" "make status calls both regions well" all_well
 act "drift" "what was changed and deleted by hand is healed" drift
-act "new version" "a commit, built, pushed, rolled out by Argo CD, runs in both regions" new_version
-act "API keys" "rotated with callers paying: no refusal, no restart; the old key is refused after it" rotate_keys
-act "passwords" "rotated by Secrets Manager with callers paying: no failure, no restart" rotate_passwords
-act "down" "nothing of ours is left in either cluster" take_down
-act "up again" "make up as one command, and a payment in each region" up_again
-act "interrupted up" "make up ended by Ctrl-C after each of phases 0 to 6, then brought to its end" interrupted_up
-act "Spain killed" "Argo CD's own region dies at once; Mexico pays on, and rotates its key" kill_spain
 act "end" "no process is left" strike
 report
