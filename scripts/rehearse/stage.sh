@@ -268,14 +268,16 @@ strike() {
     [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
     [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
   done
-  left=$(processes_left)
-  [ -z "$left" ] || {
-    printf 'left, and ended now: %s\n' "$left" >&2
-    # shellcheck disable=SC2086
-    kill -KILL $left 2>/dev/null || true
-    return 1
-  }
+  # What got a signal of its own may be about to end.
+  for _ in $(seq 20); do
+    left=$(processes_left)
+    [ -n "$left" ] || break
+    sleep 0.5
+  done
+  # shellcheck disable=SC2086
+  [ -z "$left" ] || kill -KILL $left 2>/dev/null || true
   as_root rm -rf "$STAGE"
+  [ -z "$left" ] || die "left, and ended now: ${left//$'\n'/ }"
 }
 
 # Processes that were started with this rehearsal in their environment.
