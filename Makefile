@@ -123,7 +123,7 @@ reproducible: ## build the image's binary in two folders and compare the bytes
 	@scripts/reproducible.sh
 
 ##@ Tests of the deployment; no account needed
-.PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test phases-test
+.PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test phases-test rehearse
 chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
 	@scripts/chart-test.sh
 
@@ -141,6 +141,9 @@ rotation-test: ## rotate database logins against a real PostgreSQL, with the fun
 
 phases-test: ## every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
 	@scripts/phases-test.sh
+
+rehearse: ## both regions and all phases on this machine, a quarter of an hour: docs/REHEARSAL.md
+	@scripts/rehearse.sh
 
 ##@ Release
 .PHONY: version-set

@@ -20,7 +20,7 @@ cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
 (cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
 say "shellcheck"
-shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh .ci/run
+shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh scripts/rehearse/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
 say "documents"

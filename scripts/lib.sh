@@ -90,18 +90,20 @@ need_venv() {
   fi
 }
 
-# Debian's Prometheus with promtool, unpacked beside the checkout: the package would start a service.
-install_prometheus() {
-  [ -x "$TOOLS/prometheus/usr/bin/promtool" ] && return
-  say "fetching prometheus and promtool"
-  mkdir -p "$TOOLS/prometheus"
+# unpack PACKAGE PROGRAM: Debian's package unpacked beside the checkout: installed, it would start a service.
+unpack() {
+  [ -x "$TOOLS/$1/usr/bin/$2" ] && return
+  say "fetching $1"
+  mkdir -p "$TOOLS/$1"
   (
-    cd "$TOOLS/prometheus" || exit 1
-    apt-get download prometheus >/dev/null 2>&1 ||
-      { as_root apt-get update >/dev/null 2>&1 && apt-get download prometheus >/dev/null 2>&1; } || exit 1
-    dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb
+    cd "$TOOLS/$1" || exit 1
+    apt-get download "$1" >/dev/null 2>&1 ||
+      { as_root apt-get update >/dev/null 2>&1 && apt-get download "$1" >/dev/null 2>&1; } || exit 1
+    dpkg -x "$1"_*.deb . && rm -f "$1"_*.deb
   )
 }
+
+install_prometheus() { unpack prometheus promtool; }
 
 # go_tool COMMAND MODULE VERSION: builds the module into $CACHE/tools/bin unless the command is there in this version.
 go_tool() {

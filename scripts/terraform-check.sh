@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make terraform-check`: format, init, validate and test of every module and environment, tflint, checkov.
+# terraform-check.sh FOLDER...: init, validate and test of these alone.
 source "$(dirname "$0")/lib.sh"
 
 TFLINT_VERSION=0.64.0
@@ -45,6 +46,10 @@ export -f check_folder
 
 have terraform || die "terraform is missing: install 1.11 or newer, the least that knows write-only arguments"
 need python3 python3
+if [ $# -gt 0 ]; then
+  for folder in "$@"; do check_folder "$folder"; done
+  exit
+fi
 say "$(terraform version | head -n 1)"
 
 say "format"

@@ -221,12 +221,12 @@ def external_secrets(endpoint):
 class Container:
     """A container as a kubelet would run it: the command, the variables and the files that its pod names, as its user."""
 
-    def __init__(self, pod, namespace, values=None):
+    def __init__(self, pod, namespace, values=None, binary=None):
         self.pod, self.namespace = pod, namespace
         self.container = pod["containers"][0]
         self.root = FOLDER / f"root-{os.urandom(4).hex()}"
         self.given = values or {}
-        self.binary = FOLDER / NAME
+        self.binary = binary or FOLDER / NAME
         if not self.binary.exists():
             shutil.copy(os.environ["SERVICE_BIN"], self.binary)
         for parent in (FOLDER, FOLDER.parent):

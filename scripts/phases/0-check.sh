@@ -86,6 +86,10 @@ opt_in() {
   local site region status
   for site in $SITES; do
     region=$(region "$site")
+    if [ -n "$(of_site "$site" AWS_ENDPOINT_URL)" ]; then
+      step "$region: at an endpoint of its own"
+      continue
+    fi
     # Asked in a region that no account can be without.
     status=$(aws_in mexico ec2 describe-regions --all-regions --region-names "$region" \
       --query 'Regions[0].OptInStatus' --output text) || die "$region: AWS does not say whether it is enabled (ec2:DescribeRegions)"

@@ -22,12 +22,13 @@ rights() {
 
 # The server and the way in of a region, as JSON.
 way_in() {
-  local site=$1 endpoint authority cluster deployer
+  local site=$1 endpoint authority cluster deployer context
   if dry; then
     echo '{"server": "", "config": {}}'
   elif [ "$CLUSTERS" = given ]; then
     # As the kubeconfig has it: a token or a client's certificate.
-    kubectl config view --raw --flatten --minify --context "$site" --output json | jq -c '
+    context=$(of_site "$site" ARGOCD_CONTEXT)
+    kubectl config view --raw --flatten --minify --context "${context:-$site}" --output json | jq -c '
       .clusters[0].cluster as $cluster | .users[0].user as $user | {server: $cluster.server, config: ({
         bearerToken: $user.token,
         tlsClientConfig: ({insecure: false, caData: $cluster["certificate-authority-data"],

@@ -30,6 +30,7 @@ STATUS_PAYMENTS=${STATUS_PAYMENTS:-20}             # payments that make status m
 
 # Where things are. The defaults are AWS; the other values run the same phases on one machine without an account.
 CLUSTERS=${CLUSTERS:-eks}                          # given: contexts spain and mexico of KUBECONFIG, whoever made them
+MEXICO_ARGOCD_CONTEXT=${MEXICO_ARGOCD_CONTEXT:-}     # then the context that Argo CD comes in by, if not by mexico
 REGISTRY=${REGISTRY:-ecr}                          # plain: a registry without login and TLS
 TERRAFORM_OUTPUTS=${TERRAFORM_OUTPUTS:-}           # folder with spain.json and mexico.json, as `terraform output -json`
                                                    # prints them, instead of Terraform

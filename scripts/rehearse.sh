@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# `make rehearse`: both regions and all phases on this machine, without a cloud account. docs/REHEARSAL.md says what is
+# real here and what stands in. What is committed is rehearsed. Everything is in one folder and ends with this script.
+# shellcheck source=phases/common.sh
+source "$(dirname "$0")/phases/common.sh"
+# shellcheck source=cluster/versions.sh
+source "$ROOT/scripts/cluster/versions.sh"
+# shellcheck source=chart-tools.sh
+source "$ROOT/scripts/chart-tools.sh"
+# shellcheck source=rehearse/report.sh
+source "$ROOT/scripts/rehearse/report.sh"
+# shellcheck source=rehearse/stage.sh
+source "$ROOT/scripts/rehearse/stage.sh"
+# shellcheck source=rehearse/play.sh
+source "$ROOT/scripts/rehearse/play.sh"
+
+git diff --quiet HEAD || say "what is not committed is not rehearsed"
+tools
+
+# Where wait_until says what is waited for.
+exec 9>&1
+UP=
+STAGE=$(mktemp -d)
+# By it, every process of the rehearsal is found again.
+export STAGE
+chmod 755 "$STAGE"
+trap curtain EXIT
+trap 'exit 130' INT TERM
+settings
+
+for site in $SITES; do
+  act "stage: $site" "control plane, PostgreSQL with TLS, moto, registry, External Secrets" region_stage "$site"
+done
+act "stage: shared" "git server, this commit in it; Argo CD's controllers in Spain" shared_stage
+
+act "phase 0" "the check passes against real tools, moto and git" phase phase-0
+act "phase 1" "terraform test of both environments; what later phases read is made in moto" phase_1
+act "phase 2" "both contexts answer" phase phase-2
+act "phase 3" "the image, built once, is in both registries by one digest, committed and pushed" image
+act "phase 4" "skips each add-on by name: their charts are not on this machine" phase phase-4
+act "phase 5" "each Secrets Manager has an API key of its own" phase phase-5
+act "phase 6" "both regions registered; Argo CD may do in Mexico what argocd/rbac.yaml says" phase phase-6
+act "migrations" "the command of each region's Job, by External Secrets' secret, twice" migrations
+act "phase 7" "both Applications Synced and Healthy; a payment through each address" phase phase-7
+
+act "payments" "each is in its region's table and not in the other's; what probe measures" payments
+act "status" "make status calls both regions well" all_well
+act "drift" "what was changed and deleted by hand is healed" drift
+act "end" "no process is left" strike
+report

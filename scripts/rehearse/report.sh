@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# The steps' names, times and verdicts; sourced by rehearse.sh, never run.
+
+BEGAN=$SECONDS
+CURRENT=
+LOGS="$ROOT/target/rehearse/logs"
+
+# act NAME WHAT_IT_PROVES COMMAND...: one step. Called plainly, so that whatever fails in it ends the run in its name.
+act() {
+  local began=$SECONDS
+  CURRENT=$1
+  printf '\n======== %s\n' "$1"
+  "${@:3}"
+  CURRENT=
+  printf '%s\t%s\t%s\t%s\n' "$1" "$((began - BEGAN))" "$((SECONDS - began))" "$2" >>"$STAGE.steps"
+  printf '======== %s holds, %s s: %s\n' "$1" "$((SECONDS - began))" "$2"
+}
+
+# Whatever ends the run comes by here.
+curtain() {
+  local code=$?
+  trap '' INT TERM
+  if [ "$code" != 0 ]; then
+    rm -rf "$LOGS"
+    mkdir -p "$LOGS"
+    (cd "$STAGE" && find . -name '*.log' -not -path '*/postgres/*' -exec cp --parents {} "$LOGS" \;) 2>/dev/null || true
+  fi
+  strike || true
+  rm -f "$STAGE.steps"
+  [ "$code" = 0 ] || printf '\nREHEARSAL FAILED%s; the logs are in %s\n' "${CURRENT:+ in: $CURRENT}" "${LOGS#"$ROOT/"}" >&2
+}
+
+report() {
+  printf '\nTimeline, of %s s:\n\n' "$((SECONDS - BEGAN))"
+  awk -F '\t' -v all="$((SECONDS - BEGAN))" '
+    function bar(n, text) { while (n-- > 0) text = text "#"; return text }
+    { printf "%-15s %4s s  %*s%s\n", $1, $3, int($2 * 60 / all), "", bar(int($3 * 60 / all) + 1) }' "$STAGE.steps"
+  printf '\nRehearsed:\n\n'
+  awk -F '\t' '{ printf "  %-15s %s\n", $1, $4 }' "$STAGE.steps"
+  cat <<'TEXT'
+
+Not rehearsed, and what covers it instead:
+
+  after the drift     a new version, make rotate-api-key, a rotated password, make down, an interrupted make up, the
+                      loss of a region: make phases-test, rotation-test and chart-e2e, each for itself
+  AWS's alarms        moto does not speak the client's protocol for CloudWatch
+  terraform apply     make terraform-check: a plan of every module and environment, with assertions
+  EKS, IAM            make terraform-check asserts trust and policies; moto lets everybody in
+  RDS, its proxy      a real PostgreSQL with TLS here; make rotation-test runs the rotation's function against one
+  load balancer, DNS  a stand-in fills the Ingress's status; the chart's tests assert its annotations
+  containers          KWOK's pods run nothing: one process a region has the pod's user, files and variables
+  add-ons' charts     phase 4 and Argo CD's own install; the controllers of External Secrets and Argo CD run here
+  autoscaling         the stand-in says one figure for ever; make chart-test asserts the autoscaler's object
+TEXT
+}

@@ -1,0 +1,291 @@
+# shellcheck shell=bash
+# What the play needs around it: two control planes and all that AWS would be; sourced by rehearse.sh, never run.
+
+AWS_CLI_VERSION=1.45.11
+
+tools() {
+  need_rust
+  need jq jq
+  need git git
+  need curl curl
+  need openssl openssl
+  need skopeo skopeo
+  need buildah buildah
+  need setpriv util-linux
+  need redis-check-rdb redis-tools
+  unpack docker-registry docker-registry || die "the rehearsal needs an image registry (Debian's package docker-registry)"
+  scripts/postgres.sh install || die "the rehearsal needs PostgreSQL's server programs"
+  have terraform || die "terraform is missing: install 1.11 or newer"
+  install_chart_tools
+  if ! have aws; then
+    [ -x "$CACHE/aws-$AWS_CLI_VERSION/bin/aws" ] || {
+      need_venv "$CACHE/aws-$AWS_CLI_VERSION"
+      "$CACHE/aws-$AWS_CLI_VERSION/bin/pip" install --quiet --disable-pip-version-check "awscli==$AWS_CLI_VERSION"
+    }
+    PATH="$CACHE/aws-$AWS_CLI_VERSION/bin:$PATH"
+  fi
+  scripts/cluster/build.sh
+  scripts/cluster/build.sh argocd
+}
+
+# What the phases read: scripts/phases/settings.sh explains each.
+settings() {
+  CHECKOUT="$STAGE/checkout"
+  export PATH="$CLUSTER_BIN:$PATH" PYTHONPATH="$ROOT/chart/tests:$ROOT/scripts/rehearse" PG_BINDIR
+  PG_BINDIR=$(scripts/postgres.sh bindir)
+  export KUBECTL_BIN="$CLUSTER_BIN/kubectl" EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VENV/bin/moto_server"
+  # Neither make's flags nor this machine's AWS are the rehearsal's.
+  unset MAKEFLAGS MAKELEVEL MFLAGS AWS_CA_BUNDLE AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_SESSION_TOKEN
+  export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
+  export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing
+  export GIT_AUTHOR_NAME=rehearsal GIT_AUTHOR_EMAIL=rehearsal@example.com
+  export GIT_COMMITTER_NAME=rehearsal GIT_COMMITTER_EMAIL=rehearsal@example.com
+
+  export KUBECONFIG="$STAGE/kubeconfig" CLUSTERS=given MEXICO_ARGOCD_CONTEXT=mexico-deployer REGISTRY=plain
+  export TERRAFORM_OUTPUTS="$STAGE/outputs" OPERATOR_FILE="$STAGE/operator.tfvars" RELEASE_BRANCH=main CONFIRM=yes
+  export SKIP_ADDONS="metrics-server kube-prometheus-stack aws-load-balancer-controller external-secrets cluster-autoscaler argo-cd"
+  # A pod's files are renewed every few seconds here, a kubelet's every minute or so.
+  export POLL_S=1 KUBELET_S=8 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
+}
+
+# What the programs of a region read from their environment: chart/tests/cluster.py among them.
+region_env() {
+  REGION_ENV=("DEV=$STAGE/$1/dev" "E2E_FOLDER=$STAGE/$1" "KUBECONFIG=$STAGE/$1/kubeconfig")
+}
+at() {
+  region_env "$1"
+  env "${REGION_ENV[@]}" "${@:2}"
+}
+python_at() { at "$1" "$CHART_PYTHON" -B "$ROOT/scripts/rehearse/$2.py" "${@:3}"; }
+sql() { at "$1" scripts/postgres.sh sql "$2"; }
+
+# launch FOLDER NAME COMMAND...: a program that ends with the folder's others; NAME is a word of its command line.
+launch() {
+  local folder=$1 name=$2
+  shift 2
+  "$@" </dev/null >"$folder/$name.log" 2>&1 9>&- &
+  echo "$! $name" >>"$folder/processes"
+}
+
+listens() { ! port_is_free "$1"; }
+
+# ---- A region
+
+region_stage() {
+  local site=$1 region
+  region=$(region "$site")
+  scripts/cluster/up.sh "$STAGE/$site" "${region}a" "${region}b" "${region}c"
+  at "$site" scripts/postgres.sh start
+  MOTO=$(at "$site" "$CHART_PYTHON" -B -c '
+from cluster import SecretsManager, external_secrets
+manager = SecretsManager()
+external_secrets(manager.url)
+print(manager.url)')
+  export "${site^^}_AWS_ENDPOINT_URL=$MOTO"
+  free_port >"$STAGE/$site/payments.port"
+  export "${site^^}_PAYMENTS_URL=http://127.0.0.1:$(cat "$STAGE/$site/payments.port")"
+  registry "$site"
+  at "$site" kubectl apply --server-side --filename scripts/rehearse/metrics.yaml
+  region_env "$site"
+  launch "$STAGE/$site" node.py env "${REGION_ENV[@]}" "$CHART_PYTHON" -B scripts/rehearse/node.py
+}
+
+registry() {
+  local folder="$STAGE/$1" port
+  port=$(free_port)
+  echo "127.0.0.1:$port" >"$folder/registry.address"
+  cat >"$folder/registry.yaml" <<YAML
+version: 0.1
+log: {level: warn}
+storage: {filesystem: {rootdirectory: "$folder/registry"}}
+http: {addr: "127.0.0.1:$port"}
+YAML
+  launch "$folder" docker-registry "$TOOLS/docker-registry/usr/bin/docker-registry" serve "$folder/registry.yaml"
+  wait_until "the registry of $1 listens" 30 listens "$port"
+}
+
+# ---- What both share
+
+shared_stage() {
+  mkdir -p "$STAGE/shared"
+  kubeconfig
+  git_server
+  argocd
+  # Where the host names belong: phase 0 looks for it.
+  aws_in spain route53 create-hosted-zone --name "$(operator zone_name)" --caller-reference rehearsal --query HostedZone.Id --output text
+}
+
+# One file, whose contexts have the regions' names, and one more for whom Mexico lets in as Argo CD.
+kubeconfig() {
+  local site
+  for site in $SITES; do
+    at "$site" kubectl config view --raw --flatten --output json | jq --arg site "$site" '
+      .clusters[].name = $site
+      | .users[] |= (.name = if .name == "admin" then $site else $site + "-" + .name end)
+      | .contexts[] |= (.context.cluster = $site | .context.user = (if .name == "local" then $site else $site + "-" + .name end) | .name = .context.user)'
+  done | jq -s '{apiVersion: "v1", kind: "Config", "current-context": "spain",
+    clusters: map(.clusters[]), users: map(.users[]), contexts: map(.contexts[])}' >"$KUBECONFIG"
+  chmod 600 "$KUBECONFIG"
+}
+
+# This commit, with what is the rehearsal's own on top: the database's authority and a port, since both regions are one host.
+git_server() {
+  local folder="$STAGE/shared" port site
+  port=$(free_port)
+  GIT_URL="git://127.0.0.1:$port/payment-latency-api.git"
+  sed -e "s|^git_repository .*|git_repository = \"$GIT_URL\"|" -e 's|role/operator|user/moto|' \
+    terraform/operator.tfvars.example >"$OPERATOR_FILE"
+  git init --quiet --bare --initial-branch main "$folder/git/payment-latency-api.git"
+  launch "$folder" git-daemon "$(git --exec-path)/git-daemon" --export-all --enable=receive-pack --base-path="$folder/git" \
+    --listen=127.0.0.1 --port="$port" --reuseaddr "$folder/git"
+  wait_until "git listens" 30 listens "$port"
+
+  git clone --quiet --no-local "file://$ROOT" "$CHECKOUT"
+  mkdir -p "$ROOT/target/rehearse"
+  ln -s "$ROOT/target/rehearse" "$CHECKOUT/target"
+  (
+    cd "$CHECKOUT" || exit 1
+    git checkout --quiet -B main
+    for site in $SITES; do
+      printf 'database: {caConfigMap: authority}\nsettings: {port: %s}\n' "$(cat "$STAGE/$site/payments.port")" >>"argocd/releases/$site.yaml"
+    done
+    git commit --quiet --all --message "What is the rehearsal's own"
+    git push --quiet "$GIT_URL" HEAD:refs/heads/main
+  )
+}
+
+# Argo CD's settings as its chart would write them from argocd/values.yaml.
+argocd_settings() {
+  "$CHART_PYTHON" -B - <<'PY'
+import json, secrets, yaml
+
+configs = yaml.safe_load(open("argocd/values.yaml"))["configs"]
+
+
+def one(kind, name, content=None):
+    labels = {"app.kubernetes.io/part-of": "argocd"}
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "argocd", "labels": labels}, **(content or {})}
+
+
+items = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}},
+    one("ConfigMap", "argocd-cm", {"data": configs["cm"]}),
+    one("ConfigMap", "argocd-cmd-params-cm", {"data": configs["params"]}),
+    *(one("ConfigMap", f"argocd-{name}-cm") for name in ("rbac", "ssh-known-hosts", "tls-certs", "gpg-keys")),
+    one("Secret", "argocd-secret", {"stringData": {"server.secretkey": secrets.token_hex(32)}}),
+]
+print(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+PY
+}
+
+argocd() {
+  local folder="$STAGE/spain" home="$STAGE/spain/argocd" redis repo environment part
+  mkdir -p "$home"/{bin,gnupg,tls,ssh,tmp}
+  for part in repo-server application-controller applicationset-controller; do
+    ln -s "$CLUSTER_BIN/argocd" "$home/bin/argocd-$part"
+  done
+  # The program is told by its name what it is.
+  ln -s "$(command -v redis-check-rdb)" "$home/bin/redis-server"
+  argocd_settings | kube spain apply --server-side --filename - >/dev/null
+  redis=$(free_port)
+  launch "$folder" redis-server "$home/bin/redis-server" --bind 127.0.0.1 --port "$redis" --save '' --dir "$home/tmp"
+  wait_until "Redis listens" 30 listens "$redis"
+  environment=(
+    "KUBECONFIG=$folder/kubeconfig" "TMPDIR=$home/tmp" "HOME=$home" "ARGOCD_ASK_PASS_SOCK=$home/ask-pass.sock" ARGOCD_GPG_ENABLED=false
+    "ARGOCD_GNUPGHOME=$home/gnupg" "ARGOCD_TLS_DATA_PATH=$home/tls" "ARGOCD_SSH_DATA_PATH=$home/ssh"
+  )
+  repo=$(free_port)
+  launch "$folder" argocd-repo-server env "${environment[@]}" "$home/bin/argocd-repo-server" --logformat text \
+    --address 127.0.0.1 --port "$repo" --metrics-address 127.0.0.1 --metrics-port "$(free_port)" --disable-tls --redis "127.0.0.1:$redis"
+  wait_until "Argo CD's repo server listens" 60 listens "$repo"
+  launch "$folder" argocd-application-controller env "${environment[@]}" "$home/bin/argocd-application-controller" --logformat text \
+    --namespace argocd --metrics-port "$(free_port)" --repo-server "127.0.0.1:$repo" --repo-server-plaintext --redis "127.0.0.1:$redis" \
+    --app-resync 10 --app-resync-jitter 0
+  launch "$folder" argocd-applicationset-controller env "${environment[@]}" "$home/bin/argocd-applicationset-controller" --logformat text \
+    --namespace argocd --argocd-repo-server "127.0.0.1:$repo" --repo-server-plaintext --metrics-addr "127.0.0.1:$(free_port)" \
+    --probe-addr "127.0.0.1:$(free_port)" --webhook-addr "127.0.0.1:$(free_port)"
+}
+
+# ---- What phase 1 would have made
+
+phase_1() {
+  local site
+  scripts/terraform-check.sh environments/spain environments/mexico
+  mkdir -p "$TERRAFORM_OUTPUTS"
+  for site in $SITES; do region_in_moto "$site"; done
+  phase phase-1
+}
+
+secret_in_moto() { aws_in "$1" secretsmanager create-secret --name "$PROJECT/production/$2" "${@:3}" --query Name --output text; }
+
+role_in_moto() {
+  aws_in "$1" iam create-role --role-name "$PROJECT-$1-$2" --query Role.Arn --output text \
+    --assume-role-policy-document '{"Version": "2012-10-17", "Statement": []}'
+}
+
+# login USER PASSWORD PORT: a database's secret, as RDS's has it.
+login() { jq -nc --arg user "$1" --arg password "$2" --arg port "$3" '{host: "localhost", port: $port, dbname: "payments", username: $user, password: $password}'; }
+
+# What later phases read of Terraform's outputs: made by the real client, told in Terraform's form.
+region_in_moto() {
+  local site=$1 region port host api_key database owner application migrate certificate waf declared
+  region=$(region "$site")
+  port=$(cat "$STAGE/$site/dev/port")
+  host="$site.$(operator domain)"
+  api_key=$(secret_in_moto "$site" api-key)
+  database=$(login payments_api "$(openssl rand -hex 24)" "$port")
+  owner=$(login payments_owner "$(cat "$STAGE/$site/dev/secrets/owner_password")" "$port")
+  secret_in_moto "$site" database --secret-string "$database" >/dev/null
+  secret_in_moto "$site" database-owner --secret-string "$owner" >/dev/null
+  application=$(role_in_moto "$site" application)
+  migrate=$(role_in_moto "$site" migrate)
+  certificate=$(aws_in "$site" acm request-certificate --domain-name "$host" --query CertificateArn --output text)
+  waf=$(aws_in "$site" wafv2 create-web-acl --name "$PROJECT" --scope REGIONAL --default-action 'Allow={}' --query Summary.ARN --output text \
+    --visibility-config SampledRequestsEnabled=false,CloudWatchMetricsEnabled=false,MetricName=none)
+  jq -n --arg site "$site" --arg region "$region" --arg account "$(operator account_id)" --arg cluster "$(cluster "$site")" \
+    --arg endpoint "$(kubectl config view --output "jsonpath={.clusters[?(@.name=='$site')].cluster.server}")" \
+    --arg registry "$(cat "$STAGE/$site/registry.address")" --arg project "$PROJECT" --arg host "$host" --arg key "$api_key" \
+    --arg git "$GIT_URL" --arg application "$application" --arg migrate "$migrate" --arg certificate "$certificate" --arg waf "$waf" '
+    {facts: {value: {
+      site: $site, region: $region, environment: "production", account_id: $account, cluster_name: $cluster, cluster_endpoint: $endpoint,
+      cluster_ca: "none", vpc_id: "none", image_registry: $registry, image_repository: $project, host: $host,
+      certificate_arn: $certificate, waf_arn: $waf, database_proxy: "localhost", load_balancer_cidrs: "none", database_cidrs: "none",
+      application_role_arn: $application, migrate_role_arn: $migrate, load_balancer_role_arn: "none", autoscaler_role_arn: "none",
+      argocd_role_arn: "none", deployer_role_arn: "none", api_key_secret: $key, git_repository: $git}}}' >"$TERRAFORM_OUTPUTS/$site.json"
+  declared=$(sed -n '/^output "facts"/,/^}/s/^    \([a-z_]*\) *= .*/\1/p' terraform/environments/shared/outputs.tf | LC_ALL=C sort)
+  [ "$(jq -r '.facts.value | keys[]' "$TERRAFORM_OUTPUTS/$site.json" | LC_ALL=C sort)" = "$declared" ] ||
+    die "Terraform's facts have other names by now than the rehearsal knows"
+}
+
+# ---- The end
+
+# Ends all of it. Called twice, it finds nothing.
+strike() {
+  local folder left
+  [ -d "$STAGE" ] || return 0
+  [ -z "$UP" ] || { kill -INT -- "-$UP" && wait "$UP"; } 2>/dev/null || true
+  for folder in shared mexico spain; do
+    [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
+    [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
+  done
+  # What got a signal of its own may be about to end.
+  for _ in $(seq 20); do
+    left=$(processes_left)
+    [ -n "$left" ] || break
+    sleep 0.5
+  done
+  # shellcheck disable=SC2086
+  [ -z "$left" ] || kill -KILL $left 2>/dev/null || true
+  as_root rm -rf "$STAGE"
+  [ -z "$left" ] || die "left, and ended now: ${left//$'\n'/ }"
+}
+
+# Processes that were started with this rehearsal in their environment.
+processes_left() {
+  local one
+  # The search itself is over by the time that its findings are read.
+  grep -slaz "^STAGE=$STAGE\$" /proc/[0-9]*/environ >"$STAGE/left" || true
+  while read -r one; do
+    [ ! -e "$one" ] || tr -dc '0-9\n' <<<"$one"
+  done <"$STAGE/left"
+}
