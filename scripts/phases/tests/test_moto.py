@@ -160,7 +160,7 @@ class CommandLines(Phases):
             if call == ["--version"] or "update-kubeconfig" in call:
                 continue
             call = ["text" if word == "file:///dev/stdin" else word for word in call]
-            done = subprocess.run([AWS, *call, "--generate-cli-skeleton", "output"], capture_output=True, text=True, check=False,
+            done = subprocess.run([AWS, *call, "--generate-cli-skeleton", "input"], capture_output=True, text=True, check=False,
                                   env={**self.environment(), "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"})
             self.assertEqual(done.returncode, 0, f"{call}: {done.stderr}")
 
