@@ -90,6 +90,18 @@ need_venv() {
   fi
 }
 
+# need_packages FOLDER PACKAGE...: a virtual environment with exactly these, made anew when the list changes.
+need_packages() {
+  local venv=$1
+  shift
+  [ "$(cat "$venv/packages" 2>/dev/null)" != "$*" ] || return 0
+  say "fetching $*"
+  rm -rf "$venv"
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
+  echo "$*" >"$venv/packages"
+}
+
 # unpack PACKAGE PROGRAM: Debian's package unpacked beside the checkout: installed, it would start a service.
 unpack() {
   [ -x "$TOOLS/$1/usr/bin/$2" ] && return

@@ -9,12 +9,6 @@ need jq jq
 need openssl openssl
 need git git
 venv="$CACHE/phases"
-if [ "$(cat "$venv/packages" 2>/dev/null)" != "${PACKAGES[*]}" ]; then
-  say "fetching ${PACKAGES[*]}"
-  rm -rf "$venv"
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "${PACKAGES[@]}"
-  echo "${PACKAGES[*]}" >"$venv/packages"
-fi
+need_packages "$venv" "${PACKAGES[@]}"
 cd scripts/phases/tests
 AWS_BIN="$venv/bin/aws" MOTO_BIN="$venv/bin/moto_server" "$venv/bin/python" -B -m unittest "$@"

@@ -5,13 +5,7 @@ source "$(dirname "$0")/lib.sh"
 PACKAGES=(pg8000==1.31.6 boto3==1.44.8 "moto[secretsmanager]==5.2.5")
 
 venv="$CACHE/rotation"
-if [ "$(cat "$venv/packages" 2>/dev/null)" != "${PACKAGES[*]}" ]; then
-  say "fetching ${PACKAGES[*]}"
-  rm -rf "$venv"
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "${PACKAGES[@]}"
-  echo "${PACKAGES[*]}" >"$venv/packages"
-fi
+need_packages "$venv" "${PACKAGES[@]}"
 need_rust
 say "building the service, whose migration runs between rotations"
 cargo build --locked --quiet
