@@ -4,15 +4,8 @@
 source "$(dirname "$0")/lib.sh"
 
 PYYAML_VERSION=6.0.3
-need python3 python3
-venv="$CACHE/checklist-$PYYAML_VERSION"
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "pyyaml==$PYYAML_VERSION" ||
-    die "PyYAML $PYYAML_VERSION could not be installed from PyPI"
-  touch "$venv/complete"
-fi
+venv="$CACHE/checklist"
+need_packages "$venv" "pyyaml==$PYYAML_VERSION"
 # The commands of the checklist say python3.
 export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 

@@ -17,14 +17,8 @@ say "links, names, drawings, commands"
 python3 -B scripts/docs.py
 
 say "spelling"
-venv="$CACHE/codespell-$CODESPELL_VERSION"
-if [ ! -x "$venv/bin/codespell" ]; then
-  need_venv "$venv"
-  if ! "$venv/bin/pip" install --quiet --disable-pip-version-check "codespell==$CODESPELL_VERSION"; then
-    rm -rf "$venv"
-    die "codespell $CODESPELL_VERSION could not be installed from PyPI"
-  fi
-fi
+venv="$CACHE/codespell"
+need_packages "$venv" "codespell==$CODESPELL_VERSION"
 git ls-files -co --exclude-standard -z '*.md' '*.yaml' '*.sh' '*.py' '*.rs' '*.tf' '*.sql' '*.dot' Makefile Dockerfile |
   xargs -0 "$venv/bin/codespell" --ignore-words=scripts/words.txt
 say "the documents hold"

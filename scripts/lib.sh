@@ -97,9 +97,14 @@ need_packages() {
   [ "$(cat "$venv/packages" 2>/dev/null)" != "$*" ] || return 0
   say "fetching $*"
   rm -rf "$venv"
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
-  echo "$*" >"$venv/packages"
+  mkdir -p "$(dirname "$venv")"
+  if need_venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; then
+    echo "$*" >"$venv/packages"
+  else
+    rm -rf "$venv"
+    echo "not to be had from PyPI: $*" >&2
+    return 1
+  fi
 }
 
 # unpack PACKAGE PROGRAM: Debian's package unpacked beside the checkout: installed, it would start a service.

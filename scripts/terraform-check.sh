@@ -102,14 +102,10 @@ fi
 
 say "checkov"
 checkov="$CACHE/checkov"
-if ! "$checkov/bin/checkov" --version 2>/dev/null | grep -qx "$CHECKOV_VERSION"; then
-  say "fetching checkov $CHECKOV_VERSION"
-  need_venv "$checkov"
-  "$checkov/bin/pip" install --quiet --disable-pip-version-check "checkov==$CHECKOV_VERSION" ||
-    unchecked+=("checkov $CHECKOV_VERSION could not be had from PyPI")
-fi
-if [ -x "$checkov/bin/checkov" ]; then
+if need_packages "$checkov" "checkov==$CHECKOV_VERSION"; then
   "$checkov/bin/checkov" --config-file terraform/.checkov.yaml
+else
+  unchecked+=("checkov $CHECKOV_VERSION could not be had from PyPI")
 fi
 
 say "checked"

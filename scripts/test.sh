@@ -5,20 +5,13 @@ source "$(dirname "$0")/lib.sh"
 SCHEMATHESIS_VERSION=4.32.5
 missing=()
 
-install_schemathesis() {
-  "$TOOLS/venv/bin/schemathesis" --version 2>/dev/null | grep -q " $SCHEMATHESIS_VERSION\$" && return
-  say "fetching schemathesis"
-  need_venv "$TOOLS/venv"
-  "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION"
-}
-
 need_rust
 need openssl openssl
 need setpriv util-linux
 need pgbouncer pgbouncer
 scripts/postgres.sh install || missing+=("PostgreSQL's server programs")
 install_prometheus || missing+=("prometheus and promtool (Debian's package prometheus)")
-install_schemathesis || missing+=("schemathesis $SCHEMATHESIS_VERSION (PyPI)")
+need_packages "$TOOLS/venv" "schemathesis==$SCHEMATHESIS_VERSION" || missing+=("schemathesis $SCHEMATHESIS_VERSION (PyPI)")
 if [ ${#missing[@]} -gt 0 ]; then
   printf 'missing: %s\n' "${missing[@]}" >&2
   die "the tests need these, and they could not be installed"

@@ -12,15 +12,8 @@ PATH="$CACHE/tools/bin:$PATH"
 unchecked=
 go_tool actionlint github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION" ||
   unchecked="workflows, by actionlint $ACTIONLINT_VERSION: it could not be built from its Go module"
-venv="$CACHE/workflows-$ZIZMOR_VERSION-$CHECK_JSONSCHEMA_VERSION-$PYYAML_VERSION"
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "zizmor==$ZIZMOR_VERSION" \
-    "check-jsonschema==$CHECK_JSONSCHEMA_VERSION" "pyyaml==$PYYAML_VERSION" ||
-    die "zizmor $ZIZMOR_VERSION and check-jsonschema $CHECK_JSONSCHEMA_VERSION could not be installed from PyPI"
-  touch "$venv/complete"
-fi
+venv="$CACHE/workflows"
+need_packages "$venv" "zizmor==$ZIZMOR_VERSION" "check-jsonschema==$CHECK_JSONSCHEMA_VERSION" "pyyaml==$PYYAML_VERSION"
 
 [ -n "$unchecked" ] || actionlint .github/workflows/*.yaml
 "$venv/bin/zizmor" --offline --quiet --persona=auditor .github

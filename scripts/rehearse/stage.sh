@@ -18,11 +18,8 @@ tools() {
   have terraform || die "terraform is missing: install 1.11 or newer"
   install_chart_tools
   if ! have aws; then
-    [ -x "$CACHE/aws-$AWS_CLI_VERSION/bin/aws" ] || {
-      need_venv "$CACHE/aws-$AWS_CLI_VERSION"
-      "$CACHE/aws-$AWS_CLI_VERSION/bin/pip" install --quiet --disable-pip-version-check "awscli==$AWS_CLI_VERSION"
-    }
-    PATH="$CACHE/aws-$AWS_CLI_VERSION/bin:$PATH"
+    need_packages "$CACHE/aws" "awscli==$AWS_CLI_VERSION"
+    PATH="$CACHE/aws/bin:$PATH"
   fi
   scripts/cluster/build.sh
   scripts/cluster/build.sh argocd
@@ -235,8 +232,8 @@ region_in_moto() {
   api_key=$(secret_in_moto "$site" api-key)
   database=$(login payments_api "$(openssl rand -hex 24)" "$port")
   owner=$(login payments_owner "$(cat "$STAGE/$site/dev/secrets/owner_password")" "$port")
-  secret_in_moto "$site" database --secret-string "$database" >/dev/null
-  secret_in_moto "$site" database-owner --secret-string "$owner" >/dev/null
+  secret_in_moto "$site" database --secret-string file:///dev/stdin <<<"$database" >/dev/null
+  secret_in_moto "$site" database-owner --secret-string file:///dev/stdin <<<"$owner" >/dev/null
   application=$(role_in_moto "$site" application)
   migrate=$(role_in_moto "$site" migrate)
   certificate=$(aws_in "$site" acm request-certificate --domain-name "$host" --query CertificateArn --output text)
