@@ -40,11 +40,16 @@ act "phase 3" "the image, built once, is in both registries by one digest, commi
 act "phase 4" "skips each add-on by name: their charts are not on this machine" phase phase-4
 act "phase 5" "each Secrets Manager has an API key of its own" phase phase-5
 act "phase 6" "both regions registered; Argo CD may do in Mexico what argocd/rbac.yaml says" phase phase-6
-act "migrations" "the command of each region's Job, by External Secrets' secret, twice" migrations
-act "phase 7" "both Applications Synced and Healthy; a payment through each address" phase phase-7
+act "phase 7" "each region's migration has run as its Job; both Applications Synced and Healthy; a payment through each load balancer" applications
 
 act "payments" "each is in its region's table and not in the other's; what probe measures" payments
 act "status" "make status calls both regions well" all_well
 act "drift" "what was changed and deleted by hand is healed" drift
+act "API keys" "rotated by make rotate-api-key; no process is another one, no payment failed" keys
+act "passwords" "rotated by the function that Lambda gets; no process is another one, no payment failed" passwords
+act "new version" "committed, built, rolled out pod by pod in both regions; no payment failed" release
+act "down" "no Application, Ingress, Secret, role, namespace or process is left" tear_down
+act "up again" "make up, interrupted after each of its phases, comes to its end" interrupted_up
+act "region lost" "Mexico is killed as a whole; in Spain no payment failed, its Application is Synced and Healthy, drift is healed" lost
 act "end" "no process is left" strike
 report

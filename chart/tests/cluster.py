@@ -233,15 +233,19 @@ class Container:
             parent.chmod(0o755)
         self.mount()
 
+    def data(self, kind, name):
+        """What a Secret or a ConfigMap holds."""
+        return secret(name, self.namespace) if kind == "secret" else get(kind, name, namespace=self.namespace)["data"]
+
     def volume(self, name):
         """File name to content."""
         volume = next(one for one in self.pod["volumes"] if one["name"] == name)
         if "configMap" in volume:
-            sources = [(get("configmap", volume["configMap"]["name"], namespace=self.namespace)["data"], volume["configMap"])]
+            sources = [(self.data("configmap", volume["configMap"]["name"]), volume["configMap"])]
         elif "secret" in volume:
-            sources = [(secret(volume["secret"]["secretName"], self.namespace), volume["secret"])]
+            sources = [(self.data("secret", volume["secret"]["secretName"]), volume["secret"])]
         else:
-            sources = [(secret(one["secret"]["name"], self.namespace), one["secret"]) for one in volume["projected"]["sources"]]
+            sources = [(self.data("secret", one["secret"]["name"]), one["secret"]) for one in volume["projected"]["sources"]]
         return {item["path"]: data[item["key"]] for data, source in sources for item in source["items"]}
 
     def mount(self):
@@ -261,10 +265,10 @@ class Container:
     def variables(self):
         found = {}
         for one in self.container.get("envFrom", []):
-            found |= get("configmap", one["configMapRef"]["name"], namespace=self.namespace)["data"]
+            found |= self.data("configmap", one["configMapRef"]["name"])
         for one in self.container.get("env", []):
             reference = one.get("valueFrom", {}).get("secretKeyRef")
-            found[one["name"]] = secret(reference["name"], self.namespace)[reference["key"]] if reference else one["value"]
+            found[one["name"]] = self.data("secret", reference["name"])[reference["key"]] if reference else one["value"]
         return {**found, **self.given}
 
     def command(self, arguments=None):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts a Kubernetes control plane of its own on loopback: up.sh FOLDER [ZONE...]
 # FOLDER gets `kubeconfig`, the logs, and `processes`, by which down.sh ends all of it. There are two application nodes
-# and one other node in each zone; KWOK stands in for their kubelets, so pods become ready and run nothing.
+# and one other node in each zone; KWOK stands in for their kubelets, so pods become ready and run nothing. With
+# KUBELETS=given it leaves the application nodes to somebody else.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -10,6 +11,7 @@ source "$ROOT/scripts/cluster/versions.sh"
 folder=${1:?usage: up.sh FOLDER [ZONE...]}
 shift
 [ $# -gt 0 ] || set -- eu-south-2a eu-south-2b eu-south-2c
+KUBELETS=${KUBELETS:-}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 [ ! -e "$folder/processes" ] || die "$folder has a control plane already: scripts/cluster/down.sh $folder"
@@ -98,8 +100,9 @@ run kube-scheduler --kubeconfig "$KUBECONFIG" --leader-elect=false --bind-addres
   --secure-port "$scheduler_port" --cert-dir "$folder/certs-scheduler"
 
 node() {
-  local name=$1 zone=$2 role=$3 taints='[]'
+  local name=$1 zone=$2 role=$3 taints='[]' conditions='[]'
   [ "$role" != application ] || taints='[{"key": "workload", "value": "application", "effect": "NoSchedule"}]'
+  [ "$role" = application ] && [ "$KUBELETS" = given ] && conditions='[{"type": "Ready", "status": "True", "reason": "Given"}]'
   cat <<YAML
 ---
 apiVersion: v1
@@ -117,6 +120,7 @@ metadata:
 spec:
   taints: $taints
 status:
+  conditions: $conditions
   allocatable: {cpu: "4", memory: 8Gi, pods: "58"}
   capacity: {cpu: "4", memory: 8Gi, pods: "58"}
 YAML
@@ -125,7 +129,9 @@ for zone in "$@"; do
   for number in 1 2; do node "application-$zone-$number" "$zone" application; done
   node "system-$zone" "$zone" system
 done | kubectl apply --server-side -f - >/dev/null
-run kwok --kubeconfig "$KUBECONFIG" --manage-all-nodes=true --server-address "127.0.0.1:$kwok_port" \
+whose=(--manage-all-nodes=true)
+[ "$KUBELETS" != given ] || whose=(--manage-all-nodes=false --manage-nodes-with-label-selector=workload=system)
+run kwok --kubeconfig "$KUBECONFIG" "${whose[@]}" --server-address "127.0.0.1:$kwok_port" \
   --config "$CLUSTER_STORE/stages-$KWOK_VERSION.yaml" --config "$ROOT/scripts/cluster/stage-pod-test.yaml"
 kubectl wait node --all --for condition=Ready --timeout 180s >/dev/null || die "KWOK made no node ready; see $folder/kwok.log"
 

@@ -1,78 +1,224 @@
-"""What this machine has no kubelet, metrics server and load balancer controller for, in one region, every few seconds:
-the newest pod's container runs as a process, its files are renewed, each pod has a figure, the Ingress has an address."""
+"""node.py NETWORK: what a region here has no kubelet, metrics server and load balancer controller for, every second.
 
+Each pod of the application nodes runs as a process, with an address of its own in NETWORK (127.N.0): it is ready as its
+readiness probe says, gets a changed Secret in its files, is begun anew when it ends, and given its time when the pod is
+deleted. Every pod has a figure for the autoscaler, and the Ingress an address.
+"""
+
+import base64
+import datetime
+import http.client
 import json
+import signal
+import ssl
 import subprocess
+import sys
 import time
+import urllib.parse
 
-from cluster import FOLDER, Container, end, get, kubectl
+import yaml
+
+from cluster import FOLDER, Container
 from image import pull
 from support import NAME
 
-EVERY_S = 3
-LABELS = {"app.kubernetes.io/instance": NAME, "app.kubernetes.io/component": "api"}
+EVERY_S, MEASURE_EVERY_S = 1, 15
+# The targets of the load balancer: balancer.cfg names the same.
+ADDRESSES = [f"{sys.argv[1]}.{number}" for number in range(1, 17)]
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Api:
+    """The API server, by one connection."""
+
+    def __init__(self):
+        config = yaml.safe_load((FOLDER / "kubeconfig").read_text())
+        cluster, self.token = config["clusters"][0]["cluster"], config["users"][0]["user"]["token"]
+        self.connection = http.client.HTTPSConnection(
+            urllib.parse.urlsplit(cluster["server"]).netloc, timeout=30,
+            context=ssl.create_default_context(cafile=cluster["certificate-authority"]))
+
+    def __call__(self, method, path, body=None, kind="application/json"):
+        """What it answers; nothing where there is nothing."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+        try:
+            self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = self.connection.getresponse()
+            text = answer.read().decode()
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            raise
+        if answer.status == 404:
+            return None
+        if answer.status >= 300:
+            raise OSError(f"{method} {path}: {answer.status} {text}")
+        return json.loads(text)
+
+    def items(self, path):
+        return (self("GET", path) or {"items": []})["items"]
+
+
+API = Api()
+CORE, NETWORKING, METRICS = (f"/{group}/namespaces/{NAME}" for group in ("api/v1", "apis/networking.k8s.io/v1", "apis/metrics.k8s.io/v1beta1"))
+
+
+class Files(Container):
+    """A container whose Secrets and ConfigMaps are those of the last look."""
+
+    FOUND = {}
+
+    def data(self, kind, name):
+        return self.FOUND[kind, name]
+
+
+class Pod:
+    """One pod and its process. A step that fails is taken again at the next look."""
+
+    def __init__(self, address):
+        self.address, self.process, self.began, self.restarts = address, None, None, -1
+        self.told = self.leaving = self.terminated = None
+        # What the API server last had of it.
+        self.one = {}
+
+    def look(self, one):
+        """True once there is nothing more to do for it."""
+        self.one = one or self.one
+        if one is None or "deletionTimestamp" in one["metadata"]:
+            return self.leave(one)
+        if one["status"]["phase"] in ("Succeeded", "Failed"):
+            return False
+        if self.process is None:
+            self.start()
+        elif self.process.poll() is not None:
+            self.ended(self.process.returncode)
+        else:
+            self.container.mount()
+            self.tell(self.ready())
+        return False
+
+    def start(self):
+        spec = self.one["spec"]
+        binary, variables = pull(spec["containers"][0]["image"])
+        self.container = Files(spec, NAME, {**variables, "LISTEN_ADDRESS": self.address}, binary)
+        self.process = self.container.start(self.one["metadata"]["name"])
+        self.began, self.restarts, self.told = now(), self.restarts + 1, None
+        print("starts:", self.one["metadata"]["name"], spec["containers"][0]["image"], flush=True)
+
+    def ended(self, code):
+        print("ended:", self.one["metadata"]["name"], code, flush=True)
+        if self.one["spec"]["restartPolicy"] == "Always":
+            self.process = None
+        else:
+            state = {"terminated": {"exitCode": code, "startedAt": self.began, "finishedAt": now(), "reason": "Completed" if code == 0 else "Error"}}
+            self.report("Succeeded" if code == 0 else "Failed", False, state)
+
+    def ready(self):
+        probe = self.one["spec"]["containers"][0].get("readinessProbe")
+        if not probe:
+            return True
+        port = next(one["containerPort"] for one in self.one["spec"]["containers"][0]["ports"] if one["name"] == probe["httpGet"]["port"])
+        connection = http.client.HTTPConnection(self.address, port, timeout=1)
+        try:
+            connection.request("GET", probe["httpGet"]["path"])
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def tell(self, ready):
+        if ready != self.told:
+            self.report("Running", ready, {"running": {"startedAt": self.began}})
+            self.told = ready
+
+    def report(self, phase, ready, state):
+        container = self.one["spec"]["containers"][0]
+        conditions = {"Initialized": True, "ContainersReady": ready, "Ready": ready}
+        status = {
+            "phase": phase, "startTime": self.began, "hostIP": self.address,
+            "conditions": [{"type": kind, "status": str(holds), "lastTransitionTime": now()} for kind, holds in conditions.items()],
+            "containerStatuses": [{
+                "name": container["name"], "image": container["image"], "imageID": container["image"], "ready": ready, "started": "running" in state,
+                "containerID": f"process://{self.process.pid}", "restartCount": self.restarts, "state": state}]}
+        API("PATCH", f"{CORE}/pods/{self.one['metadata']['name']}/status", {"status": status}, "application/strategic-merge-patch+json")
+
+    def leave(self, one):
+        """As a kubelet lets go of a pod: it serves on for preStop's seconds, is told, and is killed past its grace."""
+        spec = self.one["spec"]
+        self.leaving = self.leaving or time.monotonic()
+        since = time.monotonic() - self.leaving
+        if self.process and self.process.poll() is None:
+            self.container.mount()
+            stop = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            if since >= spec["terminationGracePeriodSeconds"]:
+                self.process.kill()
+            elif since >= stop and not self.terminated:
+                self.process.send_signal(signal.SIGTERM)
+                self.terminated = True
+            return False
+        if one is not None:
+            API("DELETE", f"{CORE}/pods/{one['metadata']['name']}", {"gracePeriodSeconds": 0, "preconditions": {"uid": one["metadata"]["uid"]}})
+        print("gone:", self.one["metadata"]["name"], self.process and self.process.returncode, flush=True)
+        return True
 
 
 class Node:
-    """One process for all pods of a version, since both regions' pods share this host's ports."""
-
     def __init__(self):
-        self.version = self.container = self.process = None
+        self.pods, self.measured, self.figures = {}, 0, None
 
-    def run(self, pods):
-        newest = max(pods, key=lambda one: one["metadata"]["creationTimestamp"], default=None)
-        version = newest and newest["metadata"]["labels"]["pod-template-hash"]
-        if self.process and (version != self.version or self.process.poll() is not None):
-            print("ends:", self.version, end(self.process), flush=True)
-            self.version = self.process = None
-        if self.process:
-            self.container.mount()
-        elif newest:
-            binary, variables = pull(newest["spec"]["containers"][0]["image"])
-            self.container = Container(newest["spec"], NAME, {**variables, "LISTEN_ADDRESS": "127.0.0.1"}, binary)
-            self.version, self.process = version, self.container.start("service")
-            (FOLDER / "service.pid").write_text(str(self.process.pid))
-            print("starts:", newest["metadata"]["name"], newest["spec"]["containers"][0]["image"], flush=True)
+    def look(self):
+        decoded = lambda data: {name: base64.b64decode(value).decode() for name, value in data.items()}  # noqa: E731
+        found = {("secret", one["metadata"]["name"]): decoded(one.get("data", {})) for one in API.items(f"{CORE}/secrets")}
+        found |= {("configmap", one["metadata"]["name"]): one.get("data", {}) for one in API.items(f"{CORE}/configmaps")}
+        # A Secret that goes before its pod stays in the pod's files.
+        Files.FOUND = {**Files.FOUND, **found}
+        pods = {one["metadata"]["uid"]: one for one in API.items(f"{CORE}/pods") if "nodeName" in one["spec"]}
+        for uid in pods.keys() - self.pods.keys():
+            taken = [one.address for one in self.pods.values()]
+            self.pods[uid] = Pod(next(address for address in ADDRESSES if address not in taken))
+        for uid, pod in list(self.pods.items()):
+            if attempt(pod.look, pods.get(uid)):
+                del self.pods[uid]
+        attempt(self.measure, [one for one in pods.values() if one["status"]["phase"] == "Running"])
+        for ingress in API.items(f"{NETWORKING}/ingresses"):
+            attempt(publish, ingress)
 
-
-def measure(pods):
-    """The same figure for every pod, far from where pods would be added."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    items = [{
-        "apiVersion": "metrics.k8s.io/v1beta1", "kind": "PodMetrics", "timestamp": now, "window": "1s",
-        "metadata": {
-            "name": pod["metadata"]["name"], "namespace": NAME, "labels": pod["metadata"]["labels"],
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}]},
-        "containers": [{"name": one["name"], "usage": {"cpu": "25m", "memory": "16Mi"}} for one in pod["spec"]["containers"]],
-    } for pod in pods]
-    if items:
-        kubectl("apply", "--server-side", "--filename", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    def measure(self, pods):
+        """The same figure for every pod, far from where pods would be added: nothing measures them."""
+        names = sorted(pod["metadata"]["name"] for pod in pods)
+        if names == self.figures and time.monotonic() - self.measured < MEASURE_EVERY_S:
+            return
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            API("PATCH", f"{METRICS}/pods/{name}?fieldManager=node&force=true", {
+                "apiVersion": "metrics.k8s.io/v1beta1", "kind": "PodMetrics", "timestamp": now(), "window": "1s",
+                "metadata": {
+                    "name": name, "namespace": NAME, "labels": pod["metadata"]["labels"],
+                    "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod["metadata"]["uid"]}]},
+                "containers": [{"name": one["name"], "usage": {"cpu": "25m", "memory": "16Mi"}} for one in pod["spec"]["containers"]],
+            }, "application/apply-patch+yaml")
+        self.measured, self.figures = time.monotonic(), names
 
 
 def publish(ingress):
     if not ingress.get("status", {}).get("loadBalancer", {}).get("ingress"):
         status = {"status": {"loadBalancer": {"ingress": [{"hostname": "balancer.example.com"}]}}}
-        kubectl("patch", "ingress", ingress["metadata"]["name"], "--subresource", "status", "--type", "merge", "--patch", json.dumps(status),
-                namespace=NAME)
+        API("PATCH", f"{NETWORKING}/ingresses/{ingress['metadata']['name']}/status", status, "application/merge-patch+json")
 
 
-def look(node):
-    items = get("pods,ingresses", namespace=NAME)["items"]
-    pods = [one for one in items if one["kind"] == "Pod" and "deletionTimestamp" not in one["metadata"]
-            and LABELS.items() <= one["metadata"]["labels"].items()]
-    measure(pods)
-    for one in items:
-        if one["kind"] == "Ingress":
-            publish(one)
-    node.run([one for one in pods if any(condition["type"] == "Ready" and condition["status"] == "True"
-                                         for condition in one.get("status", {}).get("conditions", []))])
+def attempt(step, *arguments):
+    """What is missing now may be there at the next look; the log says what it was."""
+    try:
+        return step(*arguments)
+    except (subprocess.SubprocessError, OSError, http.client.HTTPException, KeyError, AssertionError, ValueError) as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        return None
 
 
 NODE = Node()
 while True:
-    try:
-        look(NODE)
-    except (subprocess.SubprocessError, OSError, KeyError, AssertionError, ValueError) as error:
-        # What is missing now may be there at the next look; the log says what it was.
-        print(f"{type(error).__name__}: {error}", flush=True)
+    attempt(NODE.look)
     time.sleep(EVERY_S)

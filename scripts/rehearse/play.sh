@@ -12,16 +12,24 @@ key_of() {
 }
 
 ask_status() { (cd "$CHECKOUT" && scripts/phases/status.sh --json </dev/null) >"$STAGE/status.json" || true; }
-# moto does not speak the protocol in which the aws client asks CloudWatch, so that part cannot be read here.
-all_well() {
-  wait_until "make status calls both regions well, but for AWS's alarms" 90 well
+
+# What make status does not call well; moto does not speak the protocol in which the aws client asks for AWS's alarms.
+unwell() {
+  ask_status
+  jq -r 'del(.well) | to_entries[] | .key as $site | .value | to_entries[] | select(.value.state != "ok" and .key != "alarms") |
+    "\($site) \(.key): \(.value.text)"' "$STAGE/status.json"
+}
+well() { SEEN=$(unwell | paste -sd ';') && [ -z "$SEEN" ]; }
+
+# `make status` as people see it, and for the report what it says that is not well.
+show_status() {
   phase status || true
+  unwell | sed "s/^/$CURRENT\t/" >>"$STAGE.status"
 }
 
-well() {
-  ask_status
-  SEEN=$(jq -r '[to_entries[] | select(.key != "well") | .key as $site | .value | to_entries[] | select(.value.state != "ok" and .key != "alarms") |
-    "\($site) \(.key): \(.value.text)"] | join("; ")' "$STAGE/status.json") && [ -z "$SEEN" ]
+all_well() {
+  wait_until "make status calls both regions well, but for AWS's alarms" 90 well
+  printf '%s\tboth regions are well\n' "$CURRENT" >>"$STAGE.status"
 }
 
 # ---- Phases with something of their own
@@ -44,13 +52,9 @@ image() {
   [ "$(git ls-remote "$GIT_URL" refs/heads/main | cut -f 1)" = "$(git -C "$CHECKOUT" rev-parse HEAD)" ] || die "the release was not pushed"
 }
 
-migrations() {
-  local site
+applications() {
   authority
-  for site in $SITES; do
-    python_at "$site" migrate "$CHECKOUT" "$TERRAFORM_OUTPUTS/$site.json"
-    [ "$(sql "$site" "SELECT count(*) FROM payments")" = 0 ] || die "$site: there is no empty table of payments"
-  done
+  phase phase-7
 }
 
 # ---- Payments
@@ -74,6 +78,47 @@ payments() {
   done
 }
 
+# What runs in a region: pods, processes, how often each was begun anew.
+running() {
+  kube "$1" --namespace "$NAMESPACE" get pods --output \
+    'jsonpath={range .items[*]}{.metadata.name}{" "}{.status.containerStatuses[*].containerID}{" "}{.status.containerStatuses[*].restartCount}{"\n"}{end}'
+}
+
+# calling FUNCTION: FUNCTION while somebody pays in each region, of whom nobody may be refused.
+calling() {
+  local site caller said
+  for site in $SITES; do
+    key_of "$site" >"$STAGE/$site/caller.key"
+    launch "$STAGE/$site" caller.py "$CHART_PYTHON" -B scripts/rehearse/caller.py "$(of_site "$site" PAYMENTS_URL)" "$STAGE/$site/caller.key"
+    echo "$!" >"$STAGE/$site/caller.pid"
+  done
+  "$1"
+  for site in $SITES; do
+    caller=$(cat "$STAGE/$site/caller.pid")
+    kill -TERM "$caller"
+    wait "$caller" || die "$site: the caller failed: $(cat "$STAGE/$site/caller.py.log")"
+    said=$(cat "$STAGE/$site/caller.py.log")
+    jq -e '.paid > 20 and .failed == []' <<<"$said" >/dev/null || die "$site: the caller says: $said"
+    say "$site: $(jq .paid <<<"$said") payments meanwhile, none failed"
+  done
+}
+
+# The same, and no process may be another one afterwards.
+calling_the_same() {
+  local site
+  for site in $SITES; do running "$site" >"$STAGE/$site/before"; done
+  calling "$1"
+  for site in $SITES; do
+    running "$site" | diff "$STAGE/$site/before" - || die "$site: other processes serve than before"
+  done
+}
+
+# A caller changes over.
+take_key() {
+  key_of "$1" >"$STAGE/$1/caller.key.new"
+  mv "$STAGE/$1/caller.key.new" "$STAGE/$1/caller.key"
+}
+
 # ---- Drift
 
 drift() {
@@ -90,4 +135,160 @@ healed() {
   [ "$(kube mexico --namespace "$NAMESPACE" get configmap "$PROJECT" --output 'jsonpath={.data.WAITERS_MAX}')" = "$1" ] &&
     kube mexico --namespace "$NAMESPACE" get poddisruptionbudget "$PROJECT" >/dev/null 2>&1 &&
     kube spain --namespace "$NAMESPACE" get service "$PROJECT" >/dev/null 2>&1
+}
+
+# ---- Rotations
+
+keys() {
+  local site
+  for site in $SITES; do key_of "$site" >"$STAGE/$site/old.key"; done
+  calling_the_same keys_meanwhile
+  for site in $SITES; do wait_until "$site refuses the old key" 60 refuses "$site" "$(cat "$STAGE/$site/old.key")"; done
+}
+
+# The rotation asks before it takes the old keys out. Unanswered, it stops there; callers change over; then it goes on.
+keys_meanwhile() {
+  local site
+  if CONFIRM='' phase rotate-api-key >"$STAGE/shared/rotation.log" 2>&1; then
+    die "the rotation did not ask before it took the old keys out"
+  fi
+  cat "$STAGE/shared/rotation.log"
+  grep -q 'that is asked first' "$STAGE/shared/rotation.log" || die "the rotation stopped for another reason"
+  for site in $SITES; do take_key "$site"; done
+  phase rotate-api-key
+}
+
+refuses() {
+  SEEN=$(pay "$1" 1 "$2" fresh) || true
+  [ "${SEEN%% *}" = 403 ]
+}
+
+passwords() { calling_the_same passwords_meanwhile; }
+
+# Nobody tells External Secrets and the service. Connections end one after the other, as they do by their age.
+passwords_meanwhile() {
+  local site
+  for site in $SITES; do rotation "$site" database database-owner; done
+  for site in $SITES; do
+    wait_until "$site's service has the other login" 150 has_login "$site"
+    wait_until "$site's connections are all of the new login" 60 renewed "$site"
+    say "$site: $(sql "$site" "SELECT count(*) || ' connections of ' || usename FROM pg_stat_activity WHERE usename LIKE 'payments_api%' GROUP BY usename")"
+  done
+}
+
+current_login() {
+  aws_in "$1" secretsmanager get-secret-value --secret-id "$PROJECT/production/database" --query SecretString --output text | jq -r .username
+}
+
+has_login() {
+  local login
+  login=$(current_login "$1") || return 1
+  SEEN=$(kube "$1" --namespace "$NAMESPACE" get secret "$PROJECT-database" --output 'jsonpath={.data.database_url}' | base64 -d | sed 's|^[a-z]*://||; s|:.*||')
+  [ "$SEEN" = "$login" ]
+}
+
+renewed() {
+  local others
+  others="FROM pg_stat_activity WHERE usename LIKE 'payments_api%' AND usename <> '$(current_login "$1")'" || return 1
+  sql "$1" "SELECT pg_terminate_backend(pid), pg_sleep(0.1) $others" >/dev/null
+  SEEN="$(sql "$1" "SELECT count(*) $others") of the former login"
+  [ "$SEEN" = "0 of the former login" ]
+}
+
+# ---- A release
+
+release() { calling release_meanwhile; }
+
+release_meanwhile() {
+  local version site
+  version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-rehearsal"
+  (
+    cd "$CHECKOUT" || exit 1
+    scripts/version-set.sh "$version"
+    git commit --quiet --all --message "Version $version"
+  )
+  phase phase-3
+  show_status
+  phase phase-7
+  for site in $SITES; do wait_until "every pod of $site runs $version, and no other one" 120 all_run "$site" "$version"; done
+  all_well
+}
+
+# What the processes say of themselves, each asked at its own address.
+all_run() {
+  local address
+  SEEN=$(kube "$1" --namespace "$NAMESPACE" get pods --output 'jsonpath={range .items[*]}{.status.hostIP}{"\n"}{end}' | while read -r address; do
+    curl --silent --max-time 5 "http://$address:$(cat "$STAGE/$1/pods.port")/info" | jq -r .version
+  done | sort | uniq -c | xargs)
+  [ "$SEEN" = "3 $2" ]
+}
+
+# ---- Down and up
+
+tear_down() {
+  phase down
+  local site left
+  for site in $SITES; do
+    left=$(kube "$site" get "namespace/$NAMESPACE" "clusterrole/$PROJECT-deployer" "clusterrolebinding/$PROJECT-deployer" --ignore-not-found --output name)
+    [ -z "$left" ] || die "$site still has ${left//$'\n'/, }"
+    left=$(find /proc -maxdepth 2 -name exe -lname "$STAGE/$site/images/*" 2>/dev/null)
+    [ -z "$left" ] || die "$site still serves: ${left//$'\n'/, }"
+  done
+  left=$(kube spain --namespace argocd get applications,applicationsets,appprojects,secrets --output name | grep -vE '/(argocd-secret|default)$' || true)
+  [ -z "$left" ] || die "Argo CD still has ${left//$'\n'/, }"
+  show_status
+}
+
+interrupted_up() {
+  local number
+  authority
+  for number in 0 1 2 3 4 5 6; do interrupted_after "$number"; done
+  phase up
+  all_well
+}
+
+# In a process group of its own, which gets what Ctrl-C would send.
+interrupted_after() {
+  local log="$STAGE/shared/up-$1.log" code=0
+  set -m
+  phase up >"$log" 2>&1 &
+  UP=$!
+  set +m
+  wait_until "phase $1 is over" 300 is_over "$1" "$log"
+  kill -INT -- "-$UP"
+  wait "$UP" || code=$?
+  [ "$code" != 0 ] || die "make up came to its end, though it was interrupted after phase $1"
+  wait_until "all that make up had started is gone" 30 group_is_gone "$UP"
+  UP=
+  say "interrupted after phase $1"
+}
+
+is_over() {
+  kill -0 "$UP" 2>/dev/null || die "make up ended before phase $1 did: $(tail -n 5 "$2")"
+  grep -q "^== phase $1 took" "$2"
+}
+
+group_is_gone() { ! kill -0 -- "-$1" 2>/dev/null; }
+
+# ---- The end of a region
+
+lost() {
+  SITES=spain calling lost_meanwhile
+}
+
+# Nothing of Mexico gets a chance to say good-bye. In Spain secrets go on to rotate, and drift to be healed.
+lost_meanwhile() {
+  local process
+  while read -r process _; do kill -KILL "$process" 2>/dev/null || true; done <"$STAGE/mexico/processes"
+  kill -KILL "$(head -n 1 "$(at mexico scripts/postgres.sh folder)/data/postmaster.pid")"
+  rotation spain database
+  kube spain --namespace "$NAMESPACE" delete service "$PROJECT"
+  wait_until "Argo CD heals Spain" 120 kube spain --namespace "$NAMESPACE" get service "$PROJECT"
+  wait_until "make status calls Spain well and Mexico lost" 120 lost_alone
+  SITES="spain mexico" show_status
+}
+
+lost_alone() {
+  SEEN=$(SITES="spain mexico" unwell)
+  ! grep '^spain' <<<"$SEEN" && [ "$(grep -cE '^mexico (nodes|pods|endpoint|payments): cannot be read' <<<"$SEEN")" = 4 ]
 }

@@ -26,7 +26,7 @@ curtain() {
     (cd "$STAGE" && find . -name '*.log' -not -path '*/postgres/*' -exec cp --parents {} "$LOGS" \;) 2>/dev/null || true
   fi
   strike || true
-  rm -f "$STAGE.steps"
+  rm -f "$STAGE.steps" "$STAGE.status"
   [ "$code" = 0 ] || printf '\nREHEARSAL FAILED%s; the logs are in %s\n' "${CURRENT:+ in: $CURRENT}" "${LOGS#"$ROOT/"}" >&2
 }
 
@@ -37,12 +37,12 @@ report() {
     { printf "%-15s %4s s  %*s%s\n", $1, $3, int($2 * 60 / all), "", bar(int($3 * 60 / all) + 1) }' "$STAGE.steps"
   printf '\nRehearsed:\n\n'
   awk -F '\t' '{ printf "  %-15s %s\n", $1, $4 }' "$STAGE.steps"
+  printf '\nWhat make status said meanwhile:\n\n'
+  awk -F '\t' '{ printf "  %-15s %s\n", $1 == last ? "" : $1, $2; last = $1 }' "$STAGE.status"
   cat <<'TEXT'
 
 Not rehearsed, and what covers it instead:
 
-  after the drift     a new version, make rotate-api-key, a rotated password, make down, an interrupted make up, the
-                      loss of a region: make phases-test, rotation-test and chart-e2e, each for itself
   AWS's alarms        moto does not speak the client's protocol for CloudWatch
   terraform apply     make terraform-check: a plan of every module and environment, with assertions
   EKS, IAM            make terraform-check asserts trust and policies; moto lets everybody in

@@ -13,6 +13,7 @@ tools() {
   need buildah buildah
   need setpriv util-linux
   need redis-check-rdb redis-tools
+  need haproxy haproxy
   unpack docker-registry docker-registry || die "the rehearsal needs an image registry (Debian's package docker-registry)"
   scripts/postgres.sh install || die "the rehearsal needs PostgreSQL's server programs"
   have terraform || die "terraform is missing: install 1.11 or newer"
@@ -41,8 +42,8 @@ settings() {
   export KUBECONFIG="$STAGE/kubeconfig" CLUSTERS=given MEXICO_ARGOCD_CONTEXT=mexico-deployer REGISTRY=plain
   export TERRAFORM_OUTPUTS="$STAGE/outputs" OPERATOR_FILE="$STAGE/operator.tfvars" RELEASE_BRANCH=main CONFIRM=yes
   export SKIP_ADDONS="metrics-server kube-prometheus-stack aws-load-balancer-controller external-secrets cluster-autoscaler argo-cd"
-  # A pod's files are renewed every few seconds here, a kubelet's every minute or so.
-  export POLL_S=1 KUBELET_S=8 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
+  # A pod's files are renewed every second here, a kubelet's every minute or so.
+  export POLL_S=1 KUBELET_S=3 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
 }
 
 # What the programs of a region read from their environment: chart/tests/cluster.py among them.
@@ -71,7 +72,7 @@ listens() { ! port_is_free "$1"; }
 region_stage() {
   local site=$1 region
   region=$(region "$site")
-  scripts/cluster/up.sh "$STAGE/$site" "${region}a" "${region}b" "${region}c"
+  KUBELETS=given scripts/cluster/up.sh "$STAGE/$site" "${region}a" "${region}b" "${region}c"
   at "$site" scripts/postgres.sh start
   MOTO=$(at "$site" "$CHART_PYTHON" -B -c '
 from cluster import SecretsManager, external_secrets
@@ -79,12 +80,43 @@ manager = SecretsManager()
 external_secrets(manager.url)
 print(manager.url)')
   export "${site^^}_AWS_ENDPOINT_URL=$MOTO"
-  free_port >"$STAGE/$site/payments.port"
-  export "${site^^}_PAYMENTS_URL=http://127.0.0.1:$(cat "$STAGE/$site/payments.port")"
   registry "$site"
+  balancer "$site"
   at "$site" kubectl apply --server-side --filename scripts/rehearse/metrics.yaml
   region_env "$site"
-  launch "$STAGE/$site" node.py env "${REGION_ENV[@]}" "$CHART_PYTHON" -B scripts/rehearse/node.py
+  launch "$STAGE/$site" node.py env "${REGION_ENV[@]}" "$CHART_PYTHON" -B scripts/rehearse/node.py "$(network "$site")"
+}
+
+# Where the pods of a region have their addresses.
+network() { case $1 in spain) echo 127.20.0 ;; *) echo 127.21.0 ;; esac; }
+
+# What the region's load balancer does: two paths are open, and a pod is a target as long as its /readyz says so.
+balancer() {
+  local folder="$STAGE/$1" pods port number
+  pods=$(free_port)
+  port=$(free_port)
+  echo "$pods" >"$folder/pods.port"
+  export "${1^^}_PAYMENTS_URL=http://127.0.0.1:$port"
+  {
+    cat <<CFG
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+frontend payments
+  bind 127.0.0.1:$port
+  http-request deny deny_status 404 unless { path_beg /api/payment/ } or { path /health }
+  default_backend pods
+backend pods
+  option httpchk GET /readyz
+  option redispatch 1
+  default-server check inter 500ms fall 2 rise 1
+CFG
+    for number in $(seq 16); do echo "  server pod$number $(network "$1").$number:$pods"; done
+  } >"$folder/balancer.cfg"
+  launch "$folder" haproxy haproxy -db -f "$folder/balancer.cfg"
+  wait_until "the load balancer of $1 listens" 30 listens "$port"
 }
 
 registry() {
@@ -125,7 +157,7 @@ kubeconfig() {
   chmod 600 "$KUBECONFIG"
 }
 
-# This commit, with what is the rehearsal's own on top: the database's authority and a port, since both regions are one host.
+# This commit, with what is the rehearsal's own on top: the database's authority, and a port that is free on this host.
 git_server() {
   local folder="$STAGE/shared" port site
   port=$(free_port)
@@ -144,7 +176,7 @@ git_server() {
     cd "$CHECKOUT" || exit 1
     git checkout --quiet -B main
     for site in $SITES; do
-      printf 'database: {caConfigMap: authority}\nsettings: {port: %s}\n' "$(cat "$STAGE/$site/payments.port")" >>"argocd/releases/$site.yaml"
+      printf 'database: {caConfigMap: authority}\nsettings: {port: %s}\n' "$(cat "$STAGE/$site/pods.port")" >>"argocd/releases/$site.yaml"
     done
     git commit --quiet --all --message "What is the rehearsal's own"
     git push --quiet "$GIT_URL" HEAD:refs/heads/main
@@ -209,6 +241,7 @@ phase_1() {
   local site
   scripts/terraform-check.sh environments/spain environments/mexico
   mkdir -p "$TERRAFORM_OUTPUTS"
+  scripts/rotation-package.sh "$STAGE/shared/rotation.zip"
   for site in $SITES; do region_in_moto "$site"; done
   phase phase-1
 }
@@ -220,20 +253,18 @@ role_in_moto() {
     --assume-role-policy-document '{"Version": "2012-10-17", "Statement": []}'
 }
 
-# login USER PASSWORD PORT: a database's secret, as RDS's has it.
-login() { jq -nc --arg user "$1" --arg password "$2" --arg port "$3" '{host: "localhost", port: $port, dbname: "payments", username: $user, password: $password}'; }
+# rotation SITE ARGUMENTS...: the function of terraform/modules/rotation, as Secrets Manager calls it.
+rotation() {
+  AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) AWS_DEFAULT_REGION=$(region "$1") python_at "$1" rotation "$STAGE/shared/rotation.zip" "${@:2}"
+}
 
 # What later phases read of Terraform's outputs: made by the real client, told in Terraform's form.
 region_in_moto() {
-  local site=$1 region port host api_key database owner application migrate certificate waf declared
+  local site=$1 region host api_key application migrate certificate waf declared
   region=$(region "$site")
-  port=$(cat "$STAGE/$site/dev/port")
   host="$site.$(operator domain)"
   api_key=$(secret_in_moto "$site" api-key)
-  database=$(login payments_api "$(openssl rand -hex 24)" "$port")
-  owner=$(login payments_owner "$(cat "$STAGE/$site/dev/secrets/owner_password")" "$port")
-  secret_in_moto "$site" database --secret-string file:///dev/stdin <<<"$database" >/dev/null
-  secret_in_moto "$site" database-owner --secret-string file:///dev/stdin <<<"$owner" >/dev/null
+  rotation "$site" first
   application=$(role_in_moto "$site" application)
   migrate=$(role_in_moto "$site" migrate)
   certificate=$(aws_in "$site" acm request-certificate --domain-name "$host" --query CertificateArn --output text)
