@@ -27,6 +27,7 @@ chmod 755 "$STAGE"
 trap curtain EXIT
 trap 'exit 130' INT TERM
 settings
+cloudwatch_by_query
 
 for site in $SITES; do
   act "stage: $site" "control plane, PostgreSQL with TLS, moto, registry, External Secrets" region_stage "$site"
@@ -43,7 +44,7 @@ act "phase 6" "both regions registered; Argo CD may do in Mexico what argocd/rba
 act "phase 7" "each region's migration has run as its Job; both Applications Synced and Healthy; a payment through each load balancer" applications
 
 act "payments" "each is in its region's table and not in the other's; what probe measures" payments
-act "status" "make status calls both regions well" all_well
+act "status" "make status calls both regions well, and shows an alarm of AWS" status
 act "drift" "what was changed and deleted by hand is healed" drift
 act "API keys" "rotated by make rotate-api-key; no process is another one, no payment failed" keys
 act "passwords" "rotated by the function that Lambda gets; no process is another one, no payment failed" passwords

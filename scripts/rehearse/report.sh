@@ -43,7 +43,6 @@ report() {
 
 Not rehearsed, and what covers it instead:
 
-  AWS's alarms        moto does not speak the client's protocol for CloudWatch
   terraform apply     make terraform-check: a plan of every module and environment, with assertions
   EKS, IAM            make terraform-check asserts trust and policies; moto lets everybody in
   RDS, its proxy      a real PostgreSQL with TLS here; make rotation-test runs the rotation's function against one

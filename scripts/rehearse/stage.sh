@@ -46,6 +46,19 @@ settings() {
   export POLL_S=1 KUBELET_S=3 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
 }
 
+# A newer aws client asks CloudWatch in CBOR, which moto does not speak. It speaks the protocol that the client had before,
+# and the client takes the one that its description of the service names.
+cloudwatch_by_query() {
+  mkdir -p "$STAGE/models/cloudwatch/2010-08-01"
+  export AWS_DATA_PATH="$STAGE/models"
+  "$CHART_PYTHON" -B -c '
+import json
+from botocore.loaders import Loader
+model = Loader().load_service_model("cloudwatch", "service-2")
+model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
+print(json.dumps(model))' >"$STAGE/models/cloudwatch/2010-08-01/service-2.json"
+}
+
 # What the programs of a region read from their environment: chart/tests/cluster.py among them.
 region_env() {
   REGION_ENV=("DEV=$STAGE/$1/dev" "E2E_FOLDER=$STAGE/$1" "KUBECONFIG=$STAGE/$1/kubeconfig")
@@ -265,6 +278,8 @@ region_in_moto() {
   host="$site.$(operator domain)"
   api_key=$(secret_in_moto "$site" api-key)
   rotation "$site" first
+  aws_in "$site" cloudwatch put-metric-alarm --alarm-name "$(cluster "$site")-cpu" --namespace AWS/RDS --metric-name CPUUtilization \
+    --statistic Average --period 60 --evaluation-periods 5 --threshold 80 --comparison-operator GreaterThanThreshold
   application=$(role_in_moto "$site" application)
   migrate=$(role_in_moto "$site" migrate)
   certificate=$(aws_in "$site" acm request-certificate --domain-name "$host" --query CertificateArn --output text)
@@ -289,9 +304,13 @@ region_in_moto() {
 
 # Ends all of it. Called twice, it finds nothing.
 strike() {
-  local folder left
+  local folder one left
   [ -d "$STAGE" ] || return 0
   [ -z "$UP" ] || { kill -INT -- "-$UP" && wait "$UP"; } 2>/dev/null || true
+  # Nobody waits for a drain now.
+  for one in $(sed -n 's/ node.py$//p' "$STAGE"/*/processes 2>/dev/null) $(pods_of spain) $(pods_of mexico); do
+    kill -KILL "$one" 2>/dev/null || true
+  done
   for folder in shared mexico spain; do
     [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
     [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
@@ -307,6 +326,9 @@ strike() {
   as_root rm -rf "$STAGE"
   [ -z "$left" ] || die "left, and ended now: ${left//$'\n'/ }"
 }
+
+# The processes of a region's pods.
+pods_of() { find /proc -maxdepth 2 -name exe -lname "$STAGE/$1/images/*" 2>/dev/null | tr -dc '0-9\n'; }
 
 # Processes that were started with this rehearsal in their environment.
 processes_left() {
