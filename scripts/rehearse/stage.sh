@@ -328,7 +328,7 @@ strike() {
 }
 
 # The processes of a region's pods.
-pods_of() { find /proc -maxdepth 2 -name exe -lname "$STAGE/$1/images/*" 2>/dev/null | tr -dc '0-9\n'; }
+pods_of() { { find /proc -maxdepth 2 -name exe -lname "$STAGE/$1/images/*" 2>/dev/null || true; } | tr -dc '0-9\n'; }
 
 # Processes that were started with this rehearsal in their environment.
 processes_left() {
