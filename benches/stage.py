@@ -49,6 +49,12 @@ def sql(text):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def allocator_settings():
+    """As the image sets them."""
+    line = re.search(r"^ENV (MIMALLOC_.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return dict(setting.split("=") for setting in line[1].split())
+
+
 def configure_database():
     """Nothing but payments happens during a run: no checkpoint, no vacuum."""
     for setting, value in {
@@ -127,8 +133,7 @@ class Server(Process):
             "DRAIN_MS": "0",
             "REGION": "local",
             "ENVIRONMENT": "bench",
-            "MIMALLOC_ARENA_EAGER_COMMIT": "0",
-            "MIMALLOC_PURGE_DELAY": "0",
+            **allocator_settings(),
             **(settings or {}),
         }
         super().__init__(command, SERVER_CORE, environment)
