@@ -2,6 +2,7 @@
 name, drawings, and the commands that they mark with ```sh check. scripts/docs-check.sh calls it.
 
 docs.py [FOLDER]: the repository to look at; this one unless given.
+docs.py --links: every external link and where it stands, for scripts/links.sh, which follows them.
 """
 
 import hashlib
@@ -184,7 +185,23 @@ def check(root):
     return len(documents), count, wrong + failed
 
 
+def external(root):
+    """Addresses without their fragment, and the places that have them."""
+    found = {}
+    for path in tracked(root):
+        if path.suffix == ".md":
+            document = Document(root, path)
+            for number, link in document.links():
+                if link.startswith("https://"):
+                    found.setdefault(link.partition("#")[0], []).append(f"{document.name}:{number}")
+    return found
+
+
 def main(arguments):
+    if arguments == ["--links"]:
+        found = external(pathlib.Path(__file__).parent.parent.resolve())
+        print("\n".join(f"{link} {' '.join(places)}" for link, places in sorted(found.items())))
+        return
     root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent).resolve()
     documents, commands, wrong = check(root)
     if wrong:

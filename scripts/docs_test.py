@@ -72,6 +72,11 @@ class Documents(unittest.TestCase):
                 build(pathlib.Path(folder), (name, old, new))
                 self.assertIn(said, findings(pathlib.Path(folder)))
 
+    def test_external_links_are_listed_once_with_their_places(self):
+        with tempfile.TemporaryDirectory() as folder:
+            build(pathlib.Path(folder), ("docs/B.md", "## There", "[far](https://example.com/x#part)"))
+            self.assertEqual(docs.external(pathlib.Path(folder)), {"https://example.com/x": ["docs/A.md:7", "docs/B.md:3"]})
+
     def test_a_drawing_older_than_its_text_is_named(self):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
