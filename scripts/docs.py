@@ -139,7 +139,10 @@ def alerts_without_mention(root, documents):
 def unset_variables(documents):
     """Where a document has a block for `operator.env`, its other blocks use what that one or they themselves set."""
     name = r"[a-z][a-z_]*"
-    sets = re.compile(rf"(?:^|[\s;(])({name})\+?=|\bfor ({name}) in |\b(?:read|mapfile) (?:-\w+ )*((?:{name} ?)+)|\blocal ((?:{name} ?)+)", re.MULTILINE)
+    sets = re.compile(
+        rf"(?:^|[\s;(])({name})\+?=|\bfor ({name}) in |\b(?:read|mapfile) (?:-\w+ )*((?:{name} ?)+)|\blocal ((?:{name} ?)+)",
+        re.MULTILINE,
+    )
     known = lambda text: {word for found in sets.findall(text) for part in found for word in part.split()}
     for document in documents.values():
         values = [text for _, info, text in document.blocks if info == "sh operator.env"]
