@@ -2,6 +2,8 @@
 # The service alone: one static binary on nothing. `make image` builds the last stage from a binary
 # built here when base images cannot be pulled.
 
+# By tag until Renovate's first run, which adds the digest (docker:pinDigests in .github/renovate.json). A release is not
+# built from it: `make image` takes the compiler that rust-toolchain.toml names.
 FROM docker.io/library/rust:1.95-slim-bookworm AS builder
 ARG GIT_REVISION=unknown
 ARG BUILD_TIMESTAMP=unknown
