@@ -151,8 +151,10 @@ class Check(Phases):
                 self.assertIn("error: terraform/operator.tfvars does not hold: ", said)
                 self.assertIn(sentence, said)
         self.assertEqual(self.calls("s3api"), [])
-        self.stage.write_operator(git_repository="https://git.example.com/a.git")
-        self.assertIn("the operator's inputs: terraform/operator.tfvars", self.run_phase("0-check", code=1))
+        self.stage.write_operator(administrator="role/another", git_repository="https://git.example.com/a.git")
+        said = self.run_phase("0-check", code=1)
+        self.assertIn("the operator's inputs: terraform/operator.tfvars", said)
+        self.assertIn("does not name operator, whose credentials these are", said)
 
     def test_in_a_terminal_it_asks_for_what_is_missing_once(self):
         (self.stage.repository / "terraform/operator.tfvars").unlink()
@@ -233,12 +235,13 @@ class Terraform(Phases):
         self.in_order("create-service-linked-role", "terraform .* apply")
 
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
-        self.first(rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
+        self.first(rule("environments/spain apply ", "Apply complete!\n", times=1),
+                   rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True,
                               # A test run in the background may have been told to ignore it.
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
-            while len(self.calls("apply .*plan$")) < 2:
+            while len(self.calls("apply .*plan$")) < 3:
                 self.assertIsNone(process.poll())
                 time.sleep(0.05)
             time.sleep(0.5)
