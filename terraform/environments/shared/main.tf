@@ -10,6 +10,7 @@ locals {
 }
 
 # Letters differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in use1-az3.
+# tflint-ignore: terraform_unused_declarations # it is read for its postcondition
 data "aws_availability_zone" "chosen" {
   for_each = toset(var.availability_zones)
 
