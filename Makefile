@@ -161,9 +161,12 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 	@scripts/publish-test.sh
 
 ##@ Documents and security
-.PHONY: docs-check drawings
+.PHONY: docs-check links drawings
 docs-check: ## what the documents say, against the repository and the records
 	@scripts/docs-check.sh
+
+links: ## follow every external link of the documents; needs the internet, so CI does not run it
+	@scripts/links.sh
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh

@@ -307,6 +307,7 @@ def measure_facts():
         "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
         "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
         "segments_us": stage.segments(),
+        "connecting_us": [stage.connecting() for _ in range(5)],
         "steps_ns": stage.steps(),
         "instruction_groups": stage.instruction_groups(),
         "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
@@ -340,6 +341,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the essential scenarios in about five minutes")
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
     parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
+    parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
     options = parser.parse_args()
     stage.configure_database()
@@ -350,6 +352,11 @@ def main():
         result["scenarios"] |= fresh["scenarios"]
         kept = [ladder for ladder in result["ladders"] if ladder["commit_delay_us"] != MANAGED_COMMIT_US]
         result["ladders"] = kept + fresh["ladders"]
+        write(RECORD, result)
+        return
+    if options.connecting:
+        result = json.loads(RECORD.read_text())
+        result["facts"]["connecting_us"] = [stage.connecting() for _ in range(5)]
         write(RECORD, result)
         return
     if options.facts:

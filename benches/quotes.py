@@ -161,6 +161,18 @@ def hops(performance, _):
     return table(["Measured on one machine", "µs"], rows)
 
 
+def connecting(performance, _):
+    """A new connection to the database beside an exchange on an open one, in the same runs."""
+    runs = fact(performance, "connecting_us")
+    fresh, open_ = ([run[name] for run in runs] for name in ("connect", "exchange"))
+    rows = [
+        ["making a connection, µs", spread(fresh)],
+        ["an exchange with its commit on an open one, µs", spread(open_)],
+        ["the first in terms of the second", spread([run["connect"] / run["exchange"] for run in runs], 1)],
+    ]
+    return table(["Mean of a run at 200/s, loopback, commits in memory", "Median (least to most) of the runs"], rows)
+
+
 def kilometres(one, other):
     """The great circle between two (latitude, longitude)."""
     first, second = (math.radians(value) for value in (one[0], other[0]))
@@ -248,6 +260,7 @@ PARTS = {
     "coalescing": coalescing,
     "knee": knee,
     "hops": hops,
+    "connecting": connecting,
     "budget": budget,
     "regions": regions,
     "failover": chosen("failover_to_the_standby", "pooler_restarted", "session_terminated"),

@@ -49,6 +49,12 @@ def sql(text):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def allocator_settings():
+    """As the image sets them."""
+    line = re.search(r"^ENV (MIMALLOC_.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return dict(setting.split("=") for setting in line[1].split())
+
+
 def configure_database():
     """Nothing but payments happens during a run: no checkpoint, no vacuum."""
     for setting, value in {
@@ -127,8 +133,7 @@ class Server(Process):
             "DRAIN_MS": "0",
             "REGION": "local",
             "ENVIRONMENT": "bench",
-            "MIMALLOC_ARENA_EAGER_COMMIT": "0",
-            "MIMALLOC_PURGE_DELAY": "0",
+            **allocator_settings(),
             **(settings or {}),
         }
         super().__init__(command, SERVER_CORE, environment)
@@ -217,15 +222,33 @@ def segments(rate=1000, seconds=10):
         before = samples(server.port)
         run = generate(server.port, rate, seconds, 1, warm_up=0)
         after = samples(server.port)
-        def mean(name):
-            sums = [sum(value for sample, value in found.items() if sample.startswith(name)) for name in
-                    (f"{name}_sum", f"{name}_count") for found in (before, after)]  # fmt: skip
-            return (sums[1] - sums[0]) / (sums[3] - sums[2]) * 1e6
         return {
             "caller": round(run["latency_us"]["mean"], 1),
-            "request": round(mean('http_request_duration_seconds'), 1),
-            "exchange": round(mean("database_exchange_duration_seconds"), 1),
+            "request": mean_us("http_request_duration_seconds", before, after),
+            "exchange": mean_us("database_exchange_duration_seconds", before, after),
         }
+
+
+def connecting(rate=200, seconds=10):
+    """Mean times in microseconds of making a connection to the database, and of an exchange on an open one meanwhile."""
+    with Server(SERVICE, {"CONNECTION_LIFETIME_S": "2"}) as server:
+        before = samples(server.port)
+        generate(server.port, rate, seconds, 1, warm_up=0)
+        after = samples(server.port)
+        return {
+            "connect": mean_us("pool_connect_duration_seconds", before, after),
+            "exchange": mean_us("database_exchange_duration_seconds", before, after),
+        }
+
+
+def mean_us(histogram, before, after):
+    """Between two scrapes."""
+    total, count = (
+        sum(value for sample, value in after.items() if sample.startswith(f"{histogram}_{part}"))
+        - sum(value for sample, value in before.items() if sample.startswith(f"{histogram}_{part}"))
+        for part in ("sum", "count")
+    )
+    return round(total / count * 1e6, 1)
 
 
 def steps():

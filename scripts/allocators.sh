@@ -28,8 +28,9 @@ trap clean EXIT
 scripts/postgres.sh start
 export DATABASE_URL_FILE="$DEV/secrets/database_url" API_SECRET_KEY_FILE="$DEV/secrets/api_key"
 export LISTEN_ADDRESS=127.0.0.1 DRAIN_MS=0 REGION=local ENVIRONMENT=dev
-# As the image sets it.
-export MIMALLOC_ARENA_EAGER_COMMIT=0
+# As the image sets them.
+read -ra settings <<<"$(sed -n 's/^ENV \(MIMALLOC_.*\)/\1/p' Dockerfile)"
+export "${settings[@]}"
 MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" "${binary[mimalloc]}" migrate >/dev/null
 
 metric() { curl --silent "http://127.0.0.1:$PORT/metrics" | sed -n "s/^$1 //p"; }

@@ -35,13 +35,7 @@ say "releases"
 
 say "licences, bans, sources"
 deny="$CACHE/tools/bin/cargo-deny"
-if [ ! -x "$deny" ] || ! "$deny" --version | grep -q " $CARGO_DENY_VERSION\$"; then
-  say "building cargo-deny $CARGO_DENY_VERSION (once a machine; some minutes)"
-  cargo install --locked --quiet "cargo-deny@$CARGO_DENY_VERSION" --root "$CACHE/tools" \
-    --target-dir "$CACHE/cargo-deny" || unchecked+=("licences, bans and sources: cargo-deny could not be built")
-  rm -rf "$CACHE/cargo-deny"
-fi
-if [ -x "$deny" ]; then
+if cargo_tool cargo-deny "$CARGO_DENY_VERSION"; then
   "$deny" --log-level error check licenses bans sources
   if ! advisories=$("$deny" --log-level error check advisories 2>&1); then
     # No database is no finding; a finding is.
@@ -51,6 +45,8 @@ if [ -x "$deny" ]; then
     fi
     unchecked+=("advisories: the RustSec database could not be fetched")
   fi
+else
+  unchecked+=("licences, bans and sources: cargo-deny could not be built")
 fi
 say "checked"
 for what in "${unchecked[@]}"; do

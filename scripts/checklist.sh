@@ -4,8 +4,9 @@
 source "$(dirname "$0")/lib.sh"
 
 PYYAML_VERSION=6.0.3
-venv="$CACHE/checklist"
-need_packages "$venv" "pyyaml==$PYYAML_VERSION"
+PYTHON_HCL2_VERSION=8.1.4
+venv="$CACHE/facts"
+need_packages "$venv" "pyyaml==$PYYAML_VERSION" "python-hcl2==$PYTHON_HCL2_VERSION"
 # The commands of the checklist say python3.
 export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 

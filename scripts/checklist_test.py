@@ -1,5 +1,6 @@
 """Every item that looks at text is broken on purpose, and must fail; whole, it must pass."""
 
+import contextlib
 import io
 import json
 import pathlib
@@ -62,15 +63,22 @@ class Checklist(unittest.TestCase):
         for item in self.items:
             if item["on"] in NEEDS_MORE:
                 continue
-            name, old, new = item["broken"]
-            path = self.root / name
-            whole = path.read_text()
             with self.subTest(item["id"]):
                 self.assertEqual(checklist.run(item, self.root), ("pass", ""))
-                self.assertIn(old, whole, "there is nothing to break")
-                path.write_text(whole.replace(old, new, 1))
-                self.assertEqual(checklist.run(item, self.root)[0], "fail", f"{name} is broken and nobody noticed")
-            path.write_text(whole)
+            for name, old, new in item["broken"]:
+                with self.subTest(item["id"], broken=new), self.changed(name, old, new):
+                    self.assertEqual(checklist.run(item, self.root)[0], "fail", f"{name} is broken and nobody noticed")
+
+    @contextlib.contextmanager
+    def changed(self, name, old, new):
+        """The first `old` in a file is `new` for a while; without `old`, `new` is added to the file, or is one."""
+        path = self.root / name
+        whole = path.read_text() if path.exists() else None
+        if old:
+            self.assertIn(old, whole, "there is nothing to break")
+        path.write_text(whole.replace(old, new, 1) if old else (whole or "") + new)
+        yield
+        path.unlink() if whole is None else path.write_text(whole)
 
     def test_an_image_that_is_wrong_is_noticed(self):
         good = {"files": {"payment-latency-api": STATIC}, "user": "65534:65534"}

@@ -2,6 +2,7 @@
 name, drawings, and the commands that they mark with ```sh check. scripts/docs-check.sh calls it.
 
 docs.py [FOLDER]: the repository to look at; this one unless given.
+docs.py --links: every external link and where it stands, for scripts/links.sh, which follows them.
 """
 
 import hashlib
@@ -135,6 +136,24 @@ def alerts_without_mention(root, documents):
             yield f"{RUNBOOK}: does not link to {page.relative_to(root)}"
 
 
+def unset_variables(documents):
+    """Where a document has a block for `operator.env`, its other blocks use what that one or they themselves set."""
+    name = r"[a-z][a-z_]*"
+    sets = re.compile(
+        rf"(?:^|[\s;(])({name})\+?=|\bfor ({name}) in |\b(?:read|mapfile) (?:-\w+ )*((?:{name} ?)+)|\blocal ((?:{name} ?)+)",
+        re.MULTILINE,
+    )
+    known = lambda text: {word for found in sets.findall(text) for part in found for word in part.split()}
+    for document in documents.values():
+        values = [text for _, info, text in document.blocks if info == "sh operator.env"]
+        for began, info, text in document.blocks if values else ():
+            if info == "sh":
+                # What stands between apostrophes is another program's.
+                used = re.findall(rf"\$\{{?({name})", re.sub(r"'[^']*'", "", text))
+                for variable in sorted(set(used) - known(text) - known(values[0])):
+                    yield f"{document.name}:{began}: nothing sets ${variable}"
+
+
 def stale_drawings(root):
     """A drawing names the text that it was made from by its hash, so no Graphviz is needed to tell."""
     for source in sorted((root / "docs/drawings").glob("*.dot")):
@@ -178,13 +197,30 @@ def check(root):
         *broken_links(root, documents),
         *unknown_names(root, documents, files),
         *alerts_without_mention(root, documents),
+        *unset_variables(documents),
         *stale_drawings(root),
     ]
     count, failed = failed_commands(root, documents)
     return len(documents), count, wrong + failed
 
 
+def external(root):
+    """Addresses without their fragment, and the places that have them."""
+    found = {}
+    for path in tracked(root):
+        if path.suffix == ".md":
+            document = Document(root, path)
+            for number, link in document.links():
+                if link.startswith("https://"):
+                    found.setdefault(link.partition("#")[0], []).append(f"{document.name}:{number}")
+    return found
+
+
 def main(arguments):
+    if arguments == ["--links"]:
+        found = external(pathlib.Path(__file__).parent.parent.resolve())
+        print("\n".join(f"{link} {' '.join(places)}" for link, places in sorted(found.items())))
+        return
     root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent).resolve()
     documents, commands, wrong = check(root)
     if wrong:

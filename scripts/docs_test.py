@@ -14,7 +14,10 @@ GOOD = {
     "tests/pool.rs": "fn a_lost_connection_costs_nothing() {}\n",
     "scripts/up.sh": "",
     "docs/alerts/Page.md": "# Page\n",
-    "docs/DEPLOYMENT-RUNBOOK.md": "# Run\n\nSee [the page](alerts/Page.md).\n",
+    "docs/DEPLOYMENT-RUNBOOK.md": (
+        "# Run\n\nSee [the page](alerts/Page.md).\n\n```sh operator.env\nsite=spain\n```\n\n"
+        "```sh\nname=$site\nfor one in a b; do echo $name $one; done\n```\n"
+    ),
     "docs/A.md": (
         "# A title, with `code`\n\n## Twice\n\n## Twice\n\nHere: [top](#a-title-with-code), [second](#twice-1), "
         "[B](B.md#there), [far](https://example.com/x).\n`make up` runs `scripts/up.sh`; "
@@ -37,6 +40,7 @@ BROKEN = {
     "a block that is no shell": ("docs/B.md", "# B", "```sh\nif true\n```\n\n# B", "is no shell"),
     "a failure that bash does not notice": ("docs/A.md", "test -e Makefile", "! true\ntrue", "takes no notice"),
     "a block without an end": ("docs/B.md", "# B", "```\n# B", "the block has no end"),
+    "a variable that nothing sets": ("docs/DEPLOYMENT-RUNBOOK.md", "name=$site", "name=$region", "nothing sets $region"),
     "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),
 }
 
@@ -71,6 +75,11 @@ class Documents(unittest.TestCase):
             with self.subTest(what), tempfile.TemporaryDirectory() as folder:
                 build(pathlib.Path(folder), (name, old, new))
                 self.assertIn(said, findings(pathlib.Path(folder)))
+
+    def test_external_links_are_listed_once_with_their_places(self):
+        with tempfile.TemporaryDirectory() as folder:
+            build(pathlib.Path(folder), ("docs/B.md", "## There", "[far](https://example.com/x#part)"))
+            self.assertEqual(docs.external(pathlib.Path(folder)), {"https://example.com/x": ["docs/A.md:7", "docs/B.md:3"]})
 
     def test_a_drawing_older_than_its_text_is_named(self):
         with tempfile.TemporaryDirectory() as folder:

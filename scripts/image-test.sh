@@ -6,6 +6,7 @@ archive="$ROOT/target/image/payment-latency-api.tar"
 [ -f "$archive" ] || die "no image: run scripts/image.sh first"
 need python3 python3
 need curl curl
+need jq jq
 need pgrep procps
 
 scratch=$(mktemp -d)
@@ -45,6 +46,11 @@ while read -r layer; do
 done <"$scratch/layers"
 found=$(cd "$scratch/rootfs" && find . -type f)
 [ "$found" = ./payment-latency-api ] || die "the image holds more than the binary: $found"
+
+scripts/sbom.sh
+missing=$(comm -13 <(python3 -B scripts/image_facts.py crates | sort) \
+  <(jq -r '.components[] | select(.scope == "required") | "\(.name) \(.version)"' target/sbom.cdx.json | sort))
+[ -z "$missing" ] || die "the binary's own list of crates lacks: $missing"
 
 scripts/postgres.sh start
 export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"

@@ -1,4 +1,4 @@
-"""Prints one fact of target/image/payment-latency-api.tar: image_facts.py User | files | interpreter."""
+"""Prints one fact of target/image/payment-latency-api.tar: image_facts.py User | files | interpreter | crates."""
 
 import io
 import json
@@ -6,6 +6,7 @@ import pathlib
 import struct
 import sys
 import tarfile
+import zlib
 
 ARCHIVE = pathlib.Path(__file__).parent.parent / "target/image/payment-latency-api.tar"
 PT_INTERP = 3
@@ -30,6 +31,24 @@ def interpreter(binary):
     return "none"
 
 
+def section(binary, name):
+    """The content of an ELF section."""
+    table = struct.unpack_from("<Q", binary, 40)[0]
+    size, count, names = struct.unpack_from("<HHH", binary, 58)
+    headers = [struct.unpack_from("<IIQQQQ", binary, table + number * size) for number in range(count)]
+    texts = headers[names][4]
+    for start, _, _, _, offset, length in headers:
+        if binary[texts + start :].split(b"\0", 1)[0].decode() == name:
+            return binary[offset : offset + length]
+    raise ValueError(f"the binary has no section {name}")
+
+
+def crates(binary):
+    """What the binary says that it is made of: https://github.com/rust-secure-code/cargo-auditable, PARSING.md."""
+    packages = json.loads(zlib.decompress(section(binary, ".dep-v0")))["packages"]
+    return sorted(f"{package['name']} {package['version']}" for package in packages if package.get("kind") != "build")
+
+
 def main(fact):
     with tarfile.open(ARCHIVE) as archive:
         manifest = json.load(archive.extractfile("manifest.json"))[0]
@@ -37,6 +56,8 @@ def main(fact):
             print("\n".join(name for name, _ in layers(archive, manifest)))
         elif fact == "interpreter":
             print("\n".join(interpreter(content) for _, content in layers(archive, manifest)))
+        elif fact == "crates":
+            print("\n".join(crate for _, content in layers(archive, manifest) for crate in crates(content)))
         else:
             print(json.load(archive.extractfile(manifest["Config"]))["config"].get(fact, ""))
 

@@ -76,8 +76,20 @@ image_flags() {
 # Builds the image's binary for target $1, as the Dockerfile does: its bytes depend on what is built,
 # not on where or when. The C compiler takes SOURCE_DATE_EPOCH for the time.
 build_for_image() {
+  local version
+  version=$(sed -n 's/^ARG CARGO_AUDITABLE_VERSION=//p' Dockerfile)
+  cargo_tool cargo-auditable "$version" || die "cargo-auditable $version could not be built"
   cargo fetch --locked --quiet
-  RUSTFLAGS=$(image_flags) SOURCE_DATE_EPOCH=0 cargo build --release --locked --quiet --target "$1"
+  RUSTFLAGS=$(image_flags) SOURCE_DATE_EPOCH=0 PATH="$CACHE/tools/bin:$PATH" \
+    cargo auditable build --release --locked --quiet --target "$1"
+}
+
+# cargo_tool NAME VERSION: builds it into $CACHE/tools/bin unless it is there in this version.
+cargo_tool() {
+  grep -qs "^\"$1 $2 " "$CACHE/tools/.crates.toml" && [ -x "$CACHE/tools/bin/$1" ] && return
+  say "building $1 $2 (once a machine; some minutes)"
+  cargo install --locked --quiet "$1@$2" --root "$CACHE/tools" --target-dir "$CACHE/$1" || return 1
+  rm -rf "${CACHE:?}/$1"
 }
 
 # Makes a virtual environment of Python in folder $1.

@@ -1,8 +1,11 @@
-"""Prints what the chart renders for both regions: distinct values, one a line, as JSON.
+"""Prints what YAML says: distinct values, one a line, as JSON.
 
-rendered.py KIND PATH...: KIND is a kind, or `pods` for the pods of every kind. A PATH is names with dots between them,
-a name that has dots of its own in brackets; `*` is each element of a list; what is not there is null. Reads the golden
-renders, which `make chart-test` keeps equal to the chart.
+rendered.py [--in FILE] KIND PATH...
+
+KIND is a kind, `all` for every object, or `pods` for the pods of every kind, whose `containers` are those that begin and
+those that are added later, too. A PATH is names with dots between them, a name that has dots of its own in brackets; `*`
+is each element of a list and each value of a mapping; what is not there is null. Without --in it reads both regions'
+golden renders, which `make chart-test` keeps equal to the chart.
 """
 
 import json
@@ -12,22 +15,29 @@ import sys
 
 import yaml
 
-GOLDEN = pathlib.Path(__file__).parent.parent / "chart/tests/golden"
+ROOT = pathlib.Path(__file__).parent.parent
+GOLDEN = [ROOT / f"chart/tests/golden/{site}.yaml" for site in ("spain", "mexico")]
 
 
-def objects():
-    for site in ("spain", "mexico"):
-        yield from filter(None, yaml.safe_load_all((GOLDEN / f"{site}.yaml").read_text()))
+def objects(files):
+    for file in files:
+        yield from filter(None, yaml.safe_load_all(file.read_text()))
 
 
-def pods():
-    for found in objects():
-        if found["kind"] == "Pod":
-            yield found["spec"]
-        elif found["kind"] == "CronJob":
-            yield found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        elif "template" in found.get("spec", {}) and "spec" in (found["spec"]["template"] or {}):
-            yield found["spec"]["template"]["spec"]
+def pod(found):
+    """The specification of the pods that an object makes, or None."""
+    spec = found.get("spec") or {}
+    if found.get("kind") == "Pod":
+        return spec
+    if found.get("kind") == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return (spec.get("template") or {}).get("spec")
+
+
+def pods(files):
+    for spec in filter(None, map(pod, objects(files))):
+        kinds = ("containers", "initContainers", "ephemeralContainers")
+        yield {**spec, "containers": [one for kind in kinds for one in spec.get(kind) or []]}
 
 
 def values(node, path):
@@ -35,16 +45,24 @@ def values(node, path):
     if not path:
         return [node]
     if path[0] == "*":
-        return [value for one in node or [None] for value in values(one, path[1:])]
+        below = list(node.values()) if isinstance(node, dict) else node
+        return [value for one in below or [None] for value in values(one, path[1:])]
     if not isinstance(node, dict) or path[0] not in node:
         return [None]
     return values(node[path[0]], path[1:])
 
 
-def main(kind, *paths):
-    roots = list(pods()) if kind == "pods" else [found for found in objects() if found["kind"] == kind]
+def main(arguments):
+    files = GOLDEN
+    if arguments[0] == "--in":
+        files, arguments = [ROOT / arguments[1]], arguments[2:]
+    kind, *paths = arguments
+    if kind == "pods":
+        roots = list(pods(files))
+    else:
+        roots = [found for found in objects(files) if kind in ("all", found.get("kind"))]
     if not roots:
-        sys.exit(f"nothing of kind {kind} is rendered")
+        sys.exit(f"there is nothing of kind {kind}")
     for path in paths:
         names = [name.strip("[]") for name in re.findall(r"\[[^]]*\]|[^.]+", path)]
         found = [json.dumps(value, sort_keys=True) for root in roots for value in values(root, names)]
@@ -52,4 +70,4 @@ def main(kind, *paths):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

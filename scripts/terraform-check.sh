@@ -61,6 +61,15 @@ if grep -rnE --include='*.tf' 'resource "aws_(vpc_peering|ec2_transit_gateway|km
   grep -rnE --include='*.tf' '^\s*(replica|replication_configuration|replicate_source_db|create_replica)\b' terraform; then
   die "data would leave their region"
 fi
+# What stays after a tear-down depends on nothing that goes, or a destroy of that takes it along.
+if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep '=' |
+  grep -vE '= +("../../modules/audit"|var\.[a-z_]+|local\.(name|state_bucket))$'; then
+  die "the audit trail takes something of a module that a tear-down destroys, and would go with it"
+fi
+# What no test can read.
+grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
+grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"
+grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "what Terraform makes has no tags"
 # The two regions are one code: beside their data and tests, an environment's folder holds nothing of its own.
 for environment in spain mexico; do
   own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)

@@ -38,7 +38,7 @@ def targets_of(workflow):
 def pinned(root):
     """Every file that the rules look at, by its name."""
     files = [*root.glob("scripts/**/*.sh"), *root.glob("scripts/**/*.txt"), *root.glob(".github/workflows/*.yaml")]
-    return {path.relative_to(root).as_posix(): path.read_text() for path in [*files, root / "rust-toolchain.toml"]}
+    return {path.relative_to(root).as_posix(): path.read_text() for path in [*files, root / "Dockerfile", root / "rust-toolchain.toml"]}
 
 
 def unknown_pins(root):

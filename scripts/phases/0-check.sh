@@ -51,9 +51,28 @@ inputs() {
   done 3<&0 < <(grep '=' terraform/operator.tfvars.example)
   [ ${#missing[@]} = 0 ] ||
     die "$OPERATOR_FILE lacks ${missing[*]}: terraform/operator.tfvars.example shows how to write them; in a terminal, make phase-0 asks for them"
+  # Without Terraform its rules are not asked.
+  if [ -z "$TERRAFORM_OUTPUTS" ]; then rules; fi
   step "the operator's inputs: $OPERATOR_FILE"
   [ "$(operator account_id)" = "${CALLER%%[[:space:]]*}" ] ||
     die "the credentials are those of account ${CALLER%%[[:space:]]*}, but account_id in $OPERATOR_FILE is $(operator account_id)"
+}
+
+# The rules of Terraform's own variables, asked before anything is made: a configuration of variables alone needs no
+# provider and no state.
+rules() {
+  local wrong
+  mkdir "$WORK/rules"
+  cp terraform/environments/shared/variables.tf "$WORK/rules"
+  printf 'locals {\n  control_site = "%s"\n}\n' "$CONTROL" >"$WORK/rules/site.tf"
+  terraform -chdir="$WORK/rules" init -input=false >"$WORK/said" 2>&1 &&
+    terraform -chdir="$WORK/rules" plan -input=false -lock=false -json -var=rotation_package=none.zip \
+      -var-file="$ROOT/terraform/environments/$CONTROL/terraform.tfvars" -var-file="$(realpath "$OPERATOR_FILE")" \
+      >"$WORK/said" 2>&1 && return
+  wrong=$(jq -rR 'fromjson? | select(.diagnostic.severity? == "error") | .diagnostic |
+    if .summary == "Invalid value for variable" then .detail | split("\n")[0] else .summary + ": " + .detail end' "$WORK/said" | sort -u)
+  [ -n "$wrong" ] || wrong=$(grep . "$WORK/said" | tail -n 1)
+  die "$OPERATOR_FILE does not hold: ${wrong//$'\n'/ }"
 }
 
 # Whoever makes the clusters has to be let into them afterwards.
@@ -96,6 +115,18 @@ opt_in() {
     [ "$status" != not-opted-in ] ||
       die "$region is not enabled in this account: aws account enable-region --region-name $region (it takes some minutes), then make phase-0"
     step "$region: $status"
+  done
+}
+
+# Letters of zones differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in this one.
+zones() {
+  local site file found poor
+  for site in $SITES; do
+    file="terraform/environments/$site/terraform.tfvars"
+    found=$(aws_in "$site" ec2 describe-availability-zones --query 'AvailabilityZones[].[ZoneName,ZoneId]' --output text 2>/dev/null) || continue
+    poor=$(awk '$2 == "use1-az3" { print $1 }' <<<"$found")
+    [ -z "$poor" ] || ! grep '^availability_zones' "$file" | grep -q "\"$poor\"" ||
+      die "$poor is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in $file has to name three of$(awk '$2 != "use1-az3" { printf " %s", $1 }' <<<"$found")"
   done
 }
 
@@ -175,6 +206,7 @@ credentials
 inputs
 administrator
 opt_in
+zones
 lambda_quota
 state_buckets
 hosted_zone

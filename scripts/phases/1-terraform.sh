@@ -42,6 +42,6 @@ step "connecting with the state of each region"
 connect "$CONTROL"
 for site in ${SITES/$CONTROL/}; do connect "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"
-change tf "$CONTROL" apply -input=false -no-color -auto-approve -lock-timeout=5m -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
+plan_and_apply "$CONTROL" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
 step "both regions side by side"
 in_regions make_region

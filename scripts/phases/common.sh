@@ -28,7 +28,7 @@ begin() {
     esac
   done
   for argument in $SITES; do
-    [ -d "terraform/environments/$argument" ] || die "SITES names $argument, and the regions are spain and mexico"
+    [ -e "terraform/environments/$argument/terraform.tfvars" ] || die "SITES names $argument, and the regions are spain and mexico"
   done
   WORK=$(mktemp -d)
   # For lines that are shown even where a caller sends standard output elsewhere.

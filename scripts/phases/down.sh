@@ -8,8 +8,8 @@ source "$ROOT/scripts/phases/terraform.sh"
 begin "down" "both regions go: applications, load balancers, then what Terraform made" "" "$@"
 
 # Records of who did what are locked for their time, so their bucket and its key stay, and Terraform's state knows them.
-# The next `make up` goes on with them.
-KEPT='^module\.(audit\.module\.bucket|kms\.module\.key\["audit"\])'
+# The next `make up` goes on with them. They depend on nothing else, or a destroy of that would take them along.
+KEPT='^module\.audit\.module\.'
 # What AWS says while something that is going still holds something else.
 RACES='DependencyViolation|has dependencies|InUse|in use|ResourceNotReady|OperationNotPermitted.*currently|Throttling|RequestLimitExceeded|Too Many Requests|timeout while waiting|state lock'
 
@@ -122,17 +122,19 @@ unprotect() {
   fi
 }
 
-# What Terraform holds and is to go, as --target's arguments, into TARGETS.
+# What Terraform holds and is to go, as --target's arguments, into TARGETS: each module whole, but of the audit what is
+# not kept.
 targets() {
   local address
   TARGETS=()
   if dry; then
-    TARGETS=(-target=EACH_RESOURCE_BUT_AUDIT_RECORDS)
+    TARGETS=(-target=EACH_MODULE_BUT_AUDIT_RECORDS)
     return
   fi
   tf "$1" state list >"$WORK/$1.state" 2>"$WORK/$1.said" ||
     grep -q 'No state file was found' "$WORK/$1.said" || die "$1: the state cannot be read: $(grep . "$WORK/$1.said" | tail -n 1)"
-  while read -r address; do TARGETS+=("-target=$address"); done < <(grep -vE "$KEPT|(^|\.)data\." "$WORK/$1.state")
+  while read -r address; do TARGETS+=("-target=$address"); done < <(
+    grep -vE "$KEPT|(^|\.)data\." "$WORK/$1.state" | sed -E '/^module\.audit\./!s/^(module\.[a-z_]+)\..*/\1/' | sort -u)
 }
 
 destroy() {
@@ -173,7 +175,8 @@ late_logs() {
   local site=$1 name group
   name=$(cluster "$site")
   if dry || [ -n "$TERRAFORM_OUTPUTS" ]; then return; fi
-  for group in "/aws/eks/$name/cluster" "/aws/lambda/$name-rotation"; do
+  for group in "/aws/eks/$name/cluster" "/aws/lambda/$name-rotation" "/aws/vpc/$name/flow" "/aws/rds/proxy/$name" \
+    "/aws/rds/instance/$name/postgresql" "/aws/rds/instance/$name/upgrade"; do
     aws_in "$site" logs delete-log-group --log-group-name "$group" >/dev/null 2>&1 || true
   done
 }

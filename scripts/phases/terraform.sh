@@ -31,12 +31,17 @@ control_addresses() {
   fi
 }
 
-# Plans and applies a region. A plan that takes something away is shown first, and waits for CONFIRM=yes.
+# Plans and applies a region.
 apply() {
-  local site=$1 plan="$WORK/$1.plan" doomed
-  region_variables "$site"
+  region_variables "$1"
   [ -e terraform/rotation.zip ] || pack_rotation
-  change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${VARIABLES[@]}"
+  plan_and_apply "$1" "${VARIABLES[@]}"
+}
+
+# plan_and_apply SITE ARGUMENTS...: a plan that takes something away is shown first, and waits for CONFIRM=yes.
+plan_and_apply() {
+  local site=$1 plan="$WORK/$1.plan" doomed
+  change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${@:2}"
   if ! dry; then
     doomed=$(tf "$site" show -json "$plan" | jq -r '.resource_changes[]? | select(.change.actions | index("delete")) | .address')
     if [ -n "$doomed" ] && [ "$CONFIRM" != yes ]; then

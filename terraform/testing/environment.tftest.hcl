@@ -27,6 +27,11 @@ override_module {
 
 run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
   assert {
+    condition     = alltrue([for group in output.settings.node_groups : group.launch_template_tags == tomap(output.settings.tags)])
+    error_message = "Machines and their volumes are not tagged."
+  }
+
+  assert {
     condition     = toset(keys(output.settings.tags)) == toset(["Project", "Environment", "DataResidency", "ManagedBy"])
     error_message = "A tag is missing."
   }
@@ -60,7 +65,7 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
   }
 
   assert {
-    condition     = alltrue([for key in output.settings.kms : !key.multi_region]) && !output.settings.ecr.replication && !output.settings.audit.multi_region
+    condition     = alltrue([for key in concat(values(output.settings.kms), [output.settings.audit.key]) : !key.multi_region]) && !output.settings.ecr.replication && !output.settings.audit.multi_region
     error_message = "Keys, images or records are replicated to another region."
   }
 
@@ -140,6 +145,16 @@ run "each_role_is_for_its_service_accounts_and_reads_its_own_secrets" {
   assert {
     condition     = join(",", local.reads.application) == "api-key,database" && !contains(local.reads.migrate, "api-key")
     error_message = "The application reads the owner's login, or the migration the API key."
+  }
+}
+
+run "a_zone_without_rds_proxy_is_refused" {
+  command         = plan
+  expect_failures = [data.aws_availability_zone.chosen]
+
+  override_data {
+    target = data.aws_availability_zone.chosen
+    values = { zone_id = "use1-az3" }
   }
 }
 

@@ -20,6 +20,7 @@ mod company;
 mod configuration;
 mod drain;
 mod endpoints;
+mod fairness;
 mod faults;
 mod framing;
 mod hostile;

@@ -85,10 +85,15 @@ impl Service {
 
     /// Starts it and waits until it listens.
     pub fn start_unready(cluster: &Cluster, settings: &[(&str, &str)]) -> Self {
+        // On a core of its own, where a measurement gives it one.
+        let core = std::env::var("SERVICE_CORE");
+        let pinned = core.as_ref().map(|core| ["taskset", "--cpu-list", core]);
         // It ends with this thread, however that ends.
-        let mut command = Command::new("setpriv");
+        let words = ["setpriv", "--pdeathsig", "KILL", "--", binary()];
+        let words: Vec<&str> = pinned.into_iter().flatten().chain(words).collect();
+        let mut command = Command::new(words[0]);
         command
-            .args(["--pdeathsig", "KILL", "--", binary()])
+            .args(&words[1..])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("PORT", "0")
@@ -197,11 +202,7 @@ impl Service {
 
     /// The value of a sample in `/metrics`, 0 where it is absent.
     pub fn metric(&self, sample: &str) -> f64 {
-        let text = self.get("/metrics", &[]).text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        self.get("/metrics", &[]).sample(sample)
     }
 }
 
@@ -361,6 +362,15 @@ impl Response {
 
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// The value of a sample of metrics, 0 where it is absent.
+    pub fn sample(&self, sample: &str) -> f64 {
+        let text = self.text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     pub fn json(&self) -> serde_json::Value {

@@ -244,6 +244,8 @@ def WORLD(stage):
         rule("aws --version", "aws-cli/2.31.0 Python/3.13\n"),
         rule("sts get-caller-identity", f"{ACCOUNT}\tarn:aws:iam::{ACCOUNT}:role/operator\n"),
         rule("ec2 describe-regions", "opted-in\n"),
+        rule("us-east-1 ec2 describe-availability-zones", "us-east-1a\tuse1-az1\nus-east-1e\tuse1-az3\n"),
+        rule("eu-south-2 ec2 describe-availability-zones", "eu-south-2a\teus2-az1\n"),
         rule("s3api get-bucket-versioning", "Enabled\n"),
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
@@ -286,9 +288,9 @@ def WORLD(stage):
         *[rule(f"environments/{site} output -json$", stage.outputs(site)) for site in SITES],
         rule("output -json nat_addresses", '["192.0.2.10"]\n'),
         rule("terraform .* show -json", '{"resource_changes": [{"address": "a", "change": {"actions": ["create"]}}]}'),
-        rule("terraform .* state list", 'module.vpc.aws_vpc.this\nmodule.dns.data.aws_route53_zone.this\n'
-             'module.audit.module.bucket.aws_s3_bucket.this[0]\nmodule.kms.module.key["audit"].aws_kms_key.this[0]\n'
-             'module.kms.module.key["logs"].aws_kms_key.this[0]\n'),
+        rule("terraform .* state list", 'aws_security_group.rotation\nmodule.vpc.aws_eip.nat[0]\nmodule.vpc.module.vpc.aws_vpc.this[0]\n'
+             'module.dns.data.aws_route53_zone.this\nmodule.audit.aws_cloudtrail.this\nmodule.audit.module.bucket.aws_s3_bucket.this[0]\n'
+             'module.audit.module.kms.module.key["audit"].aws_kms_key.this[0]\nmodule.kms.module.key["logs"].aws_kms_key.this[0]\n'),
         rule("terraform .* (plan|apply|destroy)", "Apply complete!\n"),
         # skopeo, curl
         rule("skopeo --version", "skopeo version 1.18.0\n"),

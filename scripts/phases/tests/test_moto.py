@@ -126,7 +126,7 @@ class Moto(Phases):
             self.aws("mexico", "elbv2", "create-load-balancer", "--name", name, "--subnets", *subnets, "--tags", f"Key=elbv2.k8s.aws/cluster,Value={cluster}")
         self.run_phase("1-terraform")
         self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
-        self.assertIn("-var=publish=false", self.calls("spain plan")[0])
+        self.assertIn("-var=publish=false", self.calls("spain plan")[1])
         self.first(rule("mexico destroy"))
         self.run_phase("down", CONFIRM="yes", SITES="mexico")
         self.assertEqual(self.aws("mexico", "elbv2", "describe-load-balancers", "--query", "LoadBalancers[].LoadBalancerName", "--output", "text"), "theirs")

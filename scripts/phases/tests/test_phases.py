@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -40,7 +41,8 @@ class DryRuns(Phases):
 
     def test_an_unknown_argument_or_region_is_refused(self):
         self.run_phase("5-secrets", "--force", code=2)
-        self.assertIn("error: SITES names france, and the regions are spain and mexico", self.run_phase("5-secrets", code=1, SITES="france"))
+        for name in ("france", "shared"):
+            self.assertIn(f"error: SITES names {name}, and the regions are spain and mexico", self.run_phase("5-secrets", code=1, SITES=name))
         self.assertEqual(self.calls(), [])
 
 
@@ -102,6 +104,9 @@ class Check(Phases):
              "administrators in terraform/operator.tfvars does not name reader, whose credentials these are"),
             ("the region", rule("describe-regions .*eu-south-2", "not-opted-in\n"),
              "eu-south-2 is not enabled in this account: aws account enable-region --region-name eu-south-2"),
+            ("the zone's id", rule("us-east-1 ec2 describe-availability-zones", "us-east-1b\tuse1-az3\nus-east-1a\tuse1-az1\nus-east-1d\tuse1-az2\n"),
+             "us-east-1b is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in "
+             "terraform/environments/mexico/terraform.tfvars has to name three of us-east-1a us-east-1d"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
              "bucket example-state-spain belongs to somebody else"),
             ("the quota", rule("us-east-1 lambda", "10\n"), "mexico: the account may run 10 Lambda functions at once"),
@@ -125,6 +130,31 @@ class Check(Phases):
         self.assertIn("error: terraform/operator.tfvars lacks domain alert_email: ", self.run_phase("0-check", code=1))
         (self.stage.repository / "terraform/operator.tfvars").unlink()
         self.assertIn("lacks account_id administrators operator_cidrs", self.run_phase("0-check", code=1))
+
+    def test_inputs_that_do_not_hold_are_named_before_anything_is_made(self):
+        """By the real Terraform, with the rules of the real variables."""
+        terraform = self.stage.bin / "terraform"
+        stand_in = terraform.read_text()
+        self.addCleanup(terraform.write_text, stand_in)
+        terraform.write_text(f'#!/bin/sh\nexec {shutil.which("terraform")} "$@"\n')
+        cases = [
+            ({"domain": "pay.example.org"}, "domain is zone_name or a name in it."),
+            ({"zone_name": "example.com.", "domain": "example.com."}, "zone_name is a domain that Route 53 serves, for example example.com."),
+            ({"alert_email": "nobody"}, "alert_email is an e-mail address."),
+            ({"account_id": "1111"}, "account_id is twelve digits: aws sts get-caller-identity prints it."),
+            ({"state_bucket_prefix": "Example"}, "state_bucket_prefix is 3 to 41 lower-case letters, digits and hyphens."),
+        ]
+        for changes, sentence in cases:
+            with self.subTest(sentence=sentence):
+                self.stage.write_operator(**{"git_repository": "https://git.example.com/a.git"} | changes)
+                said = self.run_phase("0-check", code=1)
+                self.assertIn("error: terraform/operator.tfvars does not hold: ", said)
+                self.assertIn(sentence, said)
+        self.assertEqual(self.calls("s3api"), [])
+        self.stage.write_operator(administrator="role/another", git_repository="https://git.example.com/a.git")
+        said = self.run_phase("0-check", code=1)
+        self.assertIn("the operator's inputs: terraform/operator.tfvars", said)
+        self.assertIn("does not name operator, whose credentials these are", said)
 
     def test_in_a_terminal_it_asks_for_what_is_missing_once(self):
         (self.stage.repository / "terraform/operator.tfvars").unlink()
@@ -158,16 +188,22 @@ class Check(Phases):
 class Terraform(Phases):
     def test_the_other_region_lets_in_spains_addresses(self):
         self.run_phase("1-terraform")
-        self.in_order("environments/spain apply .*-target=module.vpc.aws_eip.nat", "environments/mexico plan")
+        self.in_order("environments/spain plan .*-target=module.vpc.aws_eip.nat", "environments/spain apply ", "environments/mexico plan")
         self.assertIn('-var=control_addresses=["192.0.2.10"]', self.calls("mexico plan")[0])
-        self.assertNotIn("control_addresses", self.calls("spain plan")[0])
+        self.assertFalse([line for line in self.calls("spain plan") if "control_addresses" in line])
         self.assertEqual(len(self.calls("terraform .* apply")), 3)
 
     def test_the_host_name_points_to_a_load_balancer_that_exists(self):
         self.first(rule("aws --region us-east-1 resourcegroupstaggingapi", "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/k8s\n"))
         self.run_phase("1-terraform")
         self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
-        self.assertIn("-var=publish=false", self.calls("spain plan")[0])
+        self.assertIn("-var=publish=false", self.calls("spain plan")[1])
+
+    def test_addresses_that_would_go_wait_for_a_yes_too(self):
+        doomed = json.dumps({"resource_changes": [{"address": "module.vpc.aws_eip.nat[1]", "change": {"actions": ["delete"]}}]})
+        self.first(rule("environments/spain show", doomed))
+        self.assertIn("run it with CONFIRM=yes: module.vpc.aws_eip.nat[1]", self.run_phase("1-terraform", code=1))
+        self.assertEqual(self.calls("terraform .* apply"), [])
 
     def test_a_plan_that_takes_something_away_waits_for_a_yes(self):
         doomed = json.dumps({"resource_changes": [{"address": "module.rds.aws_db_instance.this", "change": {"actions": ["delete", "create"]}}]})
@@ -199,12 +235,13 @@ class Terraform(Phases):
         self.in_order("create-service-linked-role", "terraform .* apply")
 
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
-        self.first(rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
+        self.first(rule("environments/spain apply ", "Apply complete!\n", times=1),
+                   rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True,
                               # A test run in the background may have been told to ignore it.
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
-            while len(self.calls("apply .*plan$")) < 2:
+            while len(self.calls("apply .*plan$")) < 3:
                 self.assertIsNone(process.poll())
                 time.sleep(0.05)
             time.sleep(0.5)

@@ -9,12 +9,28 @@ locals {
   state_bucket = "${var.state_bucket_prefix}-${var.site}"
 }
 
+# Letters differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in use1-az3.
+# tflint-ignore: terraform_unused_declarations # it is read for its postcondition
+data "aws_availability_zone" "chosen" {
+  for_each = toset(var.availability_zones)
+
+  name = each.key
+
+  lifecycle {
+    postcondition {
+      condition     = self.zone_id != "use1-az3"
+      error_message = "${each.key} is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in terraform.tfvars has to name another one."
+    }
+  }
+}
+
 module "kms" {
   source = "../../modules/kms"
 
   name       = local.name
   region     = var.region
   account_id = var.account_id
+  purposes   = ["cluster", "nodes", "database", "secrets", "logs", "images", "alerts"]
 }
 
 module "vpc" {
@@ -41,6 +57,7 @@ module "eks" {
   administrators      = var.administrators
   deployer_role_arn   = local.is_control ? null : aws_iam_role.deployer[0].arn
   application_nodes   = var.application_nodes
+  tags                = local.default_tags
   deletion_protection = var.deletion_protection
 
   key_arns = {
@@ -130,13 +147,13 @@ module "ecr" {
   key_arn = module.kms.arns.images
 }
 
+# Takes nothing of another module: what it did would be destroyed along with that.
 module "audit" {
   source = "../../modules/audit"
 
   name         = local.name
   region       = var.region
   account_id   = var.account_id
-  key_arn      = module.kms.arns.audit
   state_bucket = local.state_bucket
 }
 

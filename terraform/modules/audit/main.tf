@@ -1,4 +1,7 @@
 # Who did what: one trail of this region, into a bucket that nobody can empty before its time.
+#
+# Bucket and key outlive a tear-down, which destroys all that depends on what goes. So they depend on nothing outside
+# this module, and the key is made here.
 
 locals {
   bucket    = "${var.name}-audit-${var.account_id}"
@@ -13,8 +16,11 @@ locals {
     object_lock                   = { rule = { default_retention = { mode = "COMPLIANCE", days = var.retention_days } } }
     versioning                    = { enabled = true }
     force_destroy                 = false
+    public_access_blocked         = true
+    https_alone                   = true
     object_ownership              = "BucketOwnerEnforced"
-    kms_key                       = var.key_arn
+    kms_key                       = module.kms.arns.audit
+    key                           = module.kms.settings.audit
     multi_region                  = false
     include_global_service_events = var.region == local.global_events_region
     log_file_validation           = true
@@ -48,6 +54,15 @@ locals {
   }
 }
 
+module "kms" {
+  source = "../kms"
+
+  name       = var.name
+  region     = var.region
+  account_id = var.account_id
+  purposes   = ["audit"]
+}
+
 module "bucket" {
   source  = "terraform-aws-modules/s3-bucket/aws"
   version = "~> 5.15"
@@ -60,15 +75,15 @@ module "bucket" {
   control_object_ownership  = true
   object_ownership          = local.settings.object_ownership
 
-  block_public_acls       = true
-  block_public_policy     = true
-  ignore_public_acls      = true
-  restrict_public_buckets = true
+  block_public_acls       = local.settings.public_access_blocked
+  block_public_policy     = local.settings.public_access_blocked
+  ignore_public_acls      = local.settings.public_access_blocked
+  restrict_public_buckets = local.settings.public_access_blocked
 
   attach_policy                         = true
   policy                                = jsonencode(local.policy)
-  attach_deny_insecure_transport_policy = true
-  attach_require_latest_tls_policy      = true
+  attach_deny_insecure_transport_policy = local.settings.https_alone
+  attach_require_latest_tls_policy      = local.settings.https_alone
 
   server_side_encryption_configuration = {
     rule = {

@@ -28,17 +28,6 @@ variable "account_id" {
   }
 }
 
-
-variable "key_arn" {
-  description = "KMS key of the trail and its bucket."
-  type        = string
-
-  validation {
-    condition     = startswith(var.key_arn, "arn:aws:")
-    error_message = "key_arn is the ARN of a KMS key."
-  }
-}
-
 variable "state_bucket" {
   description = "Bucket with this region's Terraform state: who reads or writes it is recorded."
   type        = string

@@ -41,6 +41,9 @@ locals {
     }
 
     update_config = { max_unavailable = 1 }
+
+    # The provider's own tags end at what Terraform makes: Auto Scaling makes machines, volumes and interfaces.
+    launch_template_tags = var.tags
   }
 
   system_group = merge(local.node_defaults, {
@@ -80,7 +83,7 @@ locals {
     coredns        = merge(local.on_system_nodes, { replicaCount = 2 })
     metrics-server = local.on_system_nodes
     aws-ebs-csi-driver = {
-      controller = local.on_system_nodes
+      controller = merge(local.on_system_nodes, { extraVolumeTags = var.tags })
       node       = { tolerateAllTaints = true }
     }
   }

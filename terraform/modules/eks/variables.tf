@@ -169,6 +169,12 @@ variable "log_retention_days" {
   }
 }
 
+variable "tags" {
+  description = "Tags of what others than Terraform make: machines, their volumes and interfaces, volumes of claims."
+  type        = map(string)
+  default     = {}
+}
+
 variable "deletion_protection" {
   description = "Whether the cluster refuses to be deleted."
   type        = bool

@@ -5,7 +5,7 @@ locals {
 
   purposes = {
     cluster  = "Kubernetes Secrets in etcd (envelope encryption)"
-    nodes    = "Volumes of the nodes and of persistent volume claims"
+    nodes    = "Volumes of the nodes"
     database = "PostgreSQL: storage, backups, insights, logs"
     secrets  = "Secrets Manager: API key and database logins"
     logs     = "CloudWatch log groups"
@@ -53,8 +53,8 @@ locals {
   autoscaling_role = "${local.account}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
 
   settings = {
-    for purpose, description in local.purposes : purpose => {
-      description             = "${description}, ${var.name}"
+    for purpose in var.purposes : purpose => {
+      description             = "${local.purposes[purpose]}, ${var.name}"
       aliases                 = ["${var.name}/${purpose}"]
       enable_key_rotation     = true
       rotation_period_in_days = 365

@@ -8,6 +8,16 @@ variable "name" {
   }
 }
 
+variable "purposes" {
+  description = "What keys are wanted for: cluster, nodes, database, secrets, logs, audit, images, alerts."
+  type        = set(string)
+
+  validation {
+    condition     = alltrue([for purpose in var.purposes : contains(keys(local.purposes), purpose)])
+    error_message = "purposes are among cluster, nodes, database, secrets, logs, audit, images and alerts."
+  }
+}
+
 variable "region" {
   description = "Region that the keys live in and that their policies name."
   type        = string

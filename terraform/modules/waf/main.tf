@@ -1,10 +1,11 @@
 # In front of the load balancer. The chart's Ingress names its ARN.
 
 locals {
+  # By priority. What is only counted is no attack here: callers are programs, and HTTP asks nobody for a User-Agent.
   managed_groups = {
-    AWSManagedRulesAmazonIpReputationList = 10
-    AWSManagedRulesKnownBadInputsRuleSet  = 20
-    AWSManagedRulesCommonRuleSet          = 30
+    AWSManagedRulesAmazonIpReputationList = { priority = 10, counted = [] }
+    AWSManagedRulesKnownBadInputsRuleSet  = { priority = 20, counted = [] }
+    AWSManagedRulesCommonRuleSet          = { priority = 30, counted = ["NoUserAgent_HEADER"] }
   }
 }
 
@@ -50,7 +51,7 @@ resource "aws_wafv2_web_acl" "this" {
 
     content {
       name     = rule.key
-      priority = rule.value
+      priority = rule.value.priority
 
       override_action {
         none {}
@@ -60,6 +61,18 @@ resource "aws_wafv2_web_acl" "this" {
         managed_rule_group_statement {
           vendor_name = "AWS"
           name        = rule.key
+
+          dynamic "rule_action_override" {
+            for_each = rule.value.counted
+
+            content {
+              name = rule_action_override.value
+
+              action_to_use {
+                count {}
+              }
+            }
+          }
         }
       }
 
@@ -87,6 +100,22 @@ resource "aws_cloudwatch_log_group" "this" {
 resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this.arn
   log_destination_configs = [aws_cloudwatch_log_group.this.arn]
+
+  # Refused requests alone: a line for every payment would cost more than all else here.
+  logging_filter {
+    default_behavior = "DROP"
+
+    filter {
+      behavior    = "KEEP"
+      requirement = "MEETS_ANY"
+
+      condition {
+        action_condition {
+          action = "BLOCK"
+        }
+      }
+    }
+  }
 
   redacted_fields {
     single_header {

@@ -6,14 +6,18 @@ variables {
   name         = "payment-latency-api-spain"
   region       = "eu-south-2"
   account_id   = "111122223333"
-  key_arn      = "arn:aws:kms:eu-south-2:111122223333:key/audit"
   state_bucket = "example-state-spain"
 }
 
 run "the_trail_is_of_one_region_validated_and_encrypted" {
   assert {
-    condition     = !aws_cloudtrail.this.is_multi_region_trail && aws_cloudtrail.this.enable_log_file_validation && aws_cloudtrail.this.kms_key_id == var.key_arn
+    condition     = !aws_cloudtrail.this.is_multi_region_trail && aws_cloudtrail.this.enable_log_file_validation && aws_cloudtrail.this.kms_key_id == module.kms.arns.audit
     error_message = "The trail takes records across regions, or they could be forged or read."
+  }
+
+  assert {
+    condition     = output.settings.key.key_statements[0].condition[0].values == ["arn:aws:cloudtrail:eu-south-2:111122223333:trail/payment-latency-api-spain"] && !output.settings.key.multi_region
+    error_message = "Another trail may use the key, or the key leaves its region."
   }
 }
 
@@ -80,6 +84,15 @@ run "only_this_trail_writes" {
       statement.Condition.StringEquals["aws:SourceArn"] == "arn:aws:cloudtrail:eu-south-2:111122223333:trail/payment-latency-api-spain"
     ])
     error_message = "Somebody else than this trail may use the bucket."
+  }
+}
+
+run "nobody_reads_the_records_from_outside" {
+  command = plan
+
+  assert {
+    condition     = output.settings.public_access_blocked && output.settings.https_alone
+    error_message = "The records can be made public, or are read without TLS."
   }
 }
 

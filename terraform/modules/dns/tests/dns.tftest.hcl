@@ -16,7 +16,7 @@ run "the_certificate_comes_before_any_load_balancer" {
   }
 
   assert {
-    condition     = contains(aws_route53_record.issuers.records, "0 issue \"amazon.com\"")
+    condition     = toset(aws_route53_record.issuers.records) == toset(["0 issue \"amazon.com\"", "0 issuewild \";\""])
     error_message = "Amazon may not issue the certificate, or others may."
   }
 }

@@ -91,6 +91,22 @@ run "pods_cannot_ask_for_the_nodes_credentials" {
   }
 }
 
+run "machines_and_volumes_that_terraform_does_not_make_have_the_tags_too" {
+  command = plan
+
+  variables { tags = { DataResidency = "EU" } }
+
+  assert {
+    condition     = alltrue([for group in output.node_groups : group.launch_template_tags == tomap({ DataResidency = "EU" })])
+    error_message = "Nodes and their volumes do not say whose law they are under."
+  }
+
+  assert {
+    condition     = jsondecode(output.addons["aws-ebs-csi-driver"].configuration_values).controller.extraVolumeTags == { DataResidency = "EU" }
+    error_message = "Volumes of claims do not say whose law they are under."
+  }
+}
+
 run "only_named_identities_enter" {
   command = plan
 
@@ -128,6 +144,16 @@ run "add_ons_and_controllers_have_nodes_of_their_own" {
   assert {
     condition     = output.node_groups.system.min_size == 2 && output.node_groups.system.taints.system == { key = "CriticalAddonsOnly", value = "true", effect = "NO_SCHEDULE" }
     error_message = "There are not two system nodes with their taint."
+  }
+
+  assert {
+    condition     = output.node_groups.system.desired_size == 2 && output.node_groups.system.labels == { workload = "system" }
+    error_message = "The add-ons' node selector would not find the system nodes."
+  }
+
+  assert {
+    condition     = jsondecode(output.addons["aws-ebs-csi-driver"].configuration_values).node.tolerateAllTaints
+    error_message = "A tainted node could mount no volume."
   }
 
   assert {

@@ -6,14 +6,15 @@ variables {
   name       = "payment-latency-api-spain"
   region     = "eu-south-2"
   account_id = "111122223333"
+  purposes   = ["cluster", "nodes", "database", "secrets", "logs", "audit", "images", "alerts"]
 }
 
 run "every_purpose_has_a_key_of_its_own_that_rotates" {
   command = plan
 
   assert {
-    condition     = toset(keys(output.settings)) == toset(["cluster", "nodes", "database", "secrets", "logs", "audit", "images", "alerts"])
-    error_message = "A purpose is missing, or there is one nobody knows of."
+    condition     = toset(keys(output.settings)) == var.purposes && toset(keys(output.arns)) == var.purposes
+    error_message = "A purpose has no key."
   }
 
   assert {
@@ -62,6 +63,12 @@ run "services_use_keys_for_this_account_alone" {
     condition     = !strcontains(jsonencode([for key in output.settings : key.key_statements]), "kms:*")
     error_message = "A service may do everything with a key."
   }
+}
+
+run "a_purpose_that_nobody_knows_is_refused" {
+  command         = plan
+  expect_failures = [var.purposes]
+  variables { purposes = ["everything"] }
 }
 
 run "a_malformed_account_is_refused" {

@@ -64,6 +64,11 @@ run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
     condition     = toset(keys(aws_vpc_security_group_ingress_rule.door)) == toset(["proxy-nodes", "proxy-rotation", "database-nodes", "database-rotation", "database-proxy"])
     error_message = "A door is missing, or one is open that nobody needs."
   }
+
+  assert {
+    condition     = aws_vpc_security_group_egress_rule.proxy.cidr_ipv4 == null && aws_vpc_security_group_egress_rule.proxy.to_port == 5432
+    error_message = "The proxy reaches more than the database."
+  }
 }
 
 run "a_crash_of_one_zone_loses_nothing" {

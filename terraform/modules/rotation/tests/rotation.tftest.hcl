@@ -64,7 +64,8 @@ run "only_secrets_manager_of_this_account_calls_it" {
 
   assert {
     condition = alltrue([for permission in aws_lambda_permission.secrets_manager :
-      permission.principal == "secretsmanager.amazonaws.com" && permission.source_account == var.account_id
+      permission.principal == "secretsmanager.amazonaws.com" && permission.source_account == var.account_id &&
+      contains([var.secret_arns["database"], var.secret_arns["database-owner"]], permission.source_arn)
     ])
     error_message = "Somebody else may call the function."
   }

@@ -40,6 +40,15 @@ run "every_secret_is_encrypted_by_the_key_and_stays_in_its_region" {
   }
 }
 
+run "a_deleted_secret_can_be_brought_back" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for secret in aws_secretsmanager_secret.this : secret.recovery_window_in_days == 7])
+    error_message = "A secret that was deleted by mistake is gone."
+  }
+}
+
 run "no_value_is_in_the_state" {
   command = plan
 

@@ -21,6 +21,47 @@ run "known_attacks_and_floods_are_refused" {
   }
 }
 
+run "they_are_refused_and_not_only_counted" {
+  command = plan
+
+  assert {
+    condition     = aws_wafv2_web_acl.this.scope == "REGIONAL"
+    error_message = "A load balancer cannot have it."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_wafv2_web_acl.this.rule : length(rule.override_action[0].none) == 1 if length(rule.override_action) > 0])
+    error_message = "A group of rules only counts."
+  }
+}
+
+run "a_caller_without_a_user_agent_is_let_through" {
+  command = plan
+
+  assert {
+    condition = flatten([for rule in aws_wafv2_web_acl.this.rule : [for group in rule.statement[0].managed_rule_group_statement : [
+      for override in group.rule_action_override : override.name
+    ]]]) == ["NoUserAgent_HEADER"]
+    error_message = "A rule that only browsers pass refuses callers, or another one is off."
+  }
+}
+
+run "what_is_let_through_is_not_logged" {
+  command = plan
+
+  assert {
+    condition     = aws_wafv2_web_acl_logging_configuration.this.logging_filter[0].default_behavior == "DROP"
+    error_message = "Every payment is a line in a log that costs by its size."
+  }
+
+  assert {
+    condition = [for filter in aws_wafv2_web_acl_logging_configuration.this.logging_filter[0].filter :
+      "${filter.behavior} ${one(filter.condition).action_condition[0].action}"
+    ] == ["KEEP BLOCK"]
+    error_message = "Refused requests are not logged."
+  }
+}
+
 run "the_api_key_is_in_no_log" {
   command = plan
 

@@ -1,0 +1,107 @@
+"""Prints what Terraform's files say: distinct values, one a line, as JSON. A comment or a setting that nothing uses is no
+fact: `local.…` is followed to its value, in the place where a module or a resource is given it.
+
+terraform_facts.py FOLDER PATH...   FOLDER below terraform/, such as modules/vpc
+terraform_facts.py --named REGEX    every attribute, resource type and block of that name in all folders, and its value
+
+A PATH begins with locals, module, variable, resource or tfvars; names have dots between them, a name that has dots of its
+own is in brackets, `*` is each element; what is not there is null. What depends on a variable or on a function stays the text of its expression, `${…}`.
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+import hcl2
+
+ROOT = pathlib.Path(__file__).parent.parent / "terraform"
+LOCAL = re.compile(r"\$\{local((?:\.\w+)+)\}")
+ABOUT_THE_FILE = re.compile(r"__\w+__")
+
+
+def plain(node):
+    """Without the quotes and the notes of the parser. A block that is there once is its content."""
+    if isinstance(node, dict):
+        return {plain(name): plain(value) for name, value in node.items() if not ABOUT_THE_FILE.fullmatch(name)}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    if isinstance(node, str) and len(node) > 1 and node[0] == node[-1] == '"':
+        return node[1:-1].replace('\\"', '"')
+    return node
+
+
+def merge(one, other):
+    for name, value in other.items():
+        if isinstance(value, dict) and isinstance(one.get(name), dict):
+            merge(one[name], value)
+        else:
+            one[name] = value
+
+
+def read(folder):
+    """All files of a folder as one tree."""
+    tree = {}
+    for path in sorted(folder.glob("*.tf")):
+        with path.open() as file:
+            for kind, blocks in plain(hcl2.load(file)).items():
+                for block in blocks if isinstance(blocks, list) else [blocks]:
+                    merge(tree.setdefault(kind, {}), block)
+    for path in folder.glob("*.tfvars"):
+        with path.open() as file:
+            merge(tree.setdefault("tfvars", {}), plain(hcl2.load(file)))
+    return tree
+
+
+def values(tree, node, path):
+    """Everything at the path."""
+    if isinstance(node, str) and (found := LOCAL.fullmatch(node)):
+        return values(tree, tree["locals"], [*found.group(1).split(".")[1:], *path])
+    if not path:
+        return [resolved(tree, node)]
+    if path[0] == "*":
+        below = list(node.values()) if isinstance(node, dict) else node
+        return [value for one in below or [None] for value in values(tree, one, path[1:])]
+    if isinstance(node, list):
+        return [value for one in node for value in values(tree, one, path)]
+    if not isinstance(node, dict) or path[0] not in node:
+        return [None]
+    return values(tree, node[path[0]], path[1:])
+
+
+def resolved(tree, node):
+    if isinstance(node, dict):
+        return {name: values(tree, value, [])[0] for name, value in node.items()}
+    if isinstance(node, list):
+        return [values(tree, value, [])[0] for value in node]
+    return node
+
+
+def named(node, pattern, path=()):
+    """(path, value) of every name that matches; expressions are searched as text."""
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(name, str) and re.fullmatch(pattern, name):
+            yield (*path, name), value
+        if isinstance(value, (dict, list)):
+            yield from named(value, pattern, (*path, str(name)))
+        elif isinstance(value, str):
+            for found in re.finditer(rf"\b(?:{pattern}) = (\[[^\]]*\]|[^,}}]+)", value):
+                yield (*path, str(name), found.group(0).split(" ")[0]), found.group(1)
+
+
+def main(arguments):
+    if arguments[0] == "--named":
+        for folder in sorted({path.parent for path in ROOT.glob("**/*.tf") if not path.is_symlink()}):
+            for path, value in named(read(folder), arguments[1]):
+                print(f"{folder.relative_to(ROOT)} {'.'.join(path)} = {json.dumps(value, sort_keys=True)}")
+        return
+    folder, *paths = arguments
+    tree = read(ROOT / folder)
+    for path in paths:
+        names = [name.strip("[]") for name in re.findall(r"\[[^]]*\]|[^.]+", path)]
+        found = [json.dumps(value, sort_keys=True) for value in values(tree, tree, names)]
+        print("\n".join(dict.fromkeys(found)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

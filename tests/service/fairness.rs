@@ -1,0 +1,64 @@
+//! What a caller has to wait for when others are slow or greedy: the service stands still while all of them send, and
+//! a newcomer asks how many of the others were answered before it. A count: no time is in it.
+
+use crate::support::{Caller, Response, Service, eventually, request, shared};
+use std::fs;
+
+/// Answers that may come before a newcomer's, whom the service meets in three looks at its sockets:
+/// connected, registered, readable.
+const AHEAD_MAX: f64 = 64.0;
+
+/// How many requests for `/livez` that `others` send are answered before a newcomer's.
+fn answered_before(service: &Service, others: impl FnOnce()) -> f64 {
+    let livez = |metrics: &Response| {
+        metrics.sample(r#"http_requests_total{method="GET",endpoint="/livez",status="200"}"#)
+    };
+    let before = livez(&service.get("/metrics", &[]));
+    service.signal("STOP");
+    eventually("the service stands still", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
+    });
+    others();
+    let mut newcomer = Caller::connect(service.address);
+    newcomer.send(&request("GET", "/metrics", &[]));
+    service.signal("CONT");
+    livez(&newcomer.receive()) - before
+}
+
+#[test]
+fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
+    let service = Service::start(shared(), &[]);
+    let mut crowd: Vec<Caller> = (0..900)
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            caller.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+            caller
+        })
+        .collect();
+    eventually("all of them are in the middle of a head", || {
+        service.metric("http_buffered_bytes") >= crowd.len() as f64 * 4096.0
+    });
+    let ahead = answered_before(&service, || {
+        crowd
+            .iter_mut()
+            .for_each(|caller| caller.send(b"1\r\n\r\n"));
+    });
+    assert!(ahead <= AHEAD_MAX, "{ahead}");
+    for caller in &mut crowd {
+        assert_eq!(caller.receive().status, 200);
+    }
+}
+
+#[test]
+fn a_pipeline_does_not_stand_before_others() {
+    let service = Service::start(shared(), &[]);
+    let mut greedy = Caller::connect(service.address);
+    let ahead = answered_before(&service, || {
+        greedy.send(&request("GET", "/livez", &[]).repeat(1_000));
+    });
+    assert!(ahead <= AHEAD_MAX, "{ahead}");
+    (0..1_000).for_each(|_| assert_eq!(greedy.receive().status, 200));
+}
