@@ -156,7 +156,7 @@ def unset_variables(documents):
 
 def stale_drawings(root):
     """A drawing names the text that it was made from by its hash, so no Graphviz is needed to tell."""
-    for source in sorted((root / "docs/drawings").glob("*.dot")):
+    for source in sorted(source for source in (root / "docs/drawings").glob("*") if source.suffix != ".svg"):
         picture = source.with_suffix(".svg")
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         if not picture.exists() or digest not in picture.read_text():

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# `make drawings`: draws docs/drawings/*.dot with Graphviz. Each picture says which text it was made from.
+# `make drawings`: draws docs/drawings/*.dot with Graphviz, and the timeline of a rehearsal. Each picture says which text it was made from.
 source "$(dirname "$0")/lib.sh"
 
 need dot graphviz
+need python3 python3
+python3 -B scripts/rehearse/timeline.py docs/drawings/rehearsal.tsv docs/drawings/rehearsal.svg
+say docs/drawings/rehearsal.svg
 for source in docs/drawings/*.dot; do
   picture=${source%.dot}.svg
   # Without Graphviz's own comments, which name its version; with the hash that docs-check compares.

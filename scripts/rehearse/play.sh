@@ -25,7 +25,7 @@ well() { SEEN=$(unwell | paste -sd ';') && [ -z "$SEEN" ]; }
 show_status() {
   SEEN=$(unwell)
   echo "$SEEN"
-  sed "s/^/$CURRENT\t/" <<<"$SEEN" >>"$STAGE.status"
+  awk -v step="$CURRENT" '{ print step "\t" $0 }' <<<"$SEEN" >>"$STAGE.status"
 }
 
 all_well() {

@@ -30,7 +30,17 @@ curtain() {
   [ "$code" = 0 ] || printf '\nREHEARSAL FAILED%s; the logs are in %s\n' "${CURRENT:+ in: $CURRENT}" "${LOGS#"$ROOT/"}" >&2
 }
 
+# The run, as scripts/rehearse/timeline.py draws it.
+keep_record() {
+  mkdir -p "$ROOT/target/rehearse"
+  {
+    printf '# make rehearse of %s, %s cores, %s s\n' "$(date -u +%F)" "$(nproc)" "$((SECONDS - BEGAN))"
+    awk -F '\t' -v OFS='\t' '{ print $2, $3, $1, $4 }' "$STAGE.steps"
+  } >"$ROOT/target/rehearse/rehearsal.tsv"
+}
+
 report() {
+  keep_record
   printf '\nTimeline, of %s s:\n\n' "$((SECONDS - BEGAN))"
   awk -F '\t' -v all="$((SECONDS - BEGAN))" '
     function bar(n, text) { while (n-- > 0) text = text "#"; return text }
@@ -46,8 +56,8 @@ Not rehearsed, and what covers it instead:
   terraform apply     make terraform-check: a plan of every module and environment, with assertions
   EKS, IAM            make terraform-check asserts trust and policies; moto lets everybody in
   RDS, its proxy      a real PostgreSQL with TLS here; make rotation-test runs the rotation's function against one
-  load balancer, DNS  a stand-in fills the Ingress's status; the chart's tests assert its annotations
-  containers          KWOK's pods run nothing: one process a region has the pod's user, files and variables
+  load balancer, DNS  HAProxy and a stand-in that fills the Ingress's status; the chart's tests assert its annotations
+  containers          KWOK's pods run nothing: a process for each has its user, files and variables
   add-ons' charts     phase 4 and Argo CD's own install; the controllers of External Secrets and Argo CD run here
   autoscaling         the stand-in says one figure for ever; make chart-test asserts the autoscaler's object
 TEXT

@@ -45,7 +45,7 @@ def draw(record):
         for number, part in enumerate(parts):
             yield text(PROOFS, y + (19 if len(parts) == 1 else 13 + 12 * number), part, 10.5, fill="#333333")
     for number, (name, words) in enumerate(LEGEND.items()):
-        x, (fill, stroke) = NAMES + number * 170, COLOURS[name]
+        x, (fill, stroke) = NAMES + number * 210, COLOURS[name]
         yield f'<rect x="{x}" y="{bottom + 28}" width="22" height="14" fill="{fill}" stroke="{stroke}"/>'
         yield text(x + 28, bottom + 39, words)
 
