@@ -27,6 +27,10 @@ begin() {
       *) printf 'usage: %s [--dry-run]\n%s\n' "$0" "$what" >&2; exit 2 ;;
     esac
   done
+  # Whoever means yes and writes it otherwise would have things done that were only to be shown.
+  for argument in DRY_RUN CONFIRM; do
+    [[ ${!argument} =~ ^(yes)?$ ]] || die "$argument is ${!argument}: it is yes, or is left out"
+  done
   for argument in $SITES; do
     [ -e "terraform/environments/$argument/terraform.tfvars" ] || die "SITES names $argument, and the regions are spain and mexico"
   done

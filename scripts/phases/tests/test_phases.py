@@ -39,8 +39,10 @@ class DryRuns(Phases):
         self.world()
         self.assertIn("would run: ", self.run_phase("5-secrets", DRY_RUN="yes"))
 
-    def test_an_unknown_argument_or_region_is_refused(self):
+    def test_an_unknown_argument_setting_or_region_is_refused(self):
         self.run_phase("5-secrets", "--force", code=2)
+        for name, value in (("DRY_RUN", "1"), ("DRY_RUN", "true"), ("CONFIRM", "y")):
+            self.assertIn(f"error: {name} is {value}: it is yes, or is left out", self.run_phase("5-secrets", code=1, **{name: value}))
         for name in ("france", "shared"):
             self.assertIn(f"error: SITES names {name}, and the regions are spain and mexico", self.run_phase("5-secrets", code=1, SITES=name))
         self.assertEqual(self.calls(), [])
