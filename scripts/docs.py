@@ -3,6 +3,7 @@ name, drawings, and the commands that they mark with ```sh check. scripts/docs-c
 
 docs.py [FOLDER]: the repository to look at; this one unless given.
 docs.py --links: every external link and where it stands, for scripts/links.sh, which follows them.
+docs.py --blocks DOCUMENT FOLDER: each shell block of it as a file of FOLDER, called by its line and its fence.
 """
 
 import hashlib
@@ -147,7 +148,7 @@ def unset_variables(documents):
     for document in documents.values():
         values = [text for _, info, text in document.blocks if info == "sh operator.env"]
         for began, info, text in document.blocks if values else ():
-            if info == "sh":
+            if info == "sh" or info.startswith("sh rehearse"):
                 # What stands between apostrophes is another program's.
                 used = re.findall(rf"\$\{{?({name})", re.sub(r"'[^']*'", "", text))
                 for variable in sorted(set(used) - known(text) - known(values[0])):
@@ -216,7 +217,17 @@ def external(root):
     return found
 
 
+def write_blocks(document, folder):
+    folder.mkdir(parents=True)
+    for began, info, text in Document(document.parent, document).blocks:
+        if info.split()[:1] == ["sh"]:
+            (folder / f"{began:04}-{info.replace(' ', '-')}").write_text(text + "\n")
+
+
 def main(arguments):
+    if arguments[:1] == ["--blocks"]:
+        write_blocks(*map(pathlib.Path, arguments[1:]))
+        return
     if arguments == ["--links"]:
         found = external(pathlib.Path(__file__).parent.parent.resolve())
         print("\n".join(f"{link} {' '.join(places)}" for link, places in sorted(found.items())))

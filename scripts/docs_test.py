@@ -16,7 +16,7 @@ GOOD = {
     "docs/alerts/Page.md": "# Page\n",
     "docs/DEPLOYMENT-RUNBOOK.md": (
         "# Run\n\nSee [the page](alerts/Page.md).\n\n```sh operator.env\nsite=spain\n```\n\n"
-        "```sh\nname=$site\nfor one in a b; do echo $name $one; done\n```\n"
+        "```sh rehearse\nname=$site\nfor one in a b; do echo $name $one; done\n```\n"
     ),
     "docs/A.md": (
         "# A title, with `code`\n\n## Twice\n\n## Twice\n\nHere: [top](#a-title-with-code), [second](#twice-1), "

@@ -17,7 +17,7 @@ left() { grep -slaz "^STAGE=$work/" /proc/[0-9]*/environ || true; }
 for moment in "$@"; do
   signal=${moment%%:*} words=${moment#*:}
   set -m
-  TMPDIR="$work" scripts/rehearse.sh </dev/null >"$work.log" 2>&1 &
+  TMPDIR="$work" env --default-signal=INT scripts/rehearse.sh </dev/null >"$work.log" 2>&1 &
   run=$!
   set +m
   until grep -qF -- "$words" "$work.log"; do

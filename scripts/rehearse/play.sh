@@ -2,7 +2,8 @@
 # The steps, each of which fails by itself if it does not hold; sourced by rehearse.sh, never run.
 
 # The same phases as for AWS, in a clone of this commit.
-phase() { (cd "$CHECKOUT" && make --no-print-directory "$@" </dev/null); }
+# Whoever began the rehearsal in the background took Ctrl-C from it.
+phase() { (cd "$CHECKOUT" && env --default-signal=INT make --no-print-directory "$@" </dev/null); }
 
 key_of() {
   local keys name
@@ -234,6 +235,61 @@ all_run() {
     curl --silent --max-time 5 "http://$address:$(cat "$STAGE/$1/pods.port")/info" | jq -r .version
   done | sort | uniq -c | xargs)
   [ "$SEEN" = "3 $2" ]
+}
+
+# ---- The runbook by hand
+
+# The blocks that ask for it, in both regions, with nothing but what the page says.
+runbook() {
+  local folder="$STAGE/shared/runbook" site block
+  python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
+  # Terraform's outputs, where AWS is, and a name for buckets that phase 0 has not made.
+  cat "$folder"/*-sh-operator.env - >"$folder/operator.env" <<'SH'
+buckets=by-hand
+tf() { [ "$1 $2" = "output -json" ] && jq -e ".$3.value" "$TERRAFORM_OUTPUTS/$site.json"; }
+aws() {
+  local endpoint=${site^^}_AWS_ENDPOINT_URL
+  AWS_ENDPOINT_URL=${!endpoint} command aws "$@"
+}
+SH
+  for site in $SITES; do
+    database_in_moto "$site"
+    for block in "$folder"/*-sh-rehearse*; do by_hand "$site" "$block"; done
+  done
+  for site in $SITES; do wait_until "$site pays for the key that was put by hand" 60 pays "$site"; done
+  all_well
+}
+
+# by_hand SITE BLOCK: as its fence says: both regions, or Spain alone, or (dry) for the API server to judge only.
+by_hand() {
+  local dry=:
+  case $2 in
+    *-spain) [ "$1" = spain ] || return 0 ;;
+    *-dry) dry='kubectl() { command kubectl "$@" --dry-run=server; }' ;;
+  esac
+  say "$1, block of line $(basename "$2" | sed 's/^0*//; s/-.*//')"
+  (cd "$CHECKOUT" && site=$1 region=$(region "$1") bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
+    "$STAGE/shared/runbook/operator.env" "$dry" "$2" </dev/null)
+  ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
+}
+
+# What the page says of a deployment at 0: Argo CD and the autoscaler look at it meanwhile, and leave it.
+stays_stopped() {
+  local left
+  wait_until "$1 has stopped" 60 serves_no_more "$1"
+  sleep 20
+  left=$(kube "$1" --namespace "$NAMESPACE" get "deployment/$PROJECT" --output 'jsonpath={.spec.replicas}')
+  [ "$left" = 0 ] || die "$1: somebody made them $left pods again"
+}
+
+serves_no_more() {
+  SEEN=$(pods_of "$1" | xargs)
+  [ -z "$SEEN" ]
+}
+
+pays() {
+  SEEN=$(pay "$1" 1 "$(key_of "$1")" fresh) || true
+  [ "${SEEN%% *}" = 200 ]
 }
 
 # ---- Down and up

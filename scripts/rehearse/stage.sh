@@ -300,6 +300,30 @@ region_in_moto() {
     die "Terraform's facts have other names by now than the rehearsal knows"
 }
 
+# The database and its proxy as Terraform calls them, which only the runbook asks for.
+database_in_moto() {
+  local site=$1 name vpc zone group key subnets=()
+  name=$(cluster "$site")
+  vpc=$(aws_in "$site" ec2 create-vpc --cidr-block 10.0.0.0/16 --query Vpc.VpcId --output text)
+  for zone in a b; do
+    subnets+=("$(aws_in "$site" ec2 create-subnet --vpc-id "$vpc" --availability-zone "$(region "$site")$zone" \
+      --cidr-block "10.0.$((16#$zone)).0/24" --query Subnet.SubnetId --output text)")
+  done
+  group=$(aws_in "$site" ec2 create-security-group --vpc-id "$vpc" --group-name "$name" --description "$name" --query GroupId --output text)
+  key=$(aws_in "$site" kms create-key --query KeyMetadata.KeyId --output text)
+  {
+    aws_in "$site" kms create-alias --alias-name "alias/$name/database" --target-key-id "$key"
+    aws_in "$site" rds create-db-subnet-group --db-subnet-group-name "$name" --db-subnet-group-description "$name" --subnet-ids "${subnets[@]}"
+    aws_in "$site" rds create-db-parameter-group --db-parameter-group-name "$name" --db-parameter-group-family postgres17 --description "$name"
+    aws_in "$site" rds create-db-instance --db-instance-identifier "$name" --engine postgres --db-instance-class db.m7g.large \
+      --allocated-storage 100 --multi-az --storage-encrypted --kms-key-id "alias/$name/database" --db-subnet-group-name "$name" \
+      --db-parameter-group-name "$name" --vpc-security-group-ids "$group" --master-username owner --master-user-password "$(openssl rand -hex 16)"
+    aws_in "$site" rds create-db-proxy --db-proxy-name "$name" --engine-family POSTGRESQL --auth AuthScheme=SECRETS \
+      --role-arn "arn:aws:iam::$(operator account_id):role/$name" --vpc-subnet-ids "${subnets[@]}"
+    aws_in "$site" rds register-db-proxy-targets --db-proxy-name "$name" --db-instance-identifiers "$name"
+  } >/dev/null
+}
+
 # ---- The end
 
 # Ends all of it. Called twice, it finds nothing.
