@@ -66,6 +66,22 @@ if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep
   grep -vE '= +("../../modules/audit"|var\.[a-z_]+|local\.(name|state_bucket))$'; then
   die "the audit trail takes something of a module that a tear-down destroys, and would go with it"
 fi
+# Tests read what a module calls its settings: each is given to something, as it is.
+python3 - <<'PY' || die "a setting that tests look at is not what is made"
+import pathlib, re, sys
+
+loose = []
+for path in sorted(pathlib.Path("terraform/modules").glob("*/main.tf")):
+    text, outputs = path.read_text(), (path.parent / "outputs.tf").read_text()
+    for name in re.findall(r"^  value += local\.(settings|proxy)$", outputs, re.MULTILINE):
+        body = re.search(rf"^  {name} = \{{\n(.*?)^  \}}$", text, re.MULTILINE | re.DOTALL).group(1)
+        for key in re.findall(r"^    (\w+) += (?!module\.)", body, re.MULTILINE):
+            setting = rf"local\.{name}\.{key}"
+            if not re.search(rf"= (\{{ \w+ = |jsonencode\()?{setting}( \}}|\))?$| in {setting} :", text, re.MULTILINE):
+                loose.append(f"{path}: {name}.{key}")
+if loose:
+    sys.exit("\n".join(loose))
+PY
 # What no test can read.
 grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
 grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"

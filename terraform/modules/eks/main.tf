@@ -137,6 +137,7 @@ locals {
     log_key                                  = var.key_arns.logs
     deletion_protection                      = var.deletion_protection
     support_type                             = "STANDARD"
+    irsa                                     = true
   }
 }
 
@@ -159,7 +160,7 @@ module "eks" {
   authentication_mode                      = local.settings.authentication_mode
   enable_cluster_creator_admin_permissions = local.settings.enable_cluster_creator_admin_permissions
   access_entries                           = local.access_entries
-  enable_irsa                              = true
+  enable_irsa                              = local.settings.irsa
 
   create_kms_key    = false
   encryption_config = local.settings.encryption_config

@@ -48,6 +48,9 @@ locals {
     flow_log_traffic_type = "ALL"
     flow_log_retention    = var.log_retention_days
     flow_log_kms_key      = var.logs_key_arn
+
+    # The services' own names lead to the endpoints, so nobody has to be told of them.
+    endpoint_private_dns = true
   }
 
   # What nodes and pods need of AWS without leaving the network.
@@ -56,7 +59,7 @@ locals {
   endpoints = merge(
     { for service in local.interface_endpoints : service => {
       service             = service
-      private_dns_enabled = true
+      private_dns_enabled = local.settings.endpoint_private_dns
     } },
     { s3 = {
       service         = "s3"

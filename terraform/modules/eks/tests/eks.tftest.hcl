@@ -111,6 +111,11 @@ run "only_named_identities_enter" {
   command = plan
 
   assert {
+    condition     = output.settings.irsa && output.settings.support_type == "STANDARD"
+    error_message = "Pods cannot become roles, or the cluster runs on into extended support."
+  }
+
+  assert {
     condition     = output.settings.authentication_mode == "API" && !output.settings.enable_cluster_creator_admin_permissions
     error_message = "Somebody enters beside the access entries."
   }

@@ -92,6 +92,16 @@ run "backups_are_kept_and_deletion_is_refused" {
     condition     = output.settings.deletion_protection && !output.settings.skip_final_snapshot
     error_message = "The database could be gone by mistake, without a last snapshot."
   }
+
+  assert {
+    condition     = output.settings.copy_tags_to_snapshot
+    error_message = "Snapshots would not say whose data they hold (DataResidency)."
+  }
+
+  assert {
+    condition     = toset(output.settings.log_exports) == toset(["postgresql", "upgrade"])
+    error_message = "What the database logs is not kept."
+  }
 }
 
 run "it_is_postgresql_17_on_gp3_and_not_burstable" {

@@ -104,6 +104,11 @@ run "images_and_secrets_stay_inside" {
   command = plan
 
   assert {
+    condition     = output.settings.endpoint_private_dns
+    error_message = "The services' names lead out of the network, past the endpoints."
+  }
+
+  assert {
     condition     = toset(output.endpoints) == toset(["ecr.api", "ecr.dkr", "logs", "s3", "secretsmanager", "sts"])
     error_message = "An endpoint is missing: its traffic would go through NAT."
   }
