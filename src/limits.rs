@@ -136,6 +136,9 @@ pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
 pub const KEEPER_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
+/// Of this, what one address of the host gets to take the connection: as long as the kernel waits before it
+/// repeats a SYN. After it the next address has its turn, or the name is resolved anew.
+pub const CONNECT_ADDRESS_TIMEOUT_MS: u64 = 1_000;
 /// Rounds of HMAC that a server may ask for; 25 times PostgreSQL's default, and pgjdbc's bound.
 pub const SCRAM_ITERATIONS_MAX_COUNT: u32 = 100_000;
 /// Random bytes of a login's nonce, as many as libpq takes.

@@ -12,12 +12,12 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{DatabaseTarget, SslMode, StatementMode};
-use crate::limits::TCP_USER_TIMEOUT_MS;
+use crate::limits::{CONNECT_ADDRESS_TIMEOUT_MS, TCP_USER_TIMEOUT_MS};
 use crate::pg::error::{ConnectError, ConnectStep, ServerError};
 use crate::pg::payments;
 use crate::pg::scram::{ChannelBinding, Failure, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Scram};
@@ -319,17 +319,23 @@ fn connect_any(host: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let resolve = |e: io::Error| {
         ConnectError::new(ConnectStep::Resolve, format!("cannot resolve {host}: {e}"))
     };
-    let mut last = None;
-    for address in (host, port).to_socket_addrs().map_err(resolve)? {
-        match TcpStream::connect_timeout(&address, time_left(deadline)?) {
-            Ok(socket) => return Ok(socket),
-            Err(e) => last = Some(e),
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(resolve)?.collect();
+    connect_first(&addresses, deadline)?
+        .ok_or_else(|| ConnectError::new(ConnectStep::Resolve, format!("{host} has no address")))
+}
+
+/// The first address that takes the connection. One that answers nothing leaves time for those behind it.
+fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> Result<Option<TcpStream>> {
+    let most = Duration::from_millis(CONNECT_ADDRESS_TIMEOUT_MS);
+    let mut last = Ok(None);
+    for (address, to_try) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = time_left(deadline)? / u32::try_from(to_try).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, share.min(most)) {
+            Ok(socket) => return Ok(Some(socket)),
+            Err(e) => last = Err(io_error(ConnectStep::Connect, &e)),
         }
     }
-    Err(match last {
-        Some(e) => io_error(ConnectStep::Connect, &e),
-        None => ConnectError::new(ConnectStep::Resolve, format!("{host} has no address")),
-    })
+    last
 }
 
 fn configure(socket: &TcpStream) -> io::Result<()> {
@@ -376,4 +382,50 @@ fn unexpected(place: &str) -> ConnectError {
         ConnectStep::Protocol,
         format!("PostgreSQL sent something unexpected in {place}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+    use std::net::TcpListener;
+
+    /// A listener whose queue is full: the kernel answers no further SYN.
+    fn silent() -> (Socket, Vec<Socket>, SocketAddr) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let waiting = (0..4)
+            .map(|_| {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                let _ = socket.connect(&address.into());
+                socket
+            })
+            .collect();
+        (listener, waiting, address)
+    }
+
+    #[test]
+    fn an_address_that_answers_nothing_leaves_time_for_the_next() {
+        let (_listener, _waiting, silent) = silent();
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = good.local_addr().unwrap();
+        let deadline = || Instant::now() + Duration::from_millis(300);
+        let alone = connect_first(&[silent], deadline());
+        assert_eq!(alone.unwrap_err().step, ConnectStep::Timeout);
+        let found = connect_first(&[silent, silent, good], deadline());
+        assert_eq!(found.unwrap().unwrap().peer_addr().unwrap(), good);
+    }
+
+    #[test]
+    fn one_address_does_not_get_all_of_a_long_time() {
+        let (_listener, _waiting, silent) = silent();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert!(connect_first(&[silent], deadline).is_err());
+        assert!(Instant::now() < deadline);
+    }
 }

@@ -28,9 +28,15 @@ const INSERT_MANY_SQL: &str = "INSERT INTO payments (transaction_id, idempotency
      ON CONFLICT DO NOTHING RETURNING transaction_id, created_at";
 
 /// The row of this very payment comes before one with the same key: then the attempt had arrived.
+///
+/// A row can be seen before a standby has confirmed it, when the session that wrote it ended while it waited. So a row
+/// that is found writes a record of its own into the log: the commit of that waits for the standby, too.
+/// <https://www.postgresql.org/docs/17/warm-standby.html#SYNCHRONOUS-REPLICATION-HA>
 const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amount_exponent, \
      currency, status, processing_ms, created_at FROM payments \
-     WHERE transaction_id = $1 OR idempotency_key = $2 ORDER BY transaction_id = $1 DESC LIMIT 1";
+     WHERE (transaction_id = $1 OR idempotency_key = $2) \
+     AND pg_logical_emit_message(true, 'payment', '') IS NOT NULL \
+     ORDER BY transaction_id = $1 DESC LIMIT 1";
 
 // Object identifiers of PostgreSQL's types, fixed since its catalog's beginning (pg_type.dat).
 const BYTEA: u32 = 17;

@@ -303,7 +303,7 @@ impl Connection {
             self.evicted |= was_evicted;
             if self.scan.has_begun() {
                 // Whoever sends a request in pieces waits behind those that do not.
-                self.server.lane.turn().await;
+                self.server.lane.turn_of(&self.place).await?;
             }
             let input = buffer(&mut self.input, &self.server)?;
             if !input.make_room() {
@@ -342,7 +342,9 @@ impl Connection {
                         Poll::Pending => stream.poll_write_ready(cx).map_err(Stop::from),
                     })
                     .await?;
-                    self.server.lane.turn().await;
+                    if self.server.lane.turn_of(&self.place).await.is_err() {
+                        return Err(Stop::End(ConnectionEnd::WriteTimeout));
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }

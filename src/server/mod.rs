@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::buffers::Buffers;
@@ -90,8 +90,7 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
     // The longest that a payment can take which has just begun.
     let finish =
         config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
-    drain(&server, listener, config.http.drain, finish).await?;
-    let _ = accepting.await;
+    drain(&server, (listener, accepting), config.http.drain, finish).await?;
     pool.close();
     Ok(())
 }
@@ -166,8 +165,10 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
                 if let Some(line) = warnings.warn("accept_failed") {
                     line.field("reason", &error.to_string()).emit();
                 }
-                // Mostly a lack of descriptors, which passes when connections end.
-                if !server.registry.evict() {
+                // Mostly a lack of descriptors, which passes when connections end: one for each newcomer.
+                if server.registry.evict() {
+                    yield_now().await;
+                } else {
                     sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             }
@@ -216,7 +217,7 @@ impl Server {
 /// signal ends the process at once.
 async fn drain(
     server: &Rc<Server>,
-    listener: Rc<TcpListener>,
+    (listener, accepting): (Rc<TcpListener>, JoinHandle<()>),
     duration: Duration,
     finish: Duration,
 ) -> io::Result<()> {
@@ -237,6 +238,8 @@ async fn drain(
     let finished = async {
         sleep(duration).await;
         server.stop_accepting.notify_one();
+        // It holds the listener, too: the one below is the last, and nobody comes between.
+        let _ = accepting.await;
         take_last(&listener, server);
         drop(listener);
         // They begin to wait before those that wait in vain are let go.
@@ -256,6 +259,5 @@ async fn drain(
         .field("connections_left", &left)
         .emit();
     // Whoever is still connected is cut off: the tasks end with the runtime.
-    server.stop_accepting.notify_one();
     Ok(())
 }

@@ -137,9 +137,12 @@ impl Registry {
         }
     }
 
-    /// Asks the connection that is idle for the longest time to end; false when none is idle.
+    /// Asks the connection that can be spared best to end: the first of those that have their last answer,
+    /// else the one that is idle for the longest time. False when there is none.
     pub(super) fn evict(&self) -> bool {
-        self.0.borrow_mut().end_idle(Ending::Evicted)
+        let mut state = self.0.borrow_mut();
+        let lingering = state.first(Phase::Linger);
+        state.end(lingering, Ending::Evicted) || state.end_idle(Ending::Evicted)
     }
 
     /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over.
@@ -205,6 +208,12 @@ impl Place {
             .entries
             .get(self.index)
             .map_or(Phase::Busy, |entry| entry.phase)
+    }
+
+    /// Whether the connection was asked to end since it last heard of it.
+    pub(super) fn ended(&self) -> Option<Ending> {
+        let mut state = self.registry.0.borrow_mut();
+        state.entries.get_mut(self.index)?.ending.take()
     }
 
     /// Ready when the connection is asked to end in its current phase.
@@ -363,6 +372,19 @@ mod tests {
             "the one in the middle of a head is not idle"
         );
         assert_eq!(ending(&places[1]), None);
+    }
+
+    #[test]
+    fn who_only_has_to_close_is_evicted_before_who_is_idle() {
+        let registry = Rc::new(Registry::new());
+        let (idle, lingering) = (registry.enter(), registry.enter());
+        lingering.set(Phase::Linger);
+        assert!(registry.evict());
+        assert_eq!(ending(&lingering), Some(Ending::Evicted));
+        lingering.set(Phase::Linger);
+        registry.drain();
+        assert_eq!(ending(&idle), Some(Ending::Drained));
+        assert_eq!(ending(&lingering), None, "a drain leaves it its time");
     }
 
     #[test]

@@ -316,10 +316,16 @@ impl Ledger {
                 faults.push(format!("{number} was written twice"));
             }
         }
-        let row = |number: u64, id: u128| {
-            let id = uuid::Uuid::from_u128(id);
-            format!("{id}|2|EUR|approved|{}", key_of(number).unwrap_or_default())
-        };
+        let content =
+            |number: u64| format!("|2|EUR|approved|{}", key_of(number).unwrap_or_default());
+        let row =
+            |number: u64, id: u128| format!("{}{}", uuid::Uuid::from_u128(id), content(number));
+        // Also what nobody was told of.
+        for (number, found) in &rows {
+            if !found.ends_with(&content(*number)) {
+                faults.push(format!("{number} was written as {found}"));
+            }
+        }
         for Entry { number, told, .. } in &self.entries {
             let found = rows.get(number).copied();
             match told {
@@ -375,7 +381,12 @@ fn a_ledger_notices_what_is_lost_changed_written_twice_or_written_though_refused
         };
         assert!((5..=5 + step).all(about), "{sql}: {found:?}");
     }
-    for (number, told) in [(9, Told::Refused), (10, Told::Wrong("418".to_owned()))] {
+    cluster.psql("UPDATE payments SET currency = 'USD' WHERE amount_minor = 11");
+    for (number, told) in [
+        (9, Told::Refused),
+        (10, Told::Wrong("418".to_owned())),
+        (11, Told::Unknown),
+    ] {
         ledger.entries[number - 1].told = told;
         let found = ledger.disagreements(&cluster);
         assert!(

@@ -1,7 +1,7 @@
 //! The same key means the same payment.
 
-use crate::postgres::Cluster;
-use crate::support::{Caller, Service, TableLock, eventually, shared};
+use crate::postgres::{Authority, Cluster, Options, Tls, Validity};
+use crate::support::{Caller, Service, TableLock, eventually, migrate, shared};
 
 fn payments_of(cluster: &Cluster, key: &str) -> String {
     cluster.psql(&format!(
@@ -51,6 +51,44 @@ fn a_replay_is_the_same_from_another_instance_and_after_a_restart() {
     for field in ["transaction_id", "status", "amount", "timestamp"] {
         assert_eq!(again[field], first[field]);
     }
+}
+
+#[test]
+fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
+    let authority = Authority::new("Test Authority");
+    let identity = authority.issue(&["localhost"], Validity::Current);
+    let cluster = Cluster::start_with(&Options::new(Tls::On(identity)).host_rules(&[
+        "local replication all trust",
+        "host all all 127.0.0.1/32 scram-sha-256",
+    ]));
+    migrate(&cluster);
+    let service = Service::start(&cluster, &[]);
+    let standby = Cluster::standby_of(&cluster);
+    let count = |of: &str| cluster.psql(&format!("SELECT count(*) FROM {of}"));
+    eventually("the standby confirms commits", || {
+        count("pg_stat_replication WHERE sync_state = 'sync'") == "1"
+    });
+    standby.freeze();
+    // A server that stands still cannot be ended, so nothing is judged until it is thawed.
+    let waiting = "pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let key = [("Idempotency-Key", "unconfirmed")];
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| service.pay_with("", &key).status);
+        while count(waiting) == "0" && !first.is_finished() {}
+        // From now on its row can be seen, and the standby does not have it.
+        cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM {waiting}"));
+        first.join().unwrap()
+    });
+    let seen = count("payments");
+    let again = service.pay_with("", &key).status;
+    standby.thaw();
+    assert_eq!((first, seen.as_str(), again), (504, "1", 504));
+    let paid = service.pay_with("", &key);
+    assert_eq!(paid.status, 200);
+    assert_eq!(
+        standby.psql("SELECT transaction_id FROM payments"),
+        paid.id()
+    );
 }
 
 #[test]

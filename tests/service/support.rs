@@ -62,6 +62,22 @@ pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Ou
         .unwrap()
 }
 
+/// What the image sets for mimalloc.
+fn allocator_settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let settings: Vec<_> = include_str!("../../Dockerfile")
+        .lines()
+        .filter_map(|line| line.strip_prefix("ENV "))
+        .flat_map(|line| line.split(' '))
+        .filter(|setting| setting.starts_with("MIMALLOC_"))
+        .map(|setting| setting.split_once('=').unwrap())
+        .collect();
+    assert!(
+        !settings.is_empty(),
+        "the Dockerfile has settings for mimalloc"
+    );
+    settings.into_iter()
+}
+
 /// The service, serving.
 pub struct Service {
     child: Mutex<Child>,
@@ -96,6 +112,7 @@ impl Service {
             .args(&words[1..])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
+            .envs(allocator_settings())
             .env("PORT", "0")
             .env("LISTEN_ADDRESS", "127.0.0.1")
             .env("DRAIN_MS", "0")
