@@ -1,12 +1,16 @@
 """Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json.
 
-With --check it changes nothing and fails when the document says something else.
+With --check it changes nothing and fails when the document says something else. With --recorded SECTION it notes first
+that the section was recorded just now, at this revision.
 """
 
+import datetime
 import json
+import os
 import pathlib
 import re
 import statistics
+import subprocess
 import sys
 
 import figures
@@ -91,11 +95,12 @@ def overload(results):
             share = f" ({run['share_of_maximum']:.0%})" if "share_of_maximum" in run else ""
             rows.append([
                 name, f"{run['rate']:,}/s, {run['seconds']} s", f"{run['goodput']:,}{share}", f"{run['refused']:,}",
-                f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}", f"≤ {run['service_p99_ms_at_most']:,.0f}",
-                " → ".join(mib(kib) for kib in run["resident_kib"]), f"{run['calm_p99_ms']:,.1f}",
+                f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}",
+                f"{run['service_p99_ms']:,.0f} / {run['service_max_ms']:,.0f}",
+                " / ".join(mib(kib) for kib in run["resident_kib"]), f"{run['calm_p99_ms']:,.1f}",
             ])  # fmt: skip
     columns = ["Load", "Offered", "Goodput, /s", "Refused", "p99 of refusals, ms", "p99 of the paid, ms",
-               "p99 of all in the service, ms", "Memory, MiB", "p99 in the second after, ms"]  # fmt: skip
+               "in the service, p99 / most, ms", "Memory before / most / after, MiB", "p99 in the second after, ms"]  # fmt: skip
     return table(columns, rows)
 
 
@@ -146,18 +151,34 @@ def growth(results):
     return table(columns, rows) + f"\n\n{tail}"
 
 
+def recorded(section):
+    """Notes when a section was recorded, and of which revision."""
+    results = json.loads(RECORD.read_text())
+    results.setdefault("recorded", {})[section] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
+        "revision": subprocess.run(
+            ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip(),
+        "machine": f"{os.cpu_count()} cores",
+    }
+    RECORD.write_text(json.dumps(results, indent=2) + "\n")
+
+
 def written(document, results):
     parts = {"faults": faults, "overload": overload, "abuse": abuse, "soak": soak, "growth": growth}
 
     def fill(found):
         name = found.group(1)
-        return f"<!-- reliability:{name} -->\n{parts[name](results)}\n<!-- reliability:end -->"
+        when = "Recorded on {date} at revision {revision}, {machine}.".format(**results["recorded"][name])
+        return f"<!-- reliability:{name} -->\n{parts[name](results)}\n\n{when}\n<!-- reliability:end -->"
 
     pattern = r"<!-- reliability:(\w+) -->\n.*?<!-- reliability:end -->"
     return re.sub(pattern, fill, document, flags=re.DOTALL)
 
 
 def main():
+    if sys.argv[1:2] == ["--recorded"]:
+        recorded(sys.argv[2])
     results, document = json.loads(RECORD.read_text()), DOCUMENT.read_text()
     current = written(document, results)
     if "--check" not in sys.argv:

@@ -119,8 +119,8 @@ def cost_goals(results):
         idle, start = median(facts["resident_idle_kib"]), facts["start_to_ready_ms"]
         crowd = median(contestants(results, "200/s beside 10,000 idle connections")[SERVICE]["resident_kib"])
         rows += [
-            row("resident memory, idle", "≤ 4 MB", f"{idle / 1024:.1f} MiB", idle <= 4096),
-            row("the same beside 10,000 idle connections and 200/s", "≤ 20 MB", f"{crowd / 1024:.1f} MiB",
+            row("resident memory, idle", "≤ 4 MiB", f"{idle / 1024:.1f} MiB", idle <= 4096),
+            row("the same beside 10,000 idle connections and 200/s", "≤ 20 MiB", f"{crowd / 1024:.1f} MiB",
                 crowd <= 20 * 1024),
             row("start to ready", "≤ 50 ms", f"{spread(start)} ms", median(start) <= 50),
         ]  # fmt: skip

@@ -67,5 +67,9 @@ case "${1:-}" in
   tables) need python3 python3 ;;
   *) die "usage: $0 faults|abuse|soak|overload|growth|tables" ;;
 esac
-python3 -B benches/reliability.py
+if [ "$1" = tables ]; then
+  python3 -B benches/reliability.py
+else
+  python3 -B benches/reliability.py --recorded "$1"
+fi
 python3 -B benches/quotes.py

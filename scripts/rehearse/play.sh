@@ -265,7 +265,7 @@ by_hand() {
   local dry=:
   case $2 in
     *-spain) [ "$1" = spain ] || return 0 ;;
-    *-dry) dry='kubectl() { command kubectl "$@" --dry-run=server; }' ;;
+    *-dry) dry='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac
   say "$1, block of line $(basename "$2" | sed 's/^0*//; s/-.*//')"
   (cd "$CHECKOUT" && site=$1 region=$(region "$1") bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \

@@ -112,6 +112,8 @@ abuses! {
     };
 }
 
+/// Until memory is looked at again after an attack, longer than a connection takes to be parked.
+const CALM: Duration = Duration::from_secs(10);
 /// Between two bytes of a slow caller.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -189,6 +191,9 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         attacker.join().unwrap();
         paid
     });
+    if asked.is_some() {
+        std::thread::sleep(CALM);
+    }
     let counts = ledger.counts();
     let at = |share| {
         let ledgers = quiet.iter().chain([&ledger]);

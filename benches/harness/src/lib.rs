@@ -170,6 +170,8 @@ pub struct Tally {
     pub lag: Histogram<u64>,
     /// The same of those failures that were refusals: 503 with `Retry-After`.
     pub refusal: Histogram<u64>,
+    /// What the successes took in the service itself, by its `Server-Timing`, where that is asked for.
+    pub service: Histogram<u64>,
     /// Answers that are no success, and connections that ended.
     pub failed: u64,
     /// Successes, those of the warm-up included.
@@ -185,6 +187,7 @@ impl Tally {
             latency: empty(),
             lag: empty(),
             refusal: empty(),
+            service: empty(),
             failed: 0,
             served: 0,
         }
@@ -213,6 +216,7 @@ impl Tally {
             "failed": self.failed,
             "refused": self.refusal.len(),
             "refusal_us": quantiles(&self.refusal),
+            "service_us": quantiles(&self.service),
             "served": self.served,
             "latency_us": quantiles(&self.latency),
             "lag_us": quantiles(&self.lag),

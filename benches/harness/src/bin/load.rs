@@ -24,6 +24,7 @@ const HELP: &str =
   --duration-s N     seconds that are (5)
   --connections N    keep-alive connections; requests beyond them wait (64)
   --fresh            a new connection for each request
+  --server-timing    take what the service itself says of its time, too
   --idle N           further connections that say nothing (0)
   --target PATH      what to ask for (/api/payment/simulate)
   --key-file FILE    the API key
@@ -42,6 +43,7 @@ struct Options {
     duration: Duration,
     connections: usize,
     fresh: bool,
+    server_timing: bool,
     idle: usize,
     seed: u64,
 }
@@ -58,6 +60,7 @@ impl Options {
             duration: Duration::from_secs(5),
             connections: 64,
             fresh: false,
+            server_timing: false,
             idle: 0,
             seed: 1,
         };
@@ -75,6 +78,7 @@ impl Options {
                 }
                 Long("connections") => options.connections = parser.value()?.parse()?,
                 Long("fresh") => options.fresh = true,
+                Long("server-timing") => options.server_timing = true,
                 Long("idle") => options.idle = parser.value()?.parse()?,
                 Long("seed") => options.seed = parser.value()?.parse()?,
                 Long("target") => target = parser.value()?.string()?,
@@ -279,6 +283,10 @@ impl Generator {
     /// Counts a request that has come to its end, and frees its place.
     fn end(&mut self, index: usize, kind: Kind) {
         let place = &mut self.places[index];
+        let total = match kind {
+            Kind::Success if self.options.server_timing => total(&place.answer),
+            _ => None,
+        };
         place.answer.clear();
         self.free.push_back(index);
         self.tally.served += u64::from(kind == Kind::Success);
@@ -287,7 +295,12 @@ impl Generator {
         }
         let latency = nanos(self.timer.now().saturating_sub(place.due));
         match kind {
-            Kind::Success => return self.tally.latency.saturating_record(latency),
+            Kind::Success => {
+                if let Some(total) = total {
+                    self.tally.service.saturating_record(nanos(total));
+                }
+                return self.tally.latency.saturating_record(latency);
+            }
             Kind::Refusal => self.tally.refusal.saturating_record(latency),
             Kind::Failure => {}
         }
@@ -304,6 +317,16 @@ enum Kind {
     Refusal,
     /// Anything else, an answer or not.
     Failure,
+}
+
+/// The service's own time for an answer.
+fn total(answer: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let (_, total) = text.split_once("total;dur=")?;
+    let (milliseconds, _) = total.split_once("\r\n")?;
+    Some(Duration::from_secs_f64(
+        milliseconds.parse::<f64>().ok()? / 1e3,
+    ))
 }
 
 /// What the answer is, once it is complete.
