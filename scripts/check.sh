@@ -2,7 +2,7 @@
 # `make check`: format, lints, scripts, house rules, licences.
 source "$(dirname "$0")/lib.sh"
 
-CARGO_DENY_VERSION=0.18.5
+CARGO_DENY_VERSION=0.20.2
 unchecked=()
 
 need_rust
@@ -43,7 +43,7 @@ if cargo_tool cargo-deny "$CARGO_DENY_VERSION"; then
       printf '%s\n' "$advisories" >&2
       die "an advisory concerns a dependency"
     fi
-    unchecked+=("advisories: the RustSec database could not be fetched")
+    unchecked+=("advisories: the RustSec database could not be fetched and read: $(grep . <<<"$advisories" | tail -n 1)")
   fi
 else
   unchecked+=("licences, bans and sources: cargo-deny could not be built")

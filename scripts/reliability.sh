@@ -45,7 +45,7 @@ case "${1:-}" in
     ;;
   abuse)
     build_service
-    need taskset util-linux
+    need chrt util-linux
     # The service has a core of its own, as a pod's has: what crowds do to it is measured, not what their threads,
     # the payers and the database do to each other.
     cores=$(nproc)

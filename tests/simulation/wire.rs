@@ -281,7 +281,8 @@ impl Statement {
         let (columns, rest) = between(&sql, "SELECT ", " FROM payments ");
         assert_eq!(
             rest,
-            "WHERE transaction_id = $1 OR idempotency_key = $2 \
+            "WHERE (transaction_id = $1 OR idempotency_key = $2) \
+             AND pg_logical_emit_message(true, 'payment', '') IS NOT NULL \
              ORDER BY transaction_id = $1 DESC LIMIT 1",
         );
         Self {
