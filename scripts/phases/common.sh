@@ -103,7 +103,8 @@ LIMIT=()
 aws_in() {
   local endpoint
   endpoint=$(of_site "$1" AWS_ENDPOINT_URL)
-  ${endpoint:+env "AWS_ENDPOINT_URL=$endpoint"} "${LIMIT[@]}" aws --region "$(region "$1")" "${@:2}"
+  # The client takes an address of its own for RDS in us-east-1, whatever the environment says.
+  "${LIMIT[@]}" aws --region "$(region "$1")" ${endpoint:+--endpoint-url "$endpoint"} "${@:2}"
 }
 kube() { "${LIMIT[@]}" kubectl --context "$@"; }
 tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }

@@ -249,7 +249,7 @@ buckets=by-hand
 tf() { [ "$1 $2" = "output -json" ] && jq -e ".$3.value" "$TERRAFORM_OUTPUTS/$site.json"; }
 aws() {
   local endpoint=${site^^}_AWS_ENDPOINT_URL
-  AWS_ENDPOINT_URL=${!endpoint} command aws "$@"
+  command aws --endpoint-url "${!endpoint}" "$@"
 }
 SH
   for site in $SITES; do

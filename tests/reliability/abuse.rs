@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::ledger::{Plan, Traffic};
+use crate::ledger::{Ledger, Plan, Traffic};
 use crate::record::{asked_for, record, rounded};
 use crate::support::{Caller, Service, database, eventually};
 
@@ -162,7 +162,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     let service = Service::start(&cluster, &[]);
     let plan = Plan::new(100.0, 4, service.address);
     // What others wait without it is for the record only.
-    let quiet = (full == 1).then(|| pay_for(time, plan.clone(), &service).0);
+    let quiet = (full == 1).then(|| pay_for(time, plan.clone(), &service));
     let field = Field {
         address: service.address,
         crowd: abuse.crowd[full],
@@ -171,7 +171,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         deeds: AtomicU64::new(0),
     };
     let before = resident_kib(&service);
-    let (ledger, most) = std::thread::scope(|scope| {
+    let beside = std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
             // Attackers have machines of their own: here they run while nobody else on their core would.
             let thread = std::fs::read_link("/proc/thread-self").unwrap();
@@ -197,15 +197,15 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         attacker.join().unwrap();
         paid
     });
+    let most = beside.most_kib;
     if asked.is_some() {
         std::thread::sleep(CALM);
     }
-    let counts = ledger.counts();
+    let counts = beside.ledger.counts();
+    let both: Vec<&Paid> = quiet.iter().chain([&beside]).collect();
     let at = |share| {
-        let ledgers = quiet.iter().chain([&ledger]);
-        ledgers
-            .map(|ledger| rounded(ledger.quantile_ms(share)))
-            .collect::<Vec<f64>>()
+        let at = both.iter().map(|paid| paid.ledger.quantile_ms(share));
+        at.map(rounded).collect::<Vec<f64>>()
     };
     let figures = json!({
         "crowd": field.crowd,
@@ -215,11 +215,12 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "not_paid": counts.sent - counts.paid,
         "p50_ms": at(0.5),
         "p99_ms": at(0.99),
+        "cpu_percent": both.iter().map(|paid| rounded(paid.cpu_percent)).collect::<Vec<f64>>(),
         "resident_kib": [before, most, resident_kib(&service)],
     });
     record("abuse", name, figures);
-    for ledger in quiet.iter().chain([&ledger]) {
-        ledger.assert_agrees_with(&cluster);
+    for paid in both {
+        paid.ledger.assert_agrees_with(&cluster);
     }
     assert_eq!(
         counts.paid, counts.sent,
@@ -229,16 +230,40 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
 }
 
-/// Pays for a while; what was said, and the most memory that the service took meanwhile.
-fn pay_for(time: Duration, plan: Plan, service: &Service) -> (crate::ledger::Ledger, u64) {
+/// What was said to those who paid for a while, and what the service took meanwhile.
+struct Paid {
+    ledger: Ledger,
+    most_kib: u64,
+    /// Of one core.
+    cpu_percent: f64,
+}
+
+fn pay_for(time: Duration, plan: Plan, service: &Service) -> Paid {
     let traffic = Traffic::start(plan);
-    let mut most = 0;
-    let begun = std::time::Instant::now();
+    let mut most_kib = 0;
+    let (begun, cpu) = (Instant::now(), cpu_seconds(service));
     while begun.elapsed() < time {
         std::thread::sleep(Duration::from_millis(50));
-        most = most.max(resident_kib(service));
+        most_kib = most_kib.max(resident_kib(service));
     }
-    (traffic.stop(), most)
+    let cpu_percent = 100.0 * (cpu_seconds(service) - cpu) / begun.elapsed().as_secs_f64();
+    Paid {
+        ledger: traffic.stop(),
+        most_kib,
+        cpu_percent,
+    }
+}
+
+/// The processor's time of the service's process, user and system (proc_pid_stat(5)).
+fn cpu_seconds(service: &Service) -> f64 {
+    const TICKS: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
+    let (_, behind_the_name) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<f64> = behind_the_name
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
+    (fields[11] + fields[12]) / TICKS
 }
 
 /// The memory of the service's process.
