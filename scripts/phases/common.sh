@@ -104,7 +104,7 @@ aws_in() {
   local endpoint
   endpoint=$(of_site "$1" AWS_ENDPOINT_URL)
   # The client takes an address of its own for RDS in us-east-1, whatever the environment says.
-  "${LIMIT[@]}" aws --region "$(region "$1")" ${endpoint:+--endpoint-url "$endpoint"} "${@:2}"
+  "${LIMIT[@]}" aws --region "$(region "$1")" "${@:2}" ${endpoint:+--endpoint-url "$endpoint"}
 }
 kube() { "${LIMIT[@]}" kubectl --context "$@"; }
 tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }

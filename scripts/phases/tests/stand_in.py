@@ -40,7 +40,7 @@ def main():
             file.truncate()
             json.dump(world, file)
         with open(f"{FOLDER}/calls", "a", encoding="utf-8") as calls:
-            calls.write(json.dumps({"line": line, "argv": arguments, "given": text, "endpoint": os.environ.get("AWS_ENDPOINT_URL", "")}) + "\n")
+            calls.write(json.dumps({"line": line, "argv": arguments, "given": text}) + "\n")
     if rule is None:
         print(f"{program}: no rule for: {line}", file=sys.stderr)
         return 97
