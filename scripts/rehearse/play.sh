@@ -243,10 +243,9 @@ all_run() {
 runbook() {
   local folder="$STAGE/shared/runbook" site block
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
-  # Terraform's outputs, where AWS is, and a name for buckets that phase 0 has not made.
-  cat "$folder"/*-sh-operator.env - >"$folder/operator.env" <<'SH'
-buckets=by-hand
-tf() { [ "$1 $2" = "output -json" ] && jq -e ".$3.value" "$TERRAFORM_OUTPUTS/$site.json"; }
+  # Terraform's outputs, where AWS is, and at last a name for buckets that phase 0 has not made.
+  cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
+terraform() { [ "$2 $3" = "output -json" ] && jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json"; }
 aws() {
   local endpoint=${site^^}_AWS_ENDPOINT_URL
   command aws --endpoint-url "${!endpoint}" "$@"

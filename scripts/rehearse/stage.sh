@@ -289,7 +289,7 @@ region_in_moto() {
     --arg endpoint "$(kubectl config view --output "jsonpath={.clusters[?(@.name=='$site')].cluster.server}")" \
     --arg registry "$(cat "$STAGE/$site/registry.address")" --arg project "$PROJECT" --arg host "$host" --arg key "$api_key" \
     --arg git "$GIT_URL" --arg application "$application" --arg migrate "$migrate" --arg certificate "$certificate" --arg waf "$waf" '
-    {facts: {value: {
+    {nat_addresses: {value: ["192.0.2.1"]}, facts: {value: {
       site: $site, region: $region, environment: "production", account_id: $account, cluster_name: $cluster, cluster_endpoint: $endpoint,
       cluster_ca: "none", vpc_id: "none", image_registry: $registry, image_repository: $project, host: $host,
       certificate_arn: $certificate, waf_arn: $waf, database_proxy: "localhost", load_balancer_cidrs: "none", database_cidrs: "none",
