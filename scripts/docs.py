@@ -164,6 +164,17 @@ def stale_drawings(root):
             yield f"{source.relative_to(root)}: `make drawings` has not been run since it changed"
 
 
+def stale_rehearsal(root):
+    """The run that is drawn has the steps that a run has."""
+    script, run = root / "scripts/rehearse.sh", root / "docs/drawings/rehearsal.tsv"
+    if not script.exists():
+        return
+    steps = set(re.findall(r'^ *act "([^"]+)"', script.read_text(), re.MULTILINE)) - {"stage: $site"}
+    drawn = {line.split("\t")[2] for line in run.read_text().splitlines() if not line.startswith("#")}
+    for step in sorted(steps - drawn):
+        yield f"{run.relative_to(root)}: is a run without the step {step}"
+
+
 def failed_commands(root, documents):
     """Runs the blocks that ask for it; returns how many there were and what went wrong."""
     count, wrong = 0, []
@@ -200,6 +211,7 @@ def check(root):
         *alerts_without_mention(root, documents),
         *unset_variables(documents),
         *stale_drawings(root),
+        *stale_rehearsal(root),
     ]
     count, failed = failed_commands(root, documents)
     return len(documents), count, wrong + failed
