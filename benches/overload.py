@@ -23,8 +23,8 @@ COMMIT_US = 3000
 # machine that carries half as much: else the checkout's time limit refuses, half a second later.
 BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
 BOUND_RATE = 660
-# More than one core carries, generator included.
-FLOOD_RATE = 20_000
+# More than one core carries, generator included, by more callers than the pool and its queue hold.
+FLOOD_RATE, FLOOD_CALLERS = 25_000, 2048
 CALLERS = 1024
 
 
@@ -36,10 +36,10 @@ def record(section, name, figures):
     RECORD.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def load(server, rate, seconds, seed=1, warm_up=1.0):
+def load(server, rate, seconds, seed=1, warm_up=1.0, callers=CALLERS):
     run = stage.harness(
         "load", f"127.0.0.1:{server.port}", "--key-file", stage.SECRETS / "api_key", "--rate", rate, "--duration-s",
-        seconds, "--warm-up-s", warm_up, "--seed", seed, "--connections", CALLERS, "--server-timing",
+        seconds, "--warm-up-s", warm_up, "--seed", seed, "--connections", callers, "--server-timing",
     )  # fmt: skip
     if "error" in run:
         raise SystemExit(run["error"])
@@ -50,7 +50,7 @@ def milliseconds(run, what, quantile="p99"):
     return round(run[what][quantile] / 1e3, 2)
 
 
-def flooded(server, rate, seconds):
+def flooded(server, rate, seconds, callers=CALLERS):
     """A flood and the second after it, as figures."""
     before, most = server.resident_kib(), [0]
     over = threading.Event()
@@ -61,7 +61,7 @@ def flooded(server, rate, seconds):
 
     watching = threading.Thread(target=watch)
     watching.start()
-    run = load(server, rate, seconds)
+    run = load(server, rate, seconds, callers=callers)
     over.set()
     watching.join()
     after = server.resident_kib()
@@ -99,7 +99,7 @@ def overload(seconds):
     stage.set_commit_delay(0)
     stage.empty_table()
     with stage.Server(SERVICE) as server:
-        record("overload", "processor", flooded(server, FLOOD_RATE, seconds))
+        record("overload", "processor", flooded(server, FLOOD_RATE, seconds, FLOOD_CALLERS))
     stage.empty_table()
 
 

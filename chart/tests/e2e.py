@@ -353,7 +353,7 @@ class Chart(unittest.TestCase):
         def roll_back(release):
             release.helm("rollback", NAME)
             release.rolled_out()
-            self.assertEqual(release.get("configmap", NAME)["data"]["WAITERS_MAX"], "256")
+            self.assertEqual(release.get("configmap", NAME)["data"]["WAITERS_MAX"], "1024")
 
         at_once(roll_back)
 

@@ -49,7 +49,7 @@ fn the_defaults_are_those_of_limits() {
          PAYMENT_DEADLINE_MS=2000\n\
          CHECKOUT_TIMEOUT_MS=500\n\
          EXCHANGE_TIMEOUT_MS=900\n\
-         WAITERS_MAX=256\n\
+         WAITERS_MAX=1024\n\
          BATCH_MAX=32\n\
          POOL_SIZE=8\n\
          CONNECT_TIMEOUT_MS=5000\n\
