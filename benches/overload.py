@@ -8,6 +8,7 @@ then beside `prune`. Both record in docs/reliability/results.json.
 import argparse
 import contextlib
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -153,7 +154,8 @@ def growth(rows, seconds, rounds):
                 runs["pruned"].append(load(servers["grown"], 500, seconds, seed=round_))
                 removed.append(prune.process.poll() is not None)
     at = lambda name, what: [round(run["latency_us"][what] / 1e3, 3) for run in runs[name]]
-    ratio = lambda name, of, what: round(statistics.median(at(name, what)) / statistics.median(at(of, what)), 3)
+    # By rounds, since the machine is another one from minute to minute.
+    ratio = lambda name, of, what: round(statistics.median(map(operator.truediv, at(name, what), at(of, what))), 3)
     figures = {"rows": rows, "rate": 500, "seconds": seconds, "rounds": rounds}
     for what in ("mean", "p50", "p99"):
         figures[what] = {name: at(name, what) for name in runs}
@@ -181,7 +183,7 @@ def main():
     parser.add_argument("what", choices=["overload", "growth"])
     parser.add_argument("--seconds", type=int, default=None)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     if options.what == "overload":
         overload(options.seconds or 60)

@@ -111,9 +111,11 @@ def abuse(results):
         before, most, after = (mib(kib) for kib in run["resident_kib"])
         rows.append([what, f"{run['crowd']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      f"{run['p50_ms'][0]:.1f} → {run['p50_ms'][1]:.1f}", f"{quiet:.1f} → {beside:.1f}",
+                     " → ".join(f"{ms:.1f}" for ms in run["own_p99_ms"]),
                      " → ".join(f"{share:.0f}" for share in run["cpu_percent"]),
                      f"{before} / {most} / {after}"])  # fmt: skip
-    columns = ["Abuse", "Crowd", "Others' payments", "Their p50, ms", "Their p99, ms", "CPU, % of a core",
+    columns = ["Abuse", "Crowd", "Others' payments", "Their p50, ms", "Their p99, ms",
+               "of it in the service, ms", "CPU, % of a core",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
-use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT};
+use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_PAUSE_FACTOR};
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
@@ -105,8 +105,7 @@ async fn remove(
         if removed < batch {
             return Ok(total);
         }
-        // Payments have the database to themselves for at least half of the time.
-        sleep(began.elapsed()).await;
+        sleep(began.elapsed() * PRUNE_PAUSE_FACTOR).await;
     }
 }
 

@@ -16,7 +16,7 @@ use super::Server;
 use super::buffers::Buffer;
 use super::registry::{Ending, Phase, Place};
 use crate::handlers::{self, Caller, Next};
-use crate::http::response::CONTINUE;
+use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
 use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT};
 use crate::metrics::ConnectionEnd;
@@ -169,6 +169,10 @@ impl Connection {
         };
         app.note(&caller, status);
         self.after_answer().await?;
+        if status == Status::ServiceUnavailable {
+            self.turn = PIPELINE_TURN_COUNT;
+            self.flush().await?;
+        }
         self.give_way().await;
         match (caller.keep_alive, app.is_draining()) {
             (true, _) => Ok(()),
@@ -191,7 +195,8 @@ impl Connection {
     }
 
     /// Lets others have their turn once enough requests of this connection followed each other without
-    /// waiting: the next ones are here already. Nothing is lost if it ends meanwhile.
+    /// waiting: the next ones are here already. So does who was refused and asks again at once, or refusals
+    /// would take the time that payments need. Nothing is lost if it ends meanwhile.
     async fn give_way(&mut self) {
         self.turn += 1;
         if self.turn > PIPELINE_TURN_COUNT {

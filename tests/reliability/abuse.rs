@@ -203,9 +203,9 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     }
     let counts = beside.ledger.counts();
     let both: Vec<&Paid> = quiet.iter().chain([&beside]).collect();
-    let at = |share| {
-        let at = both.iter().map(|paid| paid.ledger.quantile_ms(share));
-        at.map(rounded).collect::<Vec<f64>>()
+    let of_both = |figure: &dyn Fn(&Paid) -> f64| {
+        let figures = both.iter().map(|paid| rounded(figure(paid)));
+        figures.collect::<Vec<f64>>()
     };
     let figures = json!({
         "crowd": field.crowd,
@@ -213,9 +213,10 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "seconds": time.as_secs(),
         "paid": counts.paid,
         "not_paid": counts.sent - counts.paid,
-        "p50_ms": at(0.5),
-        "p99_ms": at(0.99),
-        "cpu_percent": both.iter().map(|paid| rounded(paid.cpu_percent)).collect::<Vec<f64>>(),
+        "p50_ms": of_both(&|paid| paid.ledger.quantile_ms(0.5)),
+        "p99_ms": of_both(&|paid| paid.ledger.quantile_ms(0.99)),
+        "own_p99_ms": of_both(&|paid| paid.ledger.own_quantile_ms(0.99)),
+        "cpu_percent": of_both(&|paid| paid.cpu_percent),
         "resident_kib": [before, most, resident_kib(&service)],
     });
     record("abuse", name, figures);

@@ -57,6 +57,8 @@ pub struct Entry {
     pub number: u64,
     pub told: Told,
     pub took: Duration,
+    /// By the service's own clock, where the answer says it.
+    pub in_the_service: Duration,
 }
 
 /// Every other payment has an idempotency key, and may be asked for again.
@@ -188,7 +190,7 @@ impl Shared {
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
-            let (told, keeps) = pay(caller, number, *plan.key.lock().unwrap());
+            let (told, keeps, in_the_service) = pay(caller, number, *plan.key.lock().unwrap());
             let took = sent.elapsed();
             used = Instant::now();
             if matches!(told, Told::Paid(_)) {
@@ -196,7 +198,12 @@ impl Shared {
                 self.sent_and_paid.fetch_max(since, Ordering::Relaxed);
                 self.paid.fetch_add(1, Ordering::Relaxed);
             }
-            entries.push(Entry { number, told, took });
+            entries.push(Entry {
+                number,
+                told,
+                took,
+                in_the_service,
+            });
             if !keeps || (plan.churn > 0 && number.is_multiple_of(plan.churn)) {
                 connection = None;
             }
@@ -205,8 +212,16 @@ impl Shared {
     }
 }
 
-/// One payment; whether its connection may be used again.
-fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool) {
+/// The service's own time for an answer (`Server-Timing`).
+fn own_time(answer: &Response) -> Duration {
+    let timing = answer.header("server-timing");
+    let total = timing.split_once("total;dur=");
+    let total = total.and_then(|(_, milliseconds)| milliseconds.parse::<f64>().ok());
+    Duration::from_secs_f64(total.unwrap_or_default() / 1e3)
+}
+
+/// One payment; whether its connection may be used again, and what it took in the service.
+fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool, Duration) {
     let target = format!("{}?amount={}", crate::support::PAYMENT, amount(number));
     let key = key_of(number);
     let mut headers = vec![("X-API-Key", api_key)];
@@ -218,7 +233,7 @@ fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool) {
             true => Told::Wrong("no answer, and no end".to_owned()),
             false => Told::Nothing,
         };
-        return (told, false);
+        return (told, false, Duration::ZERO);
     };
     let keeps = answer.header("connection") != "close";
     let told = match answer.status {
@@ -228,7 +243,7 @@ fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool) {
         504 if answer.json()["outcome"] == "unknown" => Told::Unknown,
         status => Told::Wrong(format!("{status} {}", answer.text())),
     };
-    (told, keeps)
+    (told, keeps, own_time(&answer))
 }
 
 /// All that was said.
@@ -272,12 +287,21 @@ impl Ledger {
 
     /// The latency of good answers below which `share` of them lie, in milliseconds.
     pub fn quantile_ms(&self, share: f64) -> f64 {
+        self.quantile_of(share, |entry| entry.took)
+    }
+
+    /// The same of the time in the service.
+    pub fn own_quantile_ms(&self, share: f64) -> f64 {
+        self.quantile_of(share, |entry| entry.in_the_service)
+    }
+
+    fn quantile_of(&self, share: f64, time: fn(&Entry) -> Duration) -> f64 {
         let paid = |entry: &&Entry| matches!(entry.told, Told::Paid(_));
         let mut took: Vec<f64> = self
             .entries
             .iter()
             .filter(paid)
-            .map(|entry| entry.took.as_secs_f64() * 1e3)
+            .map(|entry| time(entry).as_secs_f64() * 1e3)
             .collect();
         took.sort_by(f64::total_cmp);
         let last = took.len().saturating_sub(1);

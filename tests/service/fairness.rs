@@ -1,19 +1,22 @@
 //! What a caller has to wait for when others are slow or greedy: the service stands still while all of them send, and
 //! a newcomer asks how many of the others were answered before it. A count: no time is in it.
 
-use crate::support::{Caller, Response, Service, eventually, request, shared};
+use crate::support::{
+    Caller, KEY, PAYMENT, Response, Service, TableLock, database, eventually, request, shared,
+};
 use std::fs;
 
 /// Answers that may come before a newcomer's, whom the service meets in three looks at its sockets:
 /// connected, registered, readable.
 const AHEAD_MAX: f64 = 64.0;
 
-/// How many requests for `/livez` that `others` send are answered before a newcomer's.
-fn answered_before(service: &Service, others: impl FnOnce()) -> f64 {
-    let livez = |metrics: &Response| {
-        metrics.sample(r#"http_requests_total{method="GET",endpoint="/livez",status="200"}"#)
-    };
-    let before = livez(&service.get("/metrics", &[]));
+const LIVEZ: &str = r#"http_requests_total{method="GET",endpoint="/livez",status="200"}"#;
+const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
+
+/// How many of the requests that `others` send are answered before a newcomer's, by the sample that counts them.
+fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
+    let answered = |metrics: &Response| metrics.sample(sample);
+    let before = answered(&service.get("/metrics", &[]));
     service.signal("STOP");
     eventually("the service stands still", || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
@@ -25,7 +28,7 @@ fn answered_before(service: &Service, others: impl FnOnce()) -> f64 {
     let mut newcomer = Caller::connect(service.address);
     newcomer.send(&request("GET", "/metrics", &[]));
     service.signal("CONT");
-    livez(&newcomer.receive()) - before
+    answered(&newcomer.receive()) - before
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
     eventually("all of them are in the middle of a head", || {
         service.metric("http_buffered_bytes") >= crowd.len() as f64 * 4096.0
     });
-    let ahead = answered_before(&service, || {
+    let ahead = answered_before(&service, LIVEZ, || {
         crowd
             .iter_mut()
             .for_each(|caller| caller.send(b"1\r\n\r\n"));
@@ -56,9 +59,37 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
 fn a_pipeline_does_not_stand_before_others() {
     let service = Service::start(shared(), &[]);
     let mut greedy = Caller::connect(service.address);
-    let ahead = answered_before(&service, || {
+    let ahead = answered_before(&service, LIVEZ, || {
         greedy.send(&request("GET", "/livez", &[]).repeat(1_000));
     });
     assert!(ahead <= AHEAD_MAX, "{ahead}");
     (0..1_000).for_each(|_| assert_eq!(greedy.receive().status, 200));
+}
+
+#[test]
+fn who_is_refused_and_asks_again_at_once_does_not_stand_before_others() {
+    let cluster = database();
+    let settings = [
+        ("POOL_SIZE", "1"),
+        ("WAITERS_MAX", "0"),
+        ("EXCHANGE_TIMEOUT_MS", "25000"),
+        ("PAYMENT_DEADLINE_MS", "29000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let payment = request("GET", PAYMENT, &[("X-API-Key", KEY)]);
+    let _lock = TableLock::take(&cluster);
+    let mut busy = Caller::connect(service.address);
+    busy.send(&payment);
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    let mut crowd: Vec<Caller> = (0..40).map(|_| Caller::connect(service.address)).collect();
+    let ahead = answered_before(&service, REFUSED, || {
+        let many = payment.repeat(12);
+        crowd.iter_mut().for_each(|caller| caller.send(&many));
+    });
+    assert!(ahead <= AHEAD_MAX, "{ahead}");
+    for caller in &mut crowd {
+        (0..12).for_each(|_| assert_eq!(caller.receive().status, 503));
+    }
 }
