@@ -50,7 +50,7 @@ Usage: payment-latency-api [VERB]
 Verbs:
   serve          answers requests until SIGTERM or SIGINT (default)
   migrate        creates or updates the schema, the application's role and its login
-  prune          removes old payments: prune [--older-than 90d] [--batch 1000]
+  prune          removes old payments: prune [--older-than 90d] [--batch 100]
   probe URL      checks a URL; with --rate, measures its latency (probe --help)
   check-config   prints the configuration that would be in force, secrets masked
 

@@ -207,8 +207,8 @@ pub const LOG_QUEUE_COUNT: usize = 1_024;
 pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
 /// A repeated warning is written this often, with the number of those left out.
 pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
-/// Rows removed by one statement of `prune`, so that locks and WAL stay short.
-pub const PRUNE_BATCH_COUNT: Bound = bound(1_000, 1, 100_000);
+/// Rows removed by one statement of `prune`: so few that a payment beside it hardly waits longer.
+pub const PRUNE_BATCH_COUNT: Bound = bound(100, 1, 100_000);
 /// `prune` pauses so many times as long as a batch took: payments have the database for nine tenths of the time.
 pub const PRUNE_PAUSE_FACTOR: u32 = 9;
 /// Age past which `prune` removes payments.
