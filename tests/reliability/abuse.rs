@@ -173,13 +173,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     let before = resident_kib(&service);
     let beside = std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
-            // Attackers have machines of their own: here they run while nobody else on their core would.
-            let thread = std::fs::read_link("/proc/thread-self").unwrap();
-            let idle = Command::new("chrt")
-                .args(["--idle", "--pid", "0"])
-                .arg(thread.file_name().unwrap())
-                .status();
-            assert!(idle.expect("chrt runs").success(), "util-linux has it");
+            only_when_nobody_else_runs();
             (abuse.attack)(&field);
         });
         eventually("the attack has begun", || {
@@ -229,6 +223,16 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     );
     assert!(most <= RESIDENT_MAX_KIB, "{most} KiB");
     assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
+}
+
+/// Attackers have machines of their own: here this thread runs while nobody else on its core would.
+fn only_when_nobody_else_runs() {
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    let idle = Command::new("chrt")
+        .args(["--idle", "--pid", "0"])
+        .arg(thread.file_name().unwrap())
+        .status();
+    assert!(idle.expect("chrt runs").success(), "util-linux has it");
 }
 
 /// What was said to those who paid for a while, and what the service took meanwhile.
