@@ -64,7 +64,7 @@ fn the_defaults_are_those_of_limits() {
     assert_eq!(config.pool.checkout_timeout, Duration::from_millis(500));
     assert_eq!(config.pool.exchange_timeout, Duration::from_millis(900));
     assert_eq!(config.pool.connection_lifetime, Duration::from_secs(3_600));
-    assert_eq!((config.pool.size, config.pool.waiters_max), (8, 256));
+    assert_eq!((config.pool.size, config.pool.waiters_max), (8, 1_024));
     assert_eq!(config.pool.statement_mode, StatementMode::Unnamed);
     assert_eq!(config.payment.deadline, Duration::from_secs(2));
     assert_eq!(config.http.max_connections, 12_000);
