@@ -100,7 +100,7 @@ pub const CHECKOUT_TIMEOUT_MS: Bound = bound(500, 1, 60_000);
 /// Time one exchange with PostgreSQL may take; half a deadline, so that a retry fits behind it.
 pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
 /// Payments waiting for a connection; beyond it 503 at once. Four times what the pool writes in one go (8 connections
-/// with 32 each): a burst of a thousand is carried instead of refused, and waits some 50 ms on a full core.
+/// with 32 each): a burst of a thousand is carried instead of refused.
 pub const WAITERS_MAX: Bound = bound(1_024, 0, 65_536);
 /// Longest simulated acquirer time.
 pub const PROCESSING_MAX_MS: u64 = 2_000;
