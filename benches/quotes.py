@@ -264,7 +264,7 @@ PARTS = {
     "budget": budget,
     "regions": regions,
     "failover": chosen("failover_to_the_standby", "pooler_restarted", "session_terminated"),
-    "rotation": chosen("password_rotated_every_second", "password_file_left_stale", "api_key_rotated",
+    "rotation": chosen("password_rotated_every_second", "password_file_left_stale", "api_key_rotated_every_second",
                        "certificate_replaced"),
     "replicas": chosen("service_replaced", "three_replicas_replaced_under_500_a_second"),
 }  # fmt: skip

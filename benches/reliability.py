@@ -37,7 +37,7 @@ FAULTS = {
     "pooler_restarted": ("pgbouncer, `kill -9` and restart", "refusals"),
     "password_rotated_every_second": ("password rotated every second", "nothing"),
     "password_file_left_stale": ("password rotated, its file stale for ten lives", "nothing"),
-    "api_key_rotated": ("API key rotated", "nothing"),
+    "api_key_rotated_every_second": ("API key rotated every second", "nothing"),
     "certificate_replaced": ("certificate and authority replaced", "nothing"),
     "descriptors_used_up": ("out of descriptors", "anything"),
     "small_disk_full": ("the database's disk is full", "refusals"),
@@ -107,15 +107,15 @@ def overload(results):
 def abuse(results):
     rows = []
     for what, run in named("abuse", ABUSES, results):
-        quiet, beside = run["p99_ms"]
         before, most, after = (mib(kib) for kib in run["resident_kib"])
+        _, neighbour, beside = run["p99_ms"]
         rows.append([what, f"{run['crowd']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
-                     f"{run['p50_ms'][0]:.1f} → {run['p50_ms'][1]:.1f}", f"{quiet:.1f} → {beside:.1f}",
-                     " → ".join(f"{ms:.1f}" for ms in run["own_p99_ms"]),
-                     " → ".join(f"{share:.0f}" for share in run["cpu_percent"]),
+                     *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
+                     f"{beside / neighbour:.1f}",
+                     " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
                      f"{before} / {most} / {after}"])  # fmt: skip
     columns = ["Abuse", "Crowd", "Others' payments", "Their p50, ms", "Their p99, ms",
-               "of it in the service, ms", "CPU, % of a core",
+               "of it in the service, ms", "Itself to another", "CPU, % of a core",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)
 

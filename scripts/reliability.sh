@@ -50,7 +50,7 @@ case "${1:-}" in
     # the payers and the database do to each other.
     cores=$(nproc)
     [ "$cores" -ge 2 ] || die "abuse is measured with two cores or more: one is the service's"
-    SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-10} drive abuse taskset --cpu-list "1-$((cores - 1))"
+    SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-20} drive abuse taskset --cpu-list "1-$((cores - 1))"
     ;;
   soak)
     build_service

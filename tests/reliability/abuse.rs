@@ -119,6 +119,16 @@ const CALM: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_secs(1);
 
 impl Field {
+    fn new(address: SocketAddr, crowd: u64) -> Self {
+        Self {
+            address,
+            crowd,
+            begun: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            deeds: AtomicU64::new(0),
+        }
+    }
+
     fn until_stopped(&self, mut step: impl FnMut()) {
         while !self.stop.load(Ordering::Relaxed) {
             step();
@@ -161,44 +171,26 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     let cluster = database();
     let service = Service::start(&cluster, &[]);
     let plan = Plan::new(100.0, 4, service.address);
-    // What others wait without it is for the record only.
-    let quiet = (full == 1).then(|| pay_for(time, plan.clone(), &service));
-    let field = Field {
-        address: service.address,
-        crowd: abuse.crowd[full],
-        begun: AtomicBool::new(false),
-        stop: AtomicBool::new(false),
-        deeds: AtomicU64::new(0),
-    };
-    let before = resident_kib(&service);
-    let beside = std::thread::scope(|scope| {
-        let attacker = scope.spawn(|| {
-            only_when_nobody_else_runs();
-            (abuse.attack)(&field);
-        });
-        eventually("the attack has begun", || {
-            field.begun.load(Ordering::Relaxed) || attacker.is_finished()
-        });
-        let paid = pay_for(
-            time,
-            Plan {
-                first: 1 << 32,
-                ..plan
-            },
-            &service,
-        );
-        field.stop.store(true, Ordering::Relaxed);
-        attacker.join().unwrap();
-        paid
+    // For the record only: what others wait while nobody is attacked, and while another instance is, which
+    // shares the machine and the database with this one, and nothing else.
+    let compared = (full == 1).then(|| {
+        let quiet = pay_for(time, plan.clone(), &service);
+        let neighbour = Service::start(&cluster, &[]);
+        let field = Field::new(neighbour.address, abuse.crowd[full]);
+        let later = plan.clone().from(1 << 32);
+        [quiet, pay_beside(abuse, &field, time, later, &service)]
     });
-    let most = beside.most_kib;
+    let before = resident_kib(&service);
+    let field = Field::new(service.address, abuse.crowd[full]);
+    let beside = pay_beside(abuse, &field, time, plan.from(1 << 33), &service);
     if asked.is_some() {
         std::thread::sleep(CALM);
     }
     let counts = beside.ledger.counts();
-    let both: Vec<&Paid> = quiet.iter().chain([&beside]).collect();
-    let of_both = |figure: &dyn Fn(&Paid) -> f64| {
-        let figures = both.iter().map(|paid| rounded(figure(paid)));
+    let most = beside.most_kib;
+    let all: Vec<&Paid> = compared.iter().flatten().chain([&beside]).collect();
+    let of_all = |figure: &dyn Fn(&Paid) -> f64| {
+        let figures = all.iter().map(|paid| rounded(figure(paid)));
         figures.collect::<Vec<f64>>()
     };
     let figures = json!({
@@ -207,14 +199,14 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "seconds": time.as_secs(),
         "paid": counts.paid,
         "not_paid": counts.sent - counts.paid,
-        "p50_ms": of_both(&|paid| paid.ledger.quantile_ms(0.5)),
-        "p99_ms": of_both(&|paid| paid.ledger.quantile_ms(0.99)),
-        "own_p99_ms": of_both(&|paid| paid.ledger.own_quantile_ms(0.99)),
-        "cpu_percent": of_both(&|paid| paid.cpu_percent),
+        "p50_ms": of_all(&|paid| paid.ledger.quantile_ms(0.5)),
+        "p99_ms": of_all(&|paid| paid.ledger.quantile_ms(0.99)),
+        "own_p99_ms": of_all(&|paid| paid.ledger.own_quantile_ms(0.99)),
+        "cpu_percent": of_all(&|paid| paid.cpu_percent),
         "resident_kib": [before, most, resident_kib(&service)],
     });
     record("abuse", name, figures);
-    for paid in both {
+    for paid in all {
         paid.ledger.assert_agrees_with(&cluster);
     }
     assert_eq!(
@@ -223,6 +215,23 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     );
     assert!(most <= RESIDENT_MAX_KIB, "{most} KiB");
     assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
+}
+
+/// Pays `service` while what `field` names is attacked.
+fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service: &Service) -> Paid {
+    std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            only_when_nobody_else_runs();
+            (abuse.attack)(field);
+        });
+        eventually("the attack has begun", || {
+            field.begun.load(Ordering::Relaxed) || attacker.is_finished()
+        });
+        let paid = pay_for(time, plan, service);
+        field.stop.store(true, Ordering::Relaxed);
+        attacker.join().unwrap();
+        paid
+    })
 }
 
 /// Attackers have machines of their own: here this thread runs while nobody else on its core would.

@@ -231,22 +231,20 @@ faults! {
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
 
-    api_key_rotated {
-        rounds: [1, 3],
+    // The file holds the key in use and the next one: that before them is dead at once.
+    api_key_rotated_every_second {
+        rounds: [2, 60],
         strike: |stage| {
-            let (old, new) = api_keys(stage.rounds);
-            swap(&stage.api_key, &format!("{old}\n{new}"));
-            let reloads = usize::try_from(2 * stage.rounds + 1).unwrap();
+            let (now, next) = (api_key(stage.rounds), api_key(stage.rounds + 1));
+            swap(&stage.api_key, &format!("{now}\n{next}"));
+            let reloads = usize::try_from(stage.rounds + 1).unwrap();
             stage.service().wait_for_logs("api_keys_reloaded", reloads);
-            *stage.plan.key.lock().unwrap() = new;
-        },
-        mend: |stage| {
-            let (old, new) = api_keys(stage.rounds);
-            swap(&stage.api_key, new);
-            let reloads = usize::try_from(2 * stage.rounds + 2).unwrap();
-            stage.service().wait_for_logs("api_keys_reloaded", reloads);
-            let refused = stage.service().get(crate::support::PAYMENT, &[("X-API-Key", old)]);
-            assert_eq!(refused.status, 403, "the old one is dead");
+            *stage.plan.key.lock().unwrap() = next;
+            if let Some(round) = stage.rounds.checked_sub(1) {
+                let former = [("X-API-Key", api_key(round))];
+                let refused = stage.service().get(crate::support::PAYMENT, &former);
+                assert_eq!(refused.status, 403, "the one before is dead");
+            }
         },
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
@@ -342,12 +340,11 @@ fn change_password(stage: &Stage) -> String {
     url.replace(&format!(":{old}@"), &format!(":{new}@"))
 }
 
-fn api_keys(round: u64) -> (&'static str, &'static str) {
-    let keys = (KEY, "fedcba9876543210fedcba9876543210");
-    if round.is_multiple_of(2) {
-        keys
-    } else {
-        (keys.1, keys.0)
+/// The key that callers have before round `round`.
+fn api_key(round: u64) -> &'static str {
+    match round {
+        0 => KEY,
+        round => format!("{round:032x}").leak(),
     }
 }
 

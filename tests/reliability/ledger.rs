@@ -36,6 +36,10 @@ impl Plan {
             key: Arc::new(Mutex::new(KEY)),
         }
     }
+
+    pub fn from(self, first: u64) -> Self {
+        Self { first, ..self }
+    }
 }
 
 /// What a caller was told.
