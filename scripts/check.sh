@@ -3,7 +3,6 @@
 source "$(dirname "$0")/lib.sh"
 
 CARGO_DENY_VERSION=0.20.2
-unchecked=()
 
 need_rust
 need shellcheck shellcheck
@@ -23,12 +22,12 @@ say "shellcheck"
 shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh scripts/rehearse/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
-say "documents"
-scripts/docs-check.sh
-say "workflows"
 said=$(mktemp)
-scripts/workflows-check.sh | tee "$said"
-mapfile -t -O "${#unchecked[@]}" unchecked < <(sed -n 's/^NOT CHECKED: //p' "$said")
+for part in docs workflows; do
+  say "$part"
+  "scripts/$part-check.sh" | tee -a "$said"
+done
+mapfile -t unchecked < <(sed -n 's/^NOT CHECKED: //p' "$said")
 rm -f "$said"
 say "releases"
 (cd scripts && python3 -B -m unittest --quiet release_test)

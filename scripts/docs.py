@@ -66,12 +66,13 @@ class Document:
         self.anchors.add(anchor)
 
     def links(self):
-        for number, line in self.prose:
-            for link in LINK.finditer(CODE.sub("", line)):
-                yield number, link.group(1)
-            # A link whose text is code is still a link.
-            for link in re.finditer(r"\[`[^`]*`\]\(([^)\s]+)\)", line):
-                yield number, link.group(1)
+        # Of all lines together: the text of a link may go on in the next one. What is only spoken of, in backticks,
+        # is no link; one whose text is code is.
+        spoken = [(number, CODE.sub(lambda span: re.sub(r"[\[\]()]", " ", span.group()), line))
+                  for number, line in self.prose]  # fmt: skip
+        text = "\n".join(line for _, line in spoken)
+        for link in LINK.finditer(text):
+            yield spoken[text.count("\n", 0, link.start(1))][0], link.group(1)
 
     def code(self):
         """Everything that is typed or named: spans and blocks."""

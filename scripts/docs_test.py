@@ -78,8 +78,8 @@ class Documents(unittest.TestCase):
 
     def test_external_links_are_listed_once_with_their_places(self):
         with tempfile.TemporaryDirectory() as folder:
-            build(pathlib.Path(folder), ("docs/B.md", "## There", "[far](https://example.com/x#part)"))
-            self.assertEqual(docs.external(pathlib.Path(folder)), {"https://example.com/x": ["docs/A.md:7", "docs/B.md:3"]})
+            build(pathlib.Path(folder), ("docs/B.md", "## There", "a [text that\ngoes on](https://example.com/x#part)"))
+            self.assertEqual(docs.external(pathlib.Path(folder)), {"https://example.com/x": ["docs/A.md:7", "docs/B.md:4"]})
 
     def test_a_drawing_older_than_its_text_is_named(self):
         with tempfile.TemporaryDirectory() as folder:

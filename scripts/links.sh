@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# `make links`: follows every external link of the documents. It needs the internet, so CI does not run it; `make docs-check`
-# looks at their form alone. A site that refuses programs (401, 403, 405, 429) is named and fails nothing.
+# `make links`: follows every external link of the documents; `make docs-check` does so, too, where there is an internet.
+# A page that is gone fails. A site that refuses programs, or is down, is named and fails nothing.
 source "$(dirname "$0")/lib.sh"
 
 need python3 python3
 need curl curl
 
-# follow URL DOCUMENT:LINE...: one line about a link; 1 if it leads nowhere.
+# follow URL DOCUMENT:LINE...: one line about a link that could not be followed; 1 if it leads nowhere.
 follow() {
-  local url=$1 status
-  status=$(curl --silent --location --max-time 30 --retry 2 --output /dev/null --write-out '%{http_code}' "$url") || status=000
-  case $status in
-    2??) return ;;
-    401 | 403 | 405 | 429) echo "look by hand: $status $*" ;;
-    *) echo "leads nowhere: $status $*"; return 1 ;;
+  local url=$1 status code=0
+  status=$(curl --silent --location --max-time 30 --retry 2 --output /dev/null --write-out '%{http_code}' "$url") || code=$?
+  case $code:$status in
+    0:2??) return ;;
+    # curl's 6: the host's name is unknown.
+    6:* | 0:404 | 0:410) echo "leads nowhere: $status $*"; return 1 ;;
+    *) echo "look by hand: $status $*" ;;
   esac
 }
 export -f follow
