@@ -13,12 +13,12 @@ need buildah buildah
 need git git
 target=$(rustc -vV | sed -n 's/^host: //p')
 revision=${1:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
-timestamp=$(date -u -d "@$(git log -1 --format=%ct "$revision" 2>/dev/null || date +%s)" +%Y-%m-%dT%H:%M:%SZ)
+stamp "$revision"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 say "building a static binary for $target"
 # An explicit target keeps build scripts and macros out of the static flags.
-GIT_REVISION=$revision BUILD_TIMESTAMP=$timestamp build_for_image "$target"
+build_for_image "$target"
 binary="target/$target/release/payment-latency-api"
 
 rm -rf "$out"
@@ -33,8 +33,8 @@ trap 'rm -rf "$storage"' EXIT
 store() { buildah --storage-driver vfs --root "$storage/root" --runroot "$storage/run" "$@"; }
 # Buildah's own format drops HEALTHCHECK.
 store bud --isolation chroot --format docker --quiet \
-  --build-arg "VERSION=$version" --build-arg "GIT_REVISION=$revision" \
-  --build-arg "BUILD_TIMESTAMP=$timestamp" \
+  --build-arg "VERSION=$version" --build-arg "GIT_REVISION=$GIT_REVISION" \
+  --build-arg "BUILD_TIMESTAMP=$BUILD_TIMESTAMP" \
   -t "payment-latency-api:$version" "$out/context" >/dev/null
 store push --quiet "payment-latency-api:$version" \
   "docker-archive:$out/payment-latency-api.tar:payment-latency-api:$version"

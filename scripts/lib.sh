@@ -73,15 +73,26 @@ image_flags() {
   done
 }
 
+# What the binary says of itself: revision $1, and that commit's time.
+stamp() {
+  export GIT_REVISION=$1 BUILD_TIMESTAMP
+  BUILD_TIMESTAMP=$(date -u -d "@$(git log -1 --format=%ct "$1" 2>/dev/null || date +%s)" +%Y-%m-%dT%H:%M:%SZ)
+}
+
 # Builds the image's binary for target $1, as the Dockerfile does: its bytes depend on what is built,
 # not on where or when. The C compiler takes SOURCE_DATE_EPOCH for the time.
 build_for_image() {
-  local version
-  version=$(sed -n 's/^ARG CARGO_AUDITABLE_VERSION=//p' Dockerfile)
-  cargo_tool cargo-auditable "$version" || die "cargo-auditable $version could not be built"
+  cargo_auditable
   cargo fetch --locked --quiet
   RUSTFLAGS=$(image_flags) SOURCE_DATE_EPOCH=0 PATH="$CACHE/tools/bin:$PATH" \
     cargo auditable build --release --locked --quiet --target "$1"
+}
+
+# The tool that puts the list of crates into the binary.
+cargo_auditable() {
+  local version
+  version=$(sed -n 's/^ARG CARGO_AUDITABLE_VERSION=//p' Dockerfile)
+  cargo_tool cargo-auditable "$version" || die "cargo-auditable $version could not be built"
 }
 
 # cargo_tool NAME VERSION: builds it into $CACHE/tools/bin unless it is there in this version.
