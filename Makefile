@@ -69,7 +69,7 @@ phase-7: ## both applications, host names, and a payment through each
 	@scripts/phases/7-applications.sh
 
 ##@ Latency
-.PHONY: bench bench-quick bench-micro bench-plots allocators
+.PHONY: bench bench-quick bench-micro bench-plots variants
 bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
 	@scripts/bench.sh
 
@@ -82,8 +82,8 @@ bench-micro: ## time and allocations of the steps of a payment
 bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 	@scripts/bench-plots.sh
 
-allocators: ## compare mimalloc with the system's allocator, side by side
-	@scripts/allocators.sh
+variants: ## the service built in other ways: size, instructions, CPU time, memory; recorded in docs/performance
+	@scripts/variants.sh
 
 ##@ What breaks, and crowds
 .PHONY: simulate faults abuse soak overload growth reliability-tables
@@ -119,7 +119,7 @@ http-compare: ## the tests' raw requests to this service, nginx and hyper side b
 sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
 	@scripts/sbom.sh
 
-reproducible: ## build the image's binary in two folders and compare the bytes
+reproducible: ## build the image's binary here and in another folder, and compare the bytes
 	@scripts/reproducible.sh
 
 ##@ Tests of the deployment; no account needed
@@ -165,7 +165,7 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 docs-check: ## what the documents say, against the repository and the records
 	@scripts/docs-check.sh
 
-links: ## follow every external link of the documents; needs the internet, so CI does not run it
+links: ## follow every external link of the documents; docs-check does, where there is an internet
 	@scripts/links.sh
 
 drawings: ## draw docs/drawings/*.dot

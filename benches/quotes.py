@@ -252,7 +252,36 @@ def costs(*_):
     return table(["US dollars a month", "Number", *[f"{site}, `{region}`" for site, region in sites.items()], "Source"], rows)
 
 
+def variants(*names):
+    """The builds that were compared, or those of them that are named."""
+
+    def part(*_):
+        record = json.loads((ROOT / "docs/performance/variants.json").read_text())
+        rows = [
+            [variant["name"], f"{variant['bytes'] / 1e6:.2f}", f"{variant['instructions']:,}",
+             spread(variant["cpu_ratio"], 2), *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
+            for variant in record["variants"] if variant["name"] in names or not names
+        ]  # fmt: skip
+        columns = ["Built", "Binary, MB", "Instructions for a payment", f"CPU for a payment at {record['rate']:,}/s, ratio",
+                   "Resident after it, MiB", f"after {record['crowd']:,} idle connections"]  # fmt: skip
+        return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**record)
+
+    return part
+
+
+def fuzzing(*_):
+    rows = [
+        [f"`{name}`", f"{run['minutes']:g}", f"{run['processor_seconds']:,.0f}", f"{run['executions']:,}",
+         f"{run['edges']:,} of {run['edges_linked']:,}", f"{run['findings']:,}", f"{run['date']}, {run['revision']}"]
+        for name, run in json.loads((ROOT / "docs/reliability/fuzz.json").read_text()).items()
+    ]  # fmt: skip
+    return table(["Target", "Minutes", "Processor seconds", "Executions", "Edges", "Findings", "Recorded"], rows)
+
+
 PARTS = {
+    "variants": variants(),
+    "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),
+    "fuzzing": fuzzing,
     "costs": costs,
     "peers": peers,
     "size": size,

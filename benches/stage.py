@@ -123,7 +123,7 @@ class Server(Process):
         self.port = free_port()
         program = program or (os.environ["SERVICE"] if name == SERVICE else PEERS[name])
         command = [*under, program]
-        environment = {
+        chosen = {
             "PORT": str(self.port),
             "LISTEN_ADDRESS": "127.0.0.1",
             "DATABASE_URL_FILE": str(SECRETS / "database_url"),
@@ -136,6 +136,7 @@ class Server(Process):
             **allocator_settings(),
             **(settings or {}),
         }
+        environment = {setting: value for setting, value in chosen.items() if value is not None}
         super().__init__(command, SERVER_CORE, environment)
 
     def __enter__(self):
@@ -160,7 +161,7 @@ def generate(port, rate, seconds, seed, *extra, warm_up=1.0):
     )  # fmt: skip
 
 
-def instructions(name, payments_a_second=100, seconds=10):
+def instructions(name, payments_a_second=100, seconds=10, settings=None, program=None):
     """Instructions in user space for one payment: a run with payments less one without."""
     if name.startswith("go "):
         return None
@@ -169,7 +170,7 @@ def instructions(name, payments_a_second=100, seconds=10):
         with tempfile.TemporaryDirectory() as folder:
             log = pathlib.Path(folder) / "log"
             tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
-            with Server(name, under=tool) as server:
+            with Server(name, settings, under=tool, program=program) as server:
                 time.sleep(5)
                 if load:
                     served = generate(server.port, payments_a_second, seconds, 1, warm_up=0)["served"]

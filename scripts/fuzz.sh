@@ -1,56 +1,53 @@
 #!/usr/bin/env bash
-# `make fuzz MINUTES=10 TARGETS='requests chunks'`: fuzzes each target for so long, one after another.
-# KEEP=1 takes over into fuzz/corpus what reaches code that nothing there reaches.
+# `make fuzz MINUTES=10 TARGETS='requests chunks'`: fuzzes each target for so long, as many at once as there are cores.
+# KEEP=1 takes over into fuzz/corpus what reaches code that nothing there reaches. From ten minutes up, what was run is
+# recorded in docs/reliability/fuzz.json.
 #
 # libFuzzer, with LLVM's own coverage: the pinned stable compiler is enough.
 source "$(dirname "$0")/lib.sh"
 
-MINUTES=${MINUTES:-1}
+export MINUTES=${MINUTES:-1}
 if [ -z "${TARGETS:-}" ]; then
   TARGETS=$(for file in fuzz/fuzz_targets/*.rs; do basename "$file" .rs; done)
 fi
-found="$ROOT/target/fuzz"
 [[ $MINUTES =~ ^[1-9][0-9]*$ ]] || die "MINUTES=$MINUTES is no whole number from 1"
 
 need_rust
 need c++ g++
+need python3 python3
 host=$(rustc -vV | sed -n 's/^host: //p')
+export FOUND="$ROOT/target/fuzz"
+export PROGRAMS="$FOUND/$host/release"
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
 say "building the targets"
 # With --target the flags stay away from build scripts.
 RUSTFLAGS=$coverage cargo build --manifest-path fuzz/Cargo.toml --release --locked --quiet \
-  --target "$host" --target-dir "$found"
+  --target "$host" --target-dir "$FOUND"
 
-failed=()
-table=
-TIMEFORMAT=%U
-for target in $TARGETS; do
-  program="$found/$host/release/$target"
-  kept="fuzz/corpus/$target"
-  corpus="$found/corpus/$target"
-  log="$found/$target.log"
-  mkdir -p "$corpus" "$found/artifacts"
-  say "$target, $MINUTES min"
+# fuzz_one TARGET: its log and the processor's seconds are left beside each other.
+fuzz_one() {
+  local kept="fuzz/corpus/$1" corpus="$FOUND/corpus/$1" log="$FOUND/$1.log"
+  mkdir -p "$corpus" "$FOUND/artifacts"
+  echo "==> $1, $MINUTES min" >&2
   # New inputs go to the first folder; the repository's own are only read.
-  if ! {
-    time "$program" "$corpus" "$kept" "-dict=fuzz/dictionaries/$target" \
+  TIMEFORMAT=%U
+  {
+    time "$PROGRAMS/$1" "$corpus" "$kept" "-dict=fuzz/dictionaries/$1" \
       -max_total_time=$((MINUTES * 60)) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
-      -artifact_prefix="$found/artifacts/$target-" >"$log" 2>&1
-  } 2>"$found/seconds"; then
-    failed+=("$target")
-    tail -n 40 "$log" >&2
-  fi
-  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-  edges=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | grep -oE '[0-9]+' || true)
-  of=$(sed -nE 's/.*Loaded 1 modules +\(([0-9]+) inline.*/\1/p' "$log")
-  table+="| \`$target\` | $MINUTES | $(<"$found/seconds") | $runs | $edges of $of |"$'\n'
-  if [ -n "${KEEP:-}" ]; then
-    # Those that a fuzzer named, by their SHA-1, compete again; those that people named stay.
-    find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -exec mv -t "$corpus" {} +
-    "$program" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >>"$log" 2>&1
-  fi
-done
-printf '\n| Target | Minutes | Processor seconds | Executions | Edges |\n|---|---|---|---|---|\n%s' "$table"
-[ ${#failed[@]} = 0 ] || die "findings in ${failed[*]}; the inputs are in $found/artifacts"
+      -artifact_prefix="$FOUND/artifacts/$1-" >"$log" 2>&1 && found=0 || found=1
+  } 2>"$FOUND/$1.seconds"
+  echo "$found" >"$FOUND/$1.findings"
+  [ "$found" = 0 ] || tail -n 40 "$log" >&2
+  [ -n "${KEEP:-}" ] || return 0
+  # Those that a fuzzer named, by their SHA-1, compete again; those that people named stay.
+  find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -exec mv -t "$corpus" {} +
+  "$PROGRAMS/$1" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >>"$log" 2>&1
+}
+export -f fuzz_one
+
+# shellcheck disable=SC2086  # one argument for each target
+printf '%s\n' $TARGETS | xargs -P "$(nproc)" -I{} bash -c 'fuzz_one {}'
+# shellcheck disable=SC2086
+python3 -B scripts/fuzzed.py "$FOUND" "$MINUTES" $TARGETS

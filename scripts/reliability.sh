@@ -22,7 +22,7 @@ drive() {
   export PG_BINDIR RELIABILITY_RECORD="$ROOT/docs/reliability/results.json"
   ulimit -n "$(ulimit -Hn)"
   cargo test --locked --quiet --test reliability --no-run
-  "${@:2}" cargo test --locked --quiet --test reliability "$1" -- --test-threads=1 --nocapture
+  "${@:2}" cargo test --locked --quiet --test reliability "$1::" -- --test-threads=1 --nocapture
 }
 
 # Runs benches/overload.py on a database in memory.

@@ -39,19 +39,15 @@ const FAULTS: [fn(&Stage); 6] = [
         stage.cluster.start_again();
     },
 ];
+const RATE: f64 = 1_000.0;
+const CALLERS: usize = 32;
 const HOLD: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_secs(6);
 
 #[test]
 fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
-    let asked = asked_for("SOAK_SECONDS");
-    let time = Duration::from_secs(asked.unwrap_or(60));
-    let load = if asked.is_some() {
-        (1_000.0, 32)
-    } else {
-        (200.0, 8)
-    };
-    let stage = Stage::set(Scene::Network, 1, load, &[]);
+    let time = Duration::from_secs(asked_for("SOAK_SECONDS").unwrap_or(60));
+    let stage = Stage::set(Scene::Network, 1, (RATE, CALLERS), &[]);
     let traffic = Traffic::start(Plan {
         churn: 50,
         ..stage.plan.clone()
@@ -86,7 +82,7 @@ fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
     );
     let figures = json!({
         "seconds": time.as_secs(),
-        "rate": load.0,
+        "rate": RATE,
         "faults": faults,
         "sent": counts.sent,
         "paid": counts.paid,

@@ -1,0 +1,54 @@
+"""What `make fuzz` has run, from libFuzzer's logs: prints it, and records it from ten minutes a target up.
+
+fuzzed.py FOLDER MINUTES TARGET...
+"""
+
+import datetime
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RECORD = ROOT / "docs/reliability/fuzz.json"
+RECORDED_FROM_MINUTES = 10
+
+
+def summary(folder, target, minutes):
+    log = (folder / f"{target}.log").read_text(errors="replace")
+    numbers = {
+        "executions": re.search(r"stat::number_of_executed_units: *(\d+)", log),
+        "edges_linked": re.search(r"Loaded 1 modules +\((\d+) inline", log),
+    }
+    figures = {name: int(found.group(1)) if found else 0 for name, found in numbers.items()}
+    return {
+        "minutes": minutes,
+        "processor_seconds": float((folder / f"{target}.seconds").read_text().split()[-1]),
+        **figures,
+        "edges": int(([0, *re.findall(r"cov: (\d+)", log)])[-1]),
+        "findings": int((folder / f"{target}.findings").read_text()),
+    }
+
+
+def main():
+    folder, minutes, targets = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    runs = {target: summary(folder, target, minutes) for target in targets}
+    for target, run in runs.items():
+        print(target, json.dumps(run))
+    if minutes >= RECORDED_FROM_MINUTES:
+        head = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+        made = {
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
+            "revision": subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip(),
+        }
+        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+        record |= {target: run | made for target, run in runs.items()}
+        RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n")
+    found = [target for target, run in runs.items() if run["findings"]]
+    if found:
+        sys.exit(f"findings in {', '.join(found)}; the inputs are in {folder}/artifacts")
+
+
+if __name__ == "__main__":
+    main()

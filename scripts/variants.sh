@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# `make variants`: the service built in other ways than the image has it, and what that does to its size, its
+# instructions, its CPU time and its memory. Recorded in docs/performance/variants.json.
+source "$(dirname "$0")/lib.sh"
+
+need_rust
+need python3 python3
+need valgrind valgrind
+need chrt util-linux
+target=$(rustc -vV | sed -n 's/^host: //p')
+cargo fetch --locked --quiet
+flags=$(image_flags)
+built="$ROOT/target/variants"
+mkdir -p "$built/bin"
+variants=() build=(cargo auditable build)
+cargo_auditable
+
+# variant NAME [OPTION OF CARGO...]
+variant() {
+  local binary="$built/bin/${#variants[@]}"
+  say "building: $1"
+  RUSTFLAGS=$flags SOURCE_DATE_EPOCH=0 PATH="$CACHE/tools/bin:$PATH" "${build[@]}" --release --locked --quiet \
+    --target "$target" --target-dir "$built" "${@:2}"
+  cp "$built/$target/release/payment-latency-api" "$binary"
+  variants+=("$1=$binary")
+}
+
+# opt_level_3 CRATE...: the options that build these at that level.
+opt_level_3() { printf -- '--config\nprofile.release.package.%s.opt-level=3\n' "$@"; }
+
+# shellcheck disable=SC2016  # backticks are for the table
+{
+  variant "as in the image"
+  variant '`opt-level = 3`' --config profile.release.opt-level=3
+  mapfile -t options < <(opt_level_3 payment-latency-api)
+  variant '`opt-level = 3` for this crate alone' "${options[@]}"
+  mapfile -t options < <(opt_level_3 payment-latency-api rustls tokio httparse serde_json)
+  variant '`opt-level = 3` for this crate, rustls, tokio, httparse and serde_json' "${options[@]}"
+  variant '`lto = "thin"`' --config 'profile.release.lto="thin"'
+  variant '`panic = "unwind"`' --config 'profile.release.panic="unwind"'
+}
+variant "the system's allocator" --features system-allocator
+flags=${flags/-C link-arg=-Wl,-z,pack-relative-relocs/}
+variant "relocations not packed"
+flags=$(image_flags) build=(cargo build)
+variant "without the list of crates"
+
+(cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
+export DEV=/dev/shm/payment-latency-api-variants
+trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
+scripts/postgres.sh start
+MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
+  "$built/bin/0" migrate >/dev/null
+export SERVICE="$built/bin/0"
+python3 -B benches/variants.py "${variants[@]}"
+python3 -B benches/quotes.py
