@@ -43,11 +43,12 @@ fuzz_one() {
   [ -n "${KEEP:-}" ] || return 0
   # Those that a fuzzer named, by their SHA-1, compete again; those that people named stay.
   find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -exec mv -t "$corpus" {} +
-  "$PROGRAMS/$1" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >>"$log" 2>&1
+  "$PROGRAMS/$1" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >"$FOUND/$1.merge.log" 2>&1
 }
 export -f fuzz_one
 
 # shellcheck disable=SC2086  # one argument for each target
-printf '%s\n' $TARGETS | xargs -P "$(nproc)" -I{} bash -c 'fuzz_one {}'
+printf '%s\n' $TARGETS | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz_one {}' || failed=1
 # shellcheck disable=SC2086
 python3 -B scripts/fuzzed.py "$FOUND" "$MINUTES" $TARGETS
+[ -z "${failed:-}" ] || die "a target could not be run or merged: see $FOUND/*.log"
