@@ -15,7 +15,6 @@ build_for_image "$target"
 # The same once more with its symbols, to see where instructions go.
 RUSTFLAGS=$flags CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
   CARGO_TARGET_DIR=target/symbols cargo build --release --locked --quiet --target "$target"
-(cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
 for peer in benches/peers/axum-*/; do
   (cd "$peer" && CARGO_TARGET_DIR="$ROOT/target/peers" cargo build --release --locked --quiet)
 done
@@ -25,13 +24,6 @@ else
   rm -f target/peers/go-pgxpool
 fi
 
-# A database on a memory file system: what differs is then the contestants, not the disk.
-export DEV=/dev/shm/payment-latency-api-bench
-trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
-scripts/postgres.sh start
-export SERVICE="$ROOT/target/$target/release/payment-latency-api"
+stage_in_memory "$ROOT/target/$target/release/payment-latency-api"
 export SERVICE_WITH_SYMBOLS="$ROOT/target/symbols/$target/release/payment-latency-api"
-MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
-  "$SERVICE" migrate >/dev/null
-
 python3 benches/bench.py "$@"

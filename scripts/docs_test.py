@@ -1,9 +1,11 @@
 """What scripts/docs.py and benches/quotes.py must notice: each case breaks one thing in a small repository."""
 
+import http.server
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import docs
@@ -89,6 +91,45 @@ class Documents(unittest.TestCase):
             (root / "docs/drawings/way.dot").write_text("digraph { a -> b }")
             (root / "docs/drawings/way.svg").write_text("<svg/>")
             self.assertIn("make drawings", findings(root))
+
+
+class Status(http.server.BaseHTTPRequestHandler):
+    """Answers /404 with 404, and so on."""
+
+    def do_GET(self):
+        self.send_response(int(self.path[1:]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Links(unittest.TestCase):
+    def setUp(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Status)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.root = f"http://127.0.0.1:{server.server_port}"
+
+    def follow(self, *urls):
+        run = subprocess.run([ROOT / "scripts/links.sh", *urls], capture_output=True, text=True)
+        return run.returncode, run.stdout
+
+    def test_pages_that_are_gone_and_hosts_that_are_unknown_fail(self):
+        gone = [f"{self.root}/404", f"{self.root}/410", "http://nothing.invalid/"]
+        for url in gone:
+            code, said = self.follow(f"{self.root}/200", url)
+            self.assertEqual(code, 1)
+            self.assertIn("leads nowhere", said)
+            self.assertIn(url, said)
+
+    def test_sites_that_refuse_programs_or_are_down_are_named(self):
+        code, said = self.follow(f"{self.root}/200", f"{self.root}/403", f"{self.root}/500", "http://127.0.0.1:1/")
+        self.assertEqual(code, 0)
+        self.assertEqual(said.count("look by hand"), 3)
+        self.assertNotIn("/200", said)
 
 
 class Quotes(unittest.TestCase):

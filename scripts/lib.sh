@@ -88,6 +88,17 @@ build_for_image() {
     cargo auditable build --release --locked --quiet --target "$1"
 }
 
+# What a measurement needs: the generator, and a database on a memory file system (what differs is then the programs, not
+# the disk), migrated by the service's binary $1 and gone when the script ends.
+stage_in_memory() {
+  (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
+  export SERVICE=$1 DEV=/dev/shm/payment-latency-api-measured
+  trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
+  scripts/postgres.sh start
+  MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
+    "$SERVICE" migrate >/dev/null
+}
+
 # The tool that puts the list of crates into the binary.
 cargo_auditable() {
   local version

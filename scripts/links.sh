@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make links`: follows every external link of the documents; `make docs-check` does so, too, where there is an internet.
+# links.sh URL...: these instead.
 # A page that is gone fails. A site that refuses programs, or is down, is named and fails nothing.
 source "$(dirname "$0")/lib.sh"
 
@@ -19,7 +20,7 @@ follow() {
 }
 export -f follow
 
-mapfile -t links < <(python3 -B scripts/docs.py --links)
+mapfile -t links < <(if [ $# -gt 0 ]; then printf '%s\n' "$@"; else python3 -B scripts/docs.py --links; fi)
 [ ${#links[@]} -gt 0 ] || die "the documents have no links"
 say "following ${#links[@]} links"
 printf '%s\n' "${links[@]}" | xargs -P 4 -L 1 bash -c 'follow "$@"' follow || die "links are broken"

@@ -29,12 +29,7 @@ drive() {
 measure() {
   need python3 python3
   need chrt util-linux
-  (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
-  export DEV=/dev/shm/payment-latency-api-reliability
-  trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
-  scripts/postgres.sh start
-  MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
-    "$SERVICE" migrate >/dev/null
+  stage_in_memory "$SERVICE"
   python3 -B benches/overload.py "$@"
 }
 

@@ -11,6 +11,7 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 stamp "$(git rev-parse HEAD)"
+unset CARGO_TARGET_DIR
 
 say "building here"
 build_for_image "$target"
@@ -19,7 +20,7 @@ here="$ROOT/target/$target/release/payment-latency-api"
 say "building elsewhere"
 elsewhere="$folder/another/place"
 mkdir -p "$elsewhere"
-git ls-files -z | tar --create --null --files-from - | tar --extract --directory "$elsewhere"
+git ls-files -co --exclude-standard -z | tar --create --null --files-from - | tar --extract --directory "$elsewhere"
 ln -s "$cargo_home" "$folder/home"
 (
   cd "$elsewhere"

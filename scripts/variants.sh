@@ -45,12 +45,6 @@ variant "relocations not packed"
 flags=$(image_flags) build=(cargo build)
 variant "without the list of crates"
 
-(cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
-export DEV=/dev/shm/payment-latency-api-variants
-trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
-scripts/postgres.sh start
-MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
-  "$built/bin/0" migrate >/dev/null
-export SERVICE="$built/bin/0"
+stage_in_memory "$built/bin/0"
 python3 -B benches/variants.py "${variants[@]}"
 python3 -B benches/quotes.py
