@@ -108,14 +108,14 @@ def abuse(results):
     rows = []
     for what, run in named("abuse", ABUSES, results):
         before, most, after = (mib(kib) for kib in run["resident_kib"])
-        _, neighbour, beside = run["p99_ms"]
+        quiet, beside = run["p99_ms"]
         rows.append([what, f"{run['crowd']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
-                     f"{beside / neighbour:.1f}",
+                     f"{beside / quiet:.1f}",
                      " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
                      f"{before} / {most} / {after}"])  # fmt: skip
     columns = ["Abuse", "Crowd", "Others' payments", "Their p50, ms", "Their p99, ms",
-               "of it in the service, ms", "Itself to another", "CPU, % of a core",
+               "of it in the service, ms", "p99 to that before", "CPU, % of a core",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)
 

@@ -41,11 +41,12 @@ case "${1:-}" in
   abuse)
     build_service
     need chrt util-linux
-    # The service has a core of its own, as a pod's has: what crowds do to it is measured, not what their threads,
-    # the payers and the database do to each other.
+    # The service has a core of its own, as a pod's has, and the payers and the database go before the attackers, who
+    # in truth have other machines: what crowds do to the service is measured, not what all of these do to each other.
     cores=$(nproc)
     [ "$cores" -ge 2 ] || die "abuse is measured with two cores or more: one is the service's"
-    SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-20} drive abuse taskset --cpu-list "1-$((cores - 1))"
+    chrt --fifo 1 true || die "abuse is measured with real-time priorities (chrt --fifo), which root may give"
+    SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-20} drive abuse chrt --fifo 1 taskset --cpu-list "1-$((cores - 1))"
     ;;
   soak)
     build_service

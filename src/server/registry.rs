@@ -2,7 +2,7 @@
 //!
 //! Every phase that has a time limit is a list in the order of entry. The limit is the same for all
 //! of a phase, so the first of a list is always the next one whose time is over, and the first of
-//! the parked ones is the oldest. A sweep looks at the heads of the lists only.
+//! the parked ones is the oldest: to find who is overdue, a look at the heads of the lists is enough.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -161,22 +161,17 @@ impl Registry {
         while self.0.borrow_mut().end_idle(Ending::Drained) {}
     }
 
-    /// Ends what is over its time at `now_ms`, which is counted from the registry's beginning.
-    pub(super) fn sweep(&self, now_ms: u64) {
+    /// Ends one of those that are over their time at `now_ms`, which is counted from the registry's beginning.
+    /// False when there is none.
+    pub(super) fn end_overdue(&self, now_ms: u64) -> bool {
         let mut state = self.0.borrow_mut();
         state.now_ms = now_ms;
-        for (phase, limit_ms) in LIMITS_MS {
-            loop {
-                let first = state.first(phase);
-                let over = state
-                    .entries
-                    .get(first)
-                    .is_some_and(|entry| entry.since_ms + limit_ms <= now_ms);
-                if !over || !state.end(first, Ending::TimedOut) {
-                    break;
-                }
-            }
-        }
+        LIMITS_MS.iter().any(|(phase, limit_ms)| {
+            let first = state.first(*phase);
+            let entry = state.entries.get(first);
+            let over = entry.is_some_and(|entry| entry.since_ms + limit_ms <= now_ms);
+            over && state.end(first, Ending::TimedOut)
+        })
     }
 
     /// Ready when no connection is left.
@@ -394,17 +389,35 @@ mod tests {
             let (early, late, busy) = (registry.enter(), registry.enter(), registry.enter());
             early.set(phase);
             busy.set(Phase::Busy);
-            registry.sweep(100);
+            assert!(!registry.end_overdue(100));
             late.set(phase);
-            registry.sweep(limit_ms - 1);
+            assert!(!registry.end_overdue(limit_ms - 1));
             assert_eq!(ending(&early), None);
-            registry.sweep(limit_ms);
-            assert_eq!(ending(&early), Some(Ending::TimedOut), "{phase:?}");
+            assert!(registry.end_overdue(limit_ms), "{phase:?}");
+            assert_eq!(ending(&early), Some(Ending::TimedOut));
+            assert!(!registry.end_overdue(limit_ms));
             assert_eq!(ending(&late), None);
-            registry.sweep(limit_ms + 100);
+            assert!(registry.end_overdue(limit_ms + 100));
             assert_eq!(ending(&late), Some(Ending::TimedOut));
-            registry.sweep(u64::MAX / 2);
+            assert!(!registry.end_overdue(u64::MAX / 2));
             assert_eq!(ending(&busy), None);
+        }
+    }
+
+    #[test]
+    fn those_that_are_overdue_end_one_at_a_time() {
+        let registry = Rc::new(Registry::new());
+        let places: Vec<Place> = (0..3).map(|_| registry.enter()).collect();
+        places[1].set(Phase::Head);
+        let ended = || {
+            places
+                .iter()
+                .filter(|place| place.ended().is_some())
+                .count()
+        };
+        for _ in 0..3 {
+            assert!(registry.end_overdue(u64::MAX / 2));
+            assert_eq!(ended(), 1);
         }
     }
 

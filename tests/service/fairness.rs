@@ -1,19 +1,23 @@
 //! What a caller has to wait for when others are slow or greedy: the service stands still while all of them send, and
-//! a newcomer asks how many of the others were answered before it. A count: no time is in it.
+//! a newcomer asks how many of the others were served before it. A count: no time is in it.
 
 use crate::support::{
     Caller, KEY, PAYMENT, Response, Service, TableLock, database, eventually, request, shared,
 };
+use payment_latency_api::limits::HEAD_TIMEOUT_MS;
 use std::fs;
+use std::time::Duration;
 
-/// Answers that may come before a newcomer's, whom the service meets in three looks at its sockets:
+/// Others who may be served before a newcomer, whom the service meets in three looks at its sockets:
 /// connected, registered, readable.
 const AHEAD_MAX: f64 = 64.0;
 
 const LIVEZ: &str = r#"http_requests_total{method="GET",endpoint="/livez",status="200"}"#;
+const TIMED_OUT: &str = r#"http_refused_total{reason="head_timeout"}"#;
+const LEFT: &str = r#"http_connections_closed_total{reason="peer"}"#;
 const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 
-/// How many of the requests that `others` send are answered before a newcomer's, by the sample that counts them.
+/// How much of what `others` cause is done before a newcomer is answered, by the sample that counts it.
 fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
     let answered = |metrics: &Response| metrics.sample(sample);
     let before = answered(&service.get("/metrics", &[]));
@@ -31,10 +35,9 @@ fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f6
     answered(&newcomer.receive()) - before
 }
 
-#[test]
-fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
-    let service = Service::start(shared(), &[]);
-    let mut crowd: Vec<Caller> = (0..900)
+/// Callers in the middle of a request's head.
+fn crowd_in_a_head(service: &Service) -> Vec<Caller> {
+    let crowd: Vec<Caller> = (0..900)
         .map(|_| {
             let mut caller = Caller::connect(service.address);
             caller.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
@@ -44,6 +47,13 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
     eventually("all of them are in the middle of a head", || {
         service.metric("http_buffered_bytes") >= crowd.len() as f64 * 4096.0
     });
+    crowd
+}
+
+#[test]
+fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
+    let service = Service::start(shared(), &[]);
+    let mut crowd = crowd_in_a_head(&service);
     let ahead = answered_before(&service, LIVEZ, || {
         crowd
             .iter_mut()
@@ -53,6 +63,31 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
     for caller in &mut crowd {
         assert_eq!(caller.receive().status, 200);
     }
+}
+
+#[test]
+fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
+    let service = Service::start(shared(), &[]);
+    let mut crowd = crowd_in_a_head(&service);
+    let ahead = answered_before(&service, TIMED_OUT, || {
+        std::thread::sleep(Duration::from_millis(HEAD_TIMEOUT_MS));
+    });
+    assert!(ahead <= AHEAD_MAX, "{ahead}");
+    for caller in &mut crowd {
+        assert_eq!(caller.receive().status, 408);
+    }
+}
+
+#[test]
+fn a_crowd_that_leaves_at_once_does_not_stand_before_others() {
+    let service = Service::start(shared(), &[]);
+    let parked: Vec<Caller> = (0..900).map(|_| Caller::connect(service.address)).collect();
+    eventually("all of them are taken in", || {
+        service.metric("http_connections") >= parked.len() as f64
+    });
+    let ahead = answered_before(&service, LEFT, || drop(parked));
+    assert!(ahead <= AHEAD_MAX, "{ahead}");
+    eventually("all of them are gone", || service.metric(LEFT) >= 900.0);
 }
 
 #[test]

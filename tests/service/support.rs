@@ -101,9 +101,11 @@ impl Service {
 
     /// Starts it and waits until it listens.
     pub fn start_unready(cluster: &Cluster, settings: &[(&str, &str)]) -> Self {
-        // On a core of its own, where a measurement gives it one.
+        // On a core of its own and at a usual priority, where a measurement gives it a core.
         let core = std::env::var("SERVICE_CORE");
-        let pinned = core.as_ref().map(|core| ["taskset", "--cpu-list", core]);
+        let pinned = core
+            .as_ref()
+            .map(|core| ["chrt", "--other", "0", "taskset", "--cpu-list", core]);
         // It ends with this thread, however that ends.
         let words = ["setpriv", "--pdeathsig", "KILL", "--", binary()];
         let words: Vec<&str> = pinned.into_iter().flatten().chain(words).collect();
