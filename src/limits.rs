@@ -64,9 +64,6 @@ pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
-/// Pieces of work for slow, greedy or leaving callers that are done between two looks at all sockets. One caller is
-/// accepted meanwhile: with fewer, those who come, send half a request and leave would come faster than they go.
-pub const LANE_PIECES_COUNT: usize = 4;
 /// Pipelined requests answered in one go before other connections get their turn; so does a flush.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
 /// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it

@@ -91,11 +91,6 @@ impl Connection {
                 stop => break Box::pin(self.finish(stop)).await,
             }
         };
-        (self.input, self.output) = (None, None);
-        if end != ConnectionEnd::Evicted {
-            // A crowd that leaves at once does not hold up payments. A newcomer waits for the place of who is evicted.
-            self.server.lane.turn().await;
-        }
         let Self { server, place, .. } = self;
         drop(place);
         let http = &server.app.metrics().http;

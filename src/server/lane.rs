@@ -1,18 +1,17 @@
-//! The back lane: what can wait is done a few pieces at a time, with a look at all sockets in between, so
-//! that a crowd of slow, greedy or leaving callers never stands before a payment.
+//! The back lane: what can wait is done one piece at a time, with a look at all sockets in between, so
+//! that a crowd of slow or greedy callers never stands before a payment.
 
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
 use super::registry::{Ending, Place};
-use crate::limits::LANE_PIECES_COUNT;
 
 /// The one lane; first come, first served.
 pub(super) struct Lane(Semaphore);
 
 impl Lane {
     pub(super) fn new() -> Self {
-        Self(Semaphore::new(LANE_PIECES_COUNT))
+        Self(Semaphore::new(1))
     }
 
     /// Ends when those that came before have had their turn, and whoever became ready meanwhile was
@@ -43,13 +42,12 @@ mod tests {
         let (lane, registry) = (Lane::new(), Rc::new(Registry::new()));
         let place = registry.enter();
         place.set(Phase::Head);
-        let others = u32::try_from(LANE_PIECES_COUNT).unwrap();
-        let others = lane.0.try_acquire_many(others).unwrap();
+        let somebody = lane.0.try_acquire().unwrap();
         let mut turn = pin!(lane.turn_of(&place));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(turn.as_mut().poll(&mut cx).is_pending());
         assert!(registry.end_overdue(u64::MAX / 2));
-        drop(others);
+        drop(somebody);
         let ended = loop {
             if let std::task::Poll::Ready(ended) = turn.as_mut().poll(&mut cx) {
                 break ended;

@@ -142,8 +142,8 @@ async fn sweep(server: Rc<Server>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        while server.registry.end_overdue(now_ms) {
+        let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        while server.registry.end_overdue(now_ms()) {
             yield_now().await;
         }
     }
@@ -246,7 +246,9 @@ async fn drain(
         drop(listener);
         // They begin to wait before those that wait in vain are let go.
         yield_now().await;
-        server.registry.drain();
+        while server.registry.drain() {
+            yield_now().await;
+        }
         let empty = poll_fn(|cx| server.registry.poll_empty(cx));
         timeout(finish, empty).await.is_ok()
     };

@@ -156,9 +156,9 @@ impl Registry {
         }
     }
 
-    /// Asks all idle connections to end.
-    pub(super) fn drain(&self) {
-        while self.0.borrow_mut().end_idle(Ending::Drained) {}
+    /// Asks one idle connection to end. False when there is none.
+    pub(super) fn drain(&self) -> bool {
+        self.0.borrow_mut().end_idle(Ending::Drained)
     }
 
     /// Ends one of those that are over their time at `now_ms`, which is counted from the registry's beginning.
@@ -377,7 +377,7 @@ mod tests {
         assert!(registry.evict());
         assert_eq!(ending(&lingering), Some(Ending::Evicted));
         lingering.set(Phase::Linger);
-        registry.drain();
+        while registry.drain() {}
         assert_eq!(ending(&idle), Some(Ending::Drained));
         assert_eq!(ending(&lingering), None, "a drain leaves it its time");
     }
@@ -402,6 +402,22 @@ mod tests {
             assert!(!registry.end_overdue(u64::MAX / 2));
             assert_eq!(ending(&busy), None);
         }
+    }
+
+    #[test]
+    fn a_phase_that_begins_between_two_that_end_has_its_whole_time() {
+        let registry = Rc::new(Registry::new());
+        let (first, second) = (registry.enter(), registry.enter());
+        assert!(registry.end_overdue(KEEP_ALIVE_MS));
+        assert_eq!(ending(&first), Some(Ending::TimedOut));
+        first.set(Phase::Linger);
+        assert!(registry.end_overdue(KEEP_ALIVE_MS + LINGER_MS - 1));
+        assert_eq!(ending(&second), Some(Ending::TimedOut));
+        assert_eq!(ending(&first), None);
+        second.set(Phase::Linger);
+        assert!(registry.end_overdue(KEEP_ALIVE_MS + LINGER_MS));
+        assert_eq!(ending(&first), Some(Ending::TimedOut));
+        assert!(!registry.end_overdue(KEEP_ALIVE_MS + LINGER_MS));
     }
 
     #[test]
@@ -430,7 +446,7 @@ mod tests {
         second.set(Phase::Busy);
         assert_eq!(registry.len(), 2);
         assert_eq!(registry.0.borrow().entries.len(), 2);
-        registry.drain();
+        while registry.drain() {}
         assert_eq!(ending(&first), Some(Ending::Drained));
         assert_eq!(ending(&second), None);
         drop((first, second));

@@ -14,7 +14,6 @@ const AHEAD_MAX: f64 = 64.0;
 
 const LIVEZ: &str = r#"http_requests_total{method="GET",endpoint="/livez",status="200"}"#;
 const TIMED_OUT: &str = r#"http_refused_total{reason="head_timeout"}"#;
-const LEFT: &str = r#"http_connections_closed_total{reason="peer"}"#;
 const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 
 /// How much of what `others` cause is done before a newcomer is answered, by the sample that counts it.
@@ -76,18 +75,6 @@ fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
     for caller in &mut crowd {
         assert_eq!(caller.receive().status, 408);
     }
-}
-
-#[test]
-fn a_crowd_that_leaves_at_once_does_not_stand_before_others() {
-    let service = Service::start(shared(), &[]);
-    let parked: Vec<Caller> = (0..900).map(|_| Caller::connect(service.address)).collect();
-    eventually("all of them are taken in", || {
-        service.metric("http_connections") >= parked.len() as f64
-    });
-    let ahead = answered_before(&service, LEFT, || drop(parked));
-    assert!(ahead <= AHEAD_MAX, "{ahead}");
-    eventually("all of them are gone", || service.metric(LEFT) >= 900.0);
 }
 
 #[test]
