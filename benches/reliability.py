@@ -78,6 +78,8 @@ def faults(results):
         told = ", ".join(
             f"{run[kind]:,} {kind}" for kind in ("refused", "unknown", "unanswered") if run[kind]
         )
+        if run["resolved"]:
+            told += f"; {run['resolved']:,} asked again by key"
         rows.append([what, may, run["rounds"], f"{run['sent']:,}", f"{run['paid']:,}", told or "none",
                      f"{median:,.0f} / {most:,.0f}"])  # fmt: skip
     columns = ["Fault", "May be seen", "Rounds", "Sent", "Paid", "Told otherwise", "Good again after, ms"]
@@ -88,18 +90,18 @@ def overload(results):
     found = results.get("overload", {})
     if "maximum" not in found:
         return ""
-    rows = [["the most it carries", "", f"{found['maximum']['goodput']:,}", "", "", "", "", "", ""]]
-    for name in ("3 times", "10 times", "processor"):
+    rows = [["the most it carries", "", f"{found['maximum']['goodput']:,}", "", "", "", "", "", "", ""]]
+    for name in ("3 times", "10 times", "processor", "processor, again"):
         run = found.get(name)
         if run:
             share = f" ({run['share_of_maximum']:.0%})" if "share_of_maximum" in run else ""
             rows.append([
                 name, f"{run['rate']:,}/s, {run['seconds']} s", f"{run['goodput']:,}{share}", f"{run['refused']:,}",
-                f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}",
+                f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}", f"{run['answer_p99_ms']:,.0f}",
                 f"{run['service_p99_ms']:,.0f} / {run['service_max_ms']:,.0f}",
                 " / ".join(mib(kib) for kib in run["resident_kib"]), f"{run['calm_p99_ms']:,.1f}",
             ])  # fmt: skip
-    columns = ["Load", "Offered", "Goodput, /s", "Refused", "p99 of refusals, ms", "p99 of the paid, ms",
+    columns = ["Load", "Offered", "Goodput, /s", "Refused", "p99 of refusals, ms", "p99 of the paid, ms", "from its sending",
                "in the service, p99 / most, ms", "Memory before / most / after, MiB", "p99 in the second after, ms"]  # fmt: skip
     return table(columns, rows)
 
@@ -109,12 +111,12 @@ def abuse(results):
     for what, run in named("abuse", ABUSES, results):
         before, most, after = (mib(kib) for kib in run["resident_kib"])
         quiet, beside = run["p99_ms"]
-        rows.append([what, f"{run['crowd']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
+        rows.append([what, f"{run['crowd']:,}", f"{run['deeds']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
                      f"{beside / quiet:.1f}",
                      " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
                      f"{before} / {most} / {after}"])  # fmt: skip
-    columns = ["Abuse", "Crowd", "Others' payments", "Their p50, ms", "Their p99, ms",
+    columns = ["Abuse", "Crowd", "Deeds", "Others' payments", "Their p50, ms", "Their p99, ms",
                "of it in the service, ms", "p99 to that before", "CPU, % of a core",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)

@@ -209,8 +209,8 @@ pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
 pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
 /// Rows removed by one statement of `prune`: so few that a payment beside it hardly waits longer.
 pub const PRUNE_BATCH_COUNT: Bound = bound(100, 1, 100_000);
-/// `prune` pauses so many times as long as a batch took: payments have the database for nine tenths of the time.
-pub const PRUNE_PAUSE_FACTOR: u32 = 9;
+/// `prune` pauses so many times as long as a batch took: payments have the database for 98 % of the time.
+pub const PRUNE_PAUSE_FACTOR: u32 = 49;
 /// Age past which `prune` removes payments.
 pub const PRUNE_AGE_DAYS: Bound = bound(90, 1, 36_500);
 

@@ -29,7 +29,7 @@ struct Field {
     crowd: u64,
     begun: AtomicBool,
     stop: AtomicBool,
-    /// What it has done: connections made, answers read.
+    /// What it has done: connections made, bytes dripped, answers read.
     deeds: AtomicU64,
 }
 
@@ -79,23 +79,8 @@ abuses! {
     };
 
     a_deep_pipeline: [20_000, 1_000_000], |field| {
-        let mut stream = TcpStream::connect(field.address).unwrap();
-        let mut sending = stream.try_clone().unwrap();
-        let crowd = field.crowd;
-        let sender = std::thread::spawn(move || {
-            let many = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
-            (0..crowd / 100).for_each(|_| sending.write_all(&many).unwrap());
-            sending.shutdown(std::net::Shutdown::Write).unwrap();
-        });
         field.begun.store(true, Ordering::Relaxed);
-        let mut bytes = vec![0; 65_536];
-        while let count @ 1.. = stream.read(&mut bytes).unwrap() {
-            // Each answer's body has one, and nothing else has.
-            let answers = bytes[..count].iter().filter(|byte| **byte == b'{').count();
-            field.deeds.fetch_add(answers as u64, Ordering::Relaxed);
-        }
-        sender.join().unwrap();
-        assert_eq!(field.deeds.load(Ordering::Relaxed), crowd, "each request has its answer");
+        field.until_stopped(|| field.pipeline());
     };
 
     heads_one_byte_at_a_time: [8, 64], |field| {
@@ -150,14 +135,35 @@ impl Field {
         crowd
     }
 
+    /// As many requests behind each other as the crowd is large.
+    fn pipeline(&self) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let mut sending = stream.try_clone().unwrap();
+        let crowd = self.crowd;
+        let sender = std::thread::spawn(move || {
+            let many = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+            (0..crowd / 100).for_each(|_| sending.write_all(&many).unwrap());
+            sending.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let (mut bytes, mut answers) = (vec![0; 65_536], 0);
+        while let count @ 1.. = stream.read(&mut bytes).unwrap() {
+            // Each answer's body has one, and nothing else has.
+            answers += bytes[..count].iter().filter(|byte| **byte == b'{').count() as u64;
+        }
+        sender.join().unwrap();
+        assert_eq!(answers, crowd, "each request has its answer");
+        self.deeds.fetch_add(answers, Ordering::Relaxed);
+    }
+
     /// One more byte on each connection, again and again; who is thrown out comes back.
     fn drip(&self, first: &[u8]) {
         let mut crowd = self.connect(first);
         self.until_stopped(|| {
             std::thread::sleep(TICK);
             for stream in &mut crowd {
-                if stream.write(b"x").is_err() {
-                    *stream = self.connect_one(first);
+                match stream.write(b"x") {
+                    Ok(_) => drop(self.deeds.fetch_add(1, Ordering::Relaxed)),
+                    Err(_) => *stream = self.connect_one(first),
                 }
             }
         });
@@ -207,6 +213,12 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "nobody else is refused: {counts:?}"
     );
     assert!(most <= RESIDENT_MAX_KIB, "{most} KiB");
+    let deeds = field.deeds.load(Ordering::Relaxed);
+    assert!(
+        deeds >= field.crowd,
+        "there was an attack: {deeds} of {}",
+        field.crowd
+    );
     assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
 }
 

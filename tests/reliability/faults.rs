@@ -14,7 +14,7 @@ use crate::support::{KEY, LOGIN, eventually};
 /// What callers may be told beside a good answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Meanwhile {
-    /// Nothing else: the fault is invisible.
+    /// Nothing else: the fault is invisible, and no connection is reset or not taken.
     Nothing,
     /// 503 and 504.
     Refusals,
@@ -25,8 +25,8 @@ pub enum Meanwhile {
 pub struct Fault {
     scene: Scene,
     replicas: usize,
-    rate: f64,
-    callers: usize,
+    /// Payments a second, and connections, in a test and in a full run.
+    load: [(f64, usize); 2],
     settings: &'static [(&'static str, &'static str)],
     /// Rounds of a test and of a full run.
     rounds: [u64; 2],
@@ -38,12 +38,12 @@ pub struct Fault {
     meanwhile: Meanwhile,
 }
 
-/// Most faults: a service of its own beside a database, twenty rounds.
+/// Most faults: a service of its own beside a database, twenty rounds. A full run has so many payments a second that one
+/// is under way at most moments.
 const USUAL: Fault = Fault {
     scene: Scene::Direct,
     replicas: 1,
-    rate: 150.0,
-    callers: 8,
+    load: [(150.0, 8), (1_000.0, 32)],
     settings: &[],
     rounds: [2, 20],
     hold_ms: [100, 100],
@@ -100,8 +100,7 @@ faults! {
 
     three_replicas_replaced_under_500_a_second {
         replicas: 3,
-        rate: 500.0,
-        callers: 24,
+        load: [(500.0, 24); 2],
         settings: SHORT_DRAIN,
         rounds: [1, 3],
         strike: replace_all,
@@ -275,6 +274,8 @@ faults! {
             let connect = |_| std::net::TcpStream::connect(address).unwrap();
             stage.crowd = (0..20).map(connect).collect();
             end_sessions(stage);
+            // The line comes once for all rounds, since it is bounded.
+            stage.service().wait_for_log("accept_failed");
         },
         mend: |stage| {
             limit_descriptors(stage.service().id(), 1_024);
@@ -369,7 +370,7 @@ fn try_fault(name: &str, fault: &Fault) {
     let mut stage = Stage::set(
         fault.scene,
         fault.replicas,
-        (fault.rate, fault.callers),
+        fault.load[full],
         fault.settings,
     );
     let traffic = Traffic::start(stage.plan.clone());
@@ -393,13 +394,14 @@ fn try_fault(name: &str, fault: &Fault) {
     recoveries.sort_by(f64::total_cmp);
     let figures = json!({
         "rounds": rounds,
-        "rate": fault.rate,
+        "rate": fault.load[full].0,
         "sent": counts.sent,
         "paid": counts.paid,
         "refused": counts.refused,
         "unknown": counts.unknown,
         "unanswered": counts.nothing,
         "resolved": counts.resolved,
+        "resets": counts.resets,
         "good_after_ms": [rounded(recoveries[recoveries.len() / 2]), rounded(recoveries[recoveries.len() - 1])],
         "seconds": rounded(ledger.seconds),
     });
@@ -409,7 +411,11 @@ fn try_fault(name: &str, fault: &Fault) {
 fn assert_allowed(meanwhile: Meanwhile, counts: &Counts) {
     let refused = counts.refused + counts.unknown;
     match meanwhile {
-        Meanwhile::Nothing => assert_eq!(counts.paid, counts.sent, "all are paid: {counts:?}"),
+        Meanwhile::Nothing => {
+            assert_eq!(counts.paid, counts.sent, "all are paid: {counts:?}");
+            let kept = counts.resets + counts.turned_away == 0;
+            assert!(kept, "each connection is taken and none reset: {counts:?}");
+        }
         Meanwhile::Refusals => assert_eq!(
             counts.paid + refused,
             counts.sent,

@@ -84,6 +84,9 @@ struct Shared {
     stop: AtomicBool,
     next: AtomicU64,
     paid: AtomicU64,
+    /// Connections that were reset between two payments, and those that nobody took.
+    resets: AtomicU64,
+    turned_away: AtomicU64,
     /// When the youngest payment with a good answer was sent, in nanoseconds from the beginning.
     sent_and_paid: AtomicU64,
 }
@@ -95,6 +98,8 @@ impl Traffic {
             stop: AtomicBool::new(false),
             next: AtomicU64::new(plan.first),
             paid: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
             sent_and_paid: AtomicU64::new(0),
         });
         let callers = (0..plan.callers)
@@ -151,6 +156,8 @@ impl Traffic {
         Ledger {
             entries,
             resolved,
+            resets: self.shared.resets.load(Ordering::Relaxed),
+            turned_away: self.shared.turned_away.load(Ordering::Relaxed),
             seconds,
         }
     }
@@ -184,11 +191,15 @@ impl Shared {
                 used = Instant::now();
             }
             let Some(caller) = &mut connection else {
+                self.turned_away.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
             // Between two requests a server may close. As any client, a caller looks before it sends, and
             // does not use what was idle for so long that the close may be on its way.
-            if !caller.is_open() || used.elapsed() > IDLE_MAX {
+            let open = caller.is_open();
+            self.resets
+                .fetch_add(u64::from(open.is_err()), Ordering::Relaxed);
+            if !open.unwrap_or(false) || used.elapsed() > IDLE_MAX {
                 connection = None;
                 continue;
             }
@@ -255,6 +266,8 @@ pub struct Ledger {
     entries: Vec<Entry>,
     /// What was said when it was asked for again.
     resolved: Vec<(u64, u128)>,
+    resets: u64,
+    turned_away: u64,
     pub seconds: f64,
 }
 
@@ -268,6 +281,10 @@ pub struct Counts {
     pub nothing: usize,
     /// Of the unknown and unanswered ones, those that were asked for again by their key.
     pub resolved: usize,
+    /// Connections that were reset between two payments.
+    pub resets: u64,
+    /// Attempts to connect where nobody listened.
+    pub turned_away: u64,
 }
 
 impl Ledger {
@@ -275,6 +292,8 @@ impl Ledger {
         let mut counts = Counts {
             sent: self.entries.len(),
             resolved: self.resolved.len(),
+            resets: self.resets,
+            turned_away: self.turned_away,
             ..Counts::default()
         };
         for entry in &self.entries {

@@ -338,13 +338,16 @@ impl Caller {
         self.stream.read_to_end(&mut rest).is_ok() && rest.is_empty()
     }
 
-    /// Whether the service has not closed, as far as is known here.
-    pub fn is_open(&self) -> bool {
+    /// Whether the service has not closed, as far as is known here; an error when it has reset the connection.
+    pub fn is_open(&self) -> std::io::Result<bool> {
         let socket = self.stream.get_ref();
         socket.set_nonblocking(true).unwrap();
         let peeked = socket.peek(&mut [0]);
         socket.set_nonblocking(false).unwrap();
-        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        match peeked {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(true),
+            peeked => peeked.map(|_| false),
+        }
     }
 
     /// Closes the sending half.

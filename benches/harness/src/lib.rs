@@ -168,7 +168,9 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From when it was due to the moment before its sending.
     pub lag: Histogram<u64>,
-    /// The same of those failures that were refusals: 503 with `Retry-After`.
+    /// From the sending of a successful request to its answer.
+    pub answer: Histogram<u64>,
+    /// From when they were due, those failures that were refusals: 503 with `Retry-After`.
     pub refusal: Histogram<u64>,
     /// What the successes took in the service itself, by its `Server-Timing`, where that is asked for.
     pub service: Histogram<u64>,
@@ -176,6 +178,8 @@ pub struct Tally {
     pub failed: u64,
     /// Successes, those of the warm-up included.
     pub served: u64,
+    /// From the end of the warm-up to the last answer.
+    pub took: Duration,
 }
 
 impl Tally {
@@ -186,10 +190,12 @@ impl Tally {
         Self {
             latency: empty(),
             lag: empty(),
+            answer: empty(),
             refusal: empty(),
             service: empty(),
             failed: 0,
             served: 0,
+            took: Duration::ZERO,
         }
     }
 
@@ -218,7 +224,9 @@ impl Tally {
             "refusal_us": quantiles(&self.refusal),
             "service_us": quantiles(&self.service),
             "served": self.served,
+            "took_s": self.took.as_secs_f64(),
             "latency_us": quantiles(&self.latency),
+            "answer_us": quantiles(&self.answer),
             "lag_us": quantiles(&self.lag),
             "histogram": values,
         })

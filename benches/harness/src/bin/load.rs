@@ -9,6 +9,7 @@ use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -28,6 +29,7 @@ const HELP: &str =
   --idle N           further connections that say nothing (0)
   --target PATH      what to ask for (/api/payment/simulate)
   --key-file FILE    the API key
+  --keyed            an Idempotency-Key of its own with each request
   --seed N           other arrivals (1)
 ";
 
@@ -44,6 +46,7 @@ struct Options {
     connections: usize,
     fresh: bool,
     server_timing: bool,
+    keyed: bool,
     idle: usize,
     seed: u64,
 }
@@ -61,6 +64,7 @@ impl Options {
             connections: 64,
             fresh: false,
             server_timing: false,
+            keyed: false,
             idle: 0,
             seed: 1,
         };
@@ -79,6 +83,7 @@ impl Options {
                 Long("connections") => options.connections = parser.value()?.parse()?,
                 Long("fresh") => options.fresh = true,
                 Long("server-timing") => options.server_timing = true,
+                Long("keyed") => options.keyed = true,
                 Long("idle") => options.idle = parser.value()?.parse()?,
                 Long("seed") => options.seed = parser.value()?.parse()?,
                 Long("target") => target = parser.value()?.string()?,
@@ -91,26 +96,31 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
+        let close = ["", "Connection: close\r\n"][usize::from(options.fresh)];
+        // The key comes last: that is where the next one is written.
+        let keyed = match options.keyed {
+            true => format!("Idempotency-Key: {}\r\n", "0".repeat(KEY_DIGITS)),
+            false => String::new(),
+        };
         options.request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n{}\r\n",
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\n{close}{keyed}\r\n",
             options.address,
             key.trim(),
-            if options.fresh {
-                "Connection: close\r\n"
-            } else {
-                ""
-            },
         )
         .into_bytes();
         Ok(options)
     }
 }
 
+/// An idempotency key's length, in hexadecimal digits.
+const KEY_DIGITS: usize = 32;
+
 /// A connection, or the place of one that is made when it is needed.
 struct Place {
     stream: Option<TcpStream>,
     /// When the request under way was due, or sent if that was earlier.
     due: Duration,
+    sent: Duration,
     answer: Vec<u8>,
 }
 
@@ -121,6 +131,8 @@ struct Generator {
     places: Vec<Place>,
     free: VecDeque<usize>,
     waiting: VecDeque<Duration>,
+    /// What makes keys, which share no beginning, as random ones do not.
+    keys: RandomState,
     tally: Tally,
 }
 
@@ -152,12 +164,14 @@ impl Generator {
         let place = |_| Place {
             stream: None,
             due: Duration::ZERO,
+            sent: Duration::ZERO,
             answer: Vec::with_capacity(4_096),
         };
         let mut generator = Self {
             places: (0..options.connections).map(place).collect(),
             free: (0..options.connections).collect(),
             waiting: VecDeque::new(),
+            keys: RandomState::new(),
             tally: Tally::new(),
             poll,
             timer,
@@ -239,8 +253,12 @@ impl Generator {
                 let lag = now.saturating_sub(due);
                 self.tally.lag.saturating_record(nanos(lag));
             }
+            if self.options.keyed {
+                self.next_key();
+            }
             let place = &mut self.places[index];
             place.due = due.min(now);
+            place.sent = now;
             // A request is smaller than any socket's buffer, which is empty now.
             let sent = place
                 .stream
@@ -251,6 +269,13 @@ impl Generator {
             }
         }
         Ok(())
+    }
+
+    fn next_key(&mut self) {
+        let now = nanos(self.timer.now());
+        let key = format!("{:016x}{now:016x}", self.keys.hash_one(now));
+        let end = self.options.request.len() - "\r\n\r\n".len();
+        self.options.request[end - KEY_DIGITS..end].copy_from_slice(key.as_bytes());
     }
 
     fn receive(&mut self, index: usize) {
@@ -293,12 +318,16 @@ impl Generator {
         if place.due < self.options.warm_up {
             return;
         }
-        let latency = nanos(self.timer.now().saturating_sub(place.due));
+        let now = self.timer.now();
+        let latency = nanos(now.saturating_sub(place.due));
+        let answered = nanos(now.saturating_sub(place.sent));
+        self.tally.took = now.saturating_sub(self.options.warm_up);
         match kind {
             Kind::Success => {
                 if let Some(total) = total {
                     self.tally.service.saturating_record(nanos(total));
                 }
+                self.tally.answer.saturating_record(answered);
                 return self.tally.latency.saturating_record(latency);
             }
             Kind::Refusal => self.tally.refusal.saturating_record(latency),
