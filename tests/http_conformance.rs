@@ -53,6 +53,26 @@ fn in_quotes(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
+fn the_families_of_smuggling_name_cases_that_exist() {
+    let known: HashSet<&str> = framing_cases::cases()
+        .iter()
+        .map(|case| case.name)
+        .collect();
+    // Whole groups are functions of the table.
+    let groups = include_str!("support/framing_cases.rs");
+    let (_, section) = DOCUMENT.split_once("\n## Request smuggling\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let requests = section.lines().filter_map(|line| line.split('|').nth(2));
+    let names: Vec<&str> = requests.flat_map(in_quotes).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        let is_group = groups.contains(&format!("\nfn {name}() -> Vec<Case> {{"));
+        let is_header = name == "Expect";
+        assert!(known.contains(name) || is_group || is_header, "{name:?}");
+    }
+}
+
+#[test]
 fn cases_have_names_of_their_own() {
     let mut names = HashSet::new();
     for case in framing_cases::cases() {

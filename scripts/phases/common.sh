@@ -215,7 +215,8 @@ region() { tfvar region "terraform/environments/$1/terraform.tfvars"; }
 operator() { if dry && [ ! -e "$OPERATOR_FILE" ]; then echo "${1^^}"; else tfvar "$1" "$OPERATOR_FILE"; fi; }
 stage() { cat "terraform/environments/$1/terraform.tfvars" "$OPERATOR_FILE" 2>/dev/null | tfvar environment | grep . || echo production; }
 cluster() { echo "$PROJECT-$1"; }
-state_bucket() { echo "$(operator state_bucket_prefix)-$1"; }
+# The region is in the name, so that a region that moves begins with a state of its own.
+state_bucket() { echo "$(operator state_bucket_prefix)-$1-$(region "$1")"; }
 
 # Terraform's outputs of a region, for `fact` and `output` to read.
 load_outputs() {
@@ -251,13 +252,17 @@ fact() {
   fi
 }
 
-# Connects Terraform with the state of a region, and fetches its modules and providers.
+# Connects Terraform with the state of a region, whatever it was connected with, and fetches its modules and providers.
 connect() {
-  change tf "$1" init -input=false -no-color -backend-config=bucket="$(state_bucket "$1")" \
+  change tf "$1" init -input=false -no-color -reconfigure -backend-config=bucket="$(state_bucket "$1")" \
     -backend-config=region="$(region "$1")" -backend-config=key=region.tfstate
 }
 
-connected() { [ -e "terraform/environments/$1/.terraform/terraform.tfstate" ]; }
+connected() {
+  local found
+  found=$(jq -r .backend.config.bucket "terraform/environments/$1/.terraform/terraform.tfstate" 2>/dev/null) &&
+    [ "$found" = "$(state_bucket "$1")" ]
+}
 
 skipped() {
   [[ " $SKIP_ADDONS " == *" $1 "* ]] || return 1

@@ -13,6 +13,16 @@ KEPT='^module\.audit\.module\.'
 # What AWS says while something that is going still holds something else.
 RACES='DependencyViolation|has dependencies|InUse|in use|ResourceNotReady|OperationNotPermitted.*currently|Throttling|RequestLimitExceeded|Too Many Requests|timeout while waiting|state lock'
 
+# A site whose data name another region already still runs in the former one, where its state is.
+moved() {
+  local site=$1 found
+  if dry || [ -n "$TERRAFORM_OUTPUTS" ]; then return; fi
+  found=$(aws_in "$site" s3api list-buckets --output text \
+    --query "Buckets[?starts_with(Name, '$(operator state_bucket_prefix)-$site-')].Name")
+  [[ -z $found || $found = None || " ${found//[[:space:]]/ } " = *" $(state_bucket "$site") "* ]] ||
+    die "$site: its state is in $found, but its terraform.tfvars say $(region "$site"): put the former region back, take it down, then move"
+}
+
 exists() { aws_in "$1" eks describe-cluster --name "$(cluster "$1")" --output json >/dev/null 2>"$WORK/$1.exists"; }
 
 # Whether the cluster answers. One that exists and does not answer is no reason to leave its load balancers running.
@@ -197,6 +207,7 @@ take_down() {
 
 ask_first "This removes ${SITES// / and }: clusters, databases, images, secrets" "$PROJECT"
 [ -e "$OPERATOR_FILE" ] || dry || [ -n "$TERRAFORM_OUTPUTS" ] || die "$OPERATOR_FILE is missing: it names the buckets of Terraform's state"
+for site in $SITES; do moved "$site"; done
 for site in $SITES; do
   if reachable "$site"; then touch "$WORK/$site.reachable"; fi
 done

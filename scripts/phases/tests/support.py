@@ -247,6 +247,7 @@ def WORLD(stage):
         rule("us-east-1 ec2 describe-availability-zones", "us-east-1a\tuse1-az1\nus-east-1e\tuse1-az3\n"),
         rule("eu-south-2 ec2 describe-availability-zones", "eu-south-2a\teus2-az1\n"),
         rule("s3api get-bucket-versioning", "Enabled\n"),
+        rule("s3api list-buckets"),
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
         rule("lambda get-account-settings", "1000\n"),

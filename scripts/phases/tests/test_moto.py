@@ -13,6 +13,7 @@ from support import ACCOUNT, SITES, WORLD, Phases, facts, rule
 
 AWS = pathlib.Path(os.environ["AWS_BIN"])
 KEY = facts("spain")["api_key_secret"]
+STATE = {"spain": "example-state-spain-eu-south-2", "mexico": "example-state-mexico-us-east-1"}
 
 
 def free_port():
@@ -74,7 +75,7 @@ class Moto(Phases):
         self.assertEqual(said.count("making it"), 2)
         self.assertIn(f"AWS account {ACCOUNT}", said)
         for site, place in (("spain", "eu-south-2"), ("mexico", "None")):
-            bucket = f"example-state-{site}"
+            bucket = STATE[site]
             self.assertEqual(self.aws(site, "s3api", "get-bucket-location", "--bucket", bucket, "--output", "text"), place)
             self.assertIn("aws:kms", self.aws(site, "s3api", "get-bucket-encryption", "--bucket", bucket))
             self.assertNotIn("false", self.aws(site, "s3api", "get-public-access-block", "--bucket", bucket))
@@ -82,9 +83,9 @@ class Moto(Phases):
 
     def test_a_bucket_that_was_made_half_is_completed(self):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1")
-        self.aws("mexico", "s3api", "create-bucket", "--bucket", "example-state-mexico")
+        self.aws("mexico", "s3api", "create-bucket", "--bucket", STATE["mexico"])
         self.run_phase("0-check")
-        self.assertIn("Enabled", self.aws("mexico", "s3api", "get-bucket-versioning", "--bucket", "example-state-mexico"))
+        self.assertIn("Enabled", self.aws("mexico", "s3api", "get-bucket-versioning", "--bucket", STATE["mexico"]))
 
     def test_a_zone_that_is_private_is_not_enough(self):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1",
@@ -130,6 +131,16 @@ class Moto(Phases):
         self.first(rule("mexico destroy"))
         self.run_phase("down", CONFIRM="yes", SITES="mexico")
         self.assertEqual(self.aws("mexico", "elbv2", "describe-load-balancers", "--query", "LoadBalancers[].LoadBalancerName", "--output", "text"), "theirs")
+
+
+    def test_a_region_that_is_to_move_is_not_taken_down_by_its_next_regions_name(self):
+        self.aws("mexico", "s3api", "create-bucket", "--bucket", "example-state-mexico-mx-central-1")
+        said = self.run_phase("down", code=1, CONFIRM="yes", SITES="mexico")
+        self.assertIn("mexico: its state is in example-state-mexico-mx-central-1, but its terraform.tfvars say us-east-1", said)
+        self.assertEqual(self.calls("(terraform|kubectl) "), [])
+        self.aws("mexico", "s3api", "create-bucket", "--bucket", STATE["mexico"])
+        self.first(rule("mexico destroy"))
+        self.run_phase("down", CONFIRM="yes", SITES="mexico")
 
 
 class CommandLines(Phases):

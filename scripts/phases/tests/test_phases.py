@@ -110,7 +110,7 @@ class Check(Phases):
              "us-east-1b is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in "
              "terraform/environments/mexico/terraform.tfvars has to name three of us-east-1a us-east-1d"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
-             "bucket example-state-spain belongs to somebody else"),
+             "bucket example-state-spain-eu-south-2 belongs to somebody else"),
             ("the quota", rule("us-east-1 lambda", "10\n"), "mexico: the account may run 10 Lambda functions at once"),
             ("the zone", rule("route53", ""), "Route 53 has no public hosted zone example.com"),
         ]

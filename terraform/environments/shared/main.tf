@@ -6,7 +6,7 @@ locals {
   name         = "${local.project}-${var.site}"
   namespace    = local.project
   host         = "${var.site}.${var.domain}"
-  state_bucket = "${var.state_bucket_prefix}-${var.site}"
+  state_bucket = "${var.state_bucket_prefix}-${var.site}-${var.region}"
 }
 
 # Letters differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in use1-az3.

@@ -198,7 +198,7 @@ variable "domain" {
 }
 
 variable "state_bucket_prefix" {
-  description = "Beginning of the names of the two state buckets; -spain or -mexico is put after it."
+  description = "Beginning of the names of the two state buckets; site and region are put after it, as in -spain-eu-south-2."
   type        = string
 
   validation {
