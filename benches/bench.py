@@ -12,6 +12,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import tempfile
 import time
 
 import figures
@@ -19,6 +20,7 @@ import stage
 from stage import PEERS, PGBENCH, SERVICE, WIRE
 
 RECORD = stage.ROOT / "docs/performance/results.json"
+SIZES = stage.ROOT / "docs/performance/sizes.json"
 # Nobody fails at the first step when commits take no time, so it is left out there.
 LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000]
 LADDER_SECONDS = 2.0
@@ -63,6 +65,7 @@ def scenarios(quick, peers, best):
         Scenario("200/s beside 10,000 idle connections", 200, 6, both, 3, load=("--idle", 10000)),
         Scenario("200/s, a new connection for each", 200, 6, both, 3, load=("--fresh",)),
         Scenario("1,000/s, scraped each second", 1000, 15, [SERVICE], 7, companions=("/metrics", "/health")),
+        Scenario("200/s, unnamed statements", 200, 6, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
         Scenario("1,000/s, unnamed statements", 1000, 12, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
         Scenario("1,000/s, connections replaced, about two a second", 1000, 15, [SERVICE], 7,
                  settings={"CONNECTION_LIFETIME_S": "4"}),
@@ -276,6 +279,25 @@ def revision():
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
+def sizes():
+    """The contestants' files as they are run, and what is left of each without its symbols."""
+    found = {}
+    programs = {SERVICE: pathlib.Path(os.environ["SERVICE"]), **PEERS}
+    for name, program in programs.items():
+        if name in stage.missing():
+            continue
+        headers = subprocess.run(["readelf", "--program-headers", program], capture_output=True, text=True, check=True)
+        with tempfile.TemporaryDirectory() as folder:
+            stripped = pathlib.Path(folder) / "stripped"
+            subprocess.run(["strip", "-o", stripped, program], check=True)
+            found[name] = {
+                "bytes": program.stat().st_size,
+                "stripped_bytes": stripped.stat().st_size,
+                "dynamic": "INTERP" in headers.stdout,
+            }
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "contestants": found}
+
+
 def measure_facts():
     """What needs no contestant: start, memory, system calls, and what coalescing brings."""
     managed, cores = {"commit_delay_us": MANAGED_COMMIT_US}, []
@@ -342,8 +364,12 @@ def main():
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
     parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
     parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
+    parser.add_argument("--sizes", action="store_true", help="how large the contestants' files are; recorded by itself")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
     options = parser.parse_args()
+    if options.sizes:
+        write(SIZES, sizes())
+        return
     stage.configure_database()
     if options.again:
         result, bench = json.loads(RECORD.read_text()), Bench(options)
@@ -375,6 +401,7 @@ def main():
     if not short:
         result["facts"] = measure_facts()
         write(out, result)
+        write(SIZES, sizes())
 
 
 if __name__ == "__main__":

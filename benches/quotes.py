@@ -10,6 +10,7 @@ import math
 import pathlib
 import re
 import sys
+import textwrap
 
 import figures
 import reliability
@@ -22,8 +23,12 @@ MANAGED_COMMIT_US = 3000
 MARK = re.compile(r"<!-- quote:([\w-]+) -->\n.*?<!-- quote:end -->", re.DOTALL)
 ANY_MARK = re.compile(r"(?<!`)<!-- quote:")  # one between backticks is only spoken of
 
-# Estimates of docs/ADR-02-LATENCY-STRATEGY.md, which says where each comes from; milliseconds at p99.
-LOAD_BALANCER_MS, ZONE_MS, COMMIT_MS, TARGET_MS = 2.0, 1.0, 5.0, 100.0
+# Budgets of docs/ADR-02-LATENCY-STRATEGY.md, milliseconds at p99. Where nothing was measured, they are the estimates,
+# too; that page says where each comes from.
+LOAD_BALANCER_MS, ZONE_MS, SERVICE_MS, PROXY_MS, COMMIT_MS, TARGET_MS = 2.0, 1.0, 3.0, 4.0, 5.0, 100.0
+POOLED, UNNAMED, NAMED = "200/s through pgbouncer, unnamed", "200/s, unnamed statements", "200/s"
+# p99 begins to rise where it is this many times that of 1,000/s.
+KNEE_RATIO = 2
 # Light in fibre takes 5 µs a kilometre, and cables are longer than the great circle: this much, as between Dallas and
 # Baltimore.
 FIBRE_US_PER_KM, DETOUR = 5.0, 1.8
@@ -51,6 +56,10 @@ def table(columns, rows):
     return figures.table("", columns, rows).strip().removeprefix("###").strip()
 
 
+def prose(text):
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def runs(results, scenario, name=SERVICE):
     """What is recorded of one contestant in the scenario of that name, or of the first that begins so."""
     known = results["scenarios"]
@@ -70,6 +79,25 @@ def us(values):
     return f"{median(values):,.0f}"
 
 
+def more(ours, theirs, name, digits=0):
+    """How much larger the median of our runs is, with the least and the most that two runs differ by."""
+    ours, theirs = ours[name], theirs[name]
+    least, most = min(ours) - max(theirs), max(ours) - min(theirs)
+    within = "" if figures.ratio(ours, theirs)["apart"] else ", within the spread"
+    middle = median(ours) - median(theirs)
+    return f"{middle:+,.{digits}f} ({least:+,.{digits}f} to {most:+,.{digits}f}){within}"
+
+
+def pooler_runs(performance):
+    """Runs through the pooler, those without it that they are compared with, how these put their statements, and what
+    the two differ in. A record that lacks the scenario of UNNAMED cannot tell the pooler from the statements.
+    """
+    pooled = runs(performance, POOLED)
+    if UNNAMED in performance["scenarios"]:
+        return pooled, runs(performance, UNNAMED), "`unnamed`", "pgbouncer"
+    return pooled, runs(performance, NAMED), "`named`", "pgbouncer and `unnamed` statements together"
+
+
 def sustained(results, name, delay_us):
     found = [
         ladder["sustained"] for ladder in results["ladders"]
@@ -78,43 +106,56 @@ def sustained(results, name, delay_us):
     return f"{median(found[0]):,.0f}" if found else "-"
 
 
+def megabytes(size):
+    return f"{size / 1e6:.2f}"
+
+
 def peers(performance, _):
-    """One line a contestant: latency, cost and where it ends."""
+    """One line a contestant: latency, cost, size and where it ends."""
     calls = performance.get("facts", {}).get("system_calls_per_payment", {})
+    sizes = json.loads((ROOT / "docs/performance/sizes.json").read_text())
     rows = []
     for name in performance["instructions_per_payment"]:
         found = runs(performance, "1,000/s", name)
         instructions = performance["instructions_per_payment"][name]
+        file = sizes["contestants"].get(name)
         rows.append([
             name, us(found["p50_us"]), us(found["p99_us"]), f"{median(found['cpu_us']):.1f}",
+            f"{megabytes(file['bytes'])} / {megabytes(file['stripped_bytes'])}" if file else "-",
             f"{instructions:,}" if instructions else "-",
             f"{sum(calls[name].values()):.1f}" if name in calls else "-",
             f"{median(found['resident_kib']) / 1024:.1f}",
             sustained(performance, name, 0), sustained(performance, name, MANAGED_COMMIT_US),
         ])  # fmt: skip
-    columns = ["At 1,000/s", "p50 µs", "p99 µs", "CPU µs", "Instructions", "System calls", "Memory MiB",
-               "Sustained /s", "with commits of 3 ms"]  # fmt: skip
-    return table(columns, rows)
+    dynamic = ", ".join(name for name, file in sizes["contestants"].items() if file["dynamic"])
+    note = f"Files recorded on {sizes['date']} at revision {sizes['revision']}. Linked dynamically: {dynamic}."
+    columns = ["At 1,000/s", "p50 µs", "p99 µs", "CPU µs", "File as run / stripped, MB", "Instructions",
+               "System calls", "Memory MiB", "Sustained /s", "with commits of 3 ms"]  # fmt: skip
+    return f"{table(columns, rows)}\n\n{prose(note)}"
 
 
 def size(performance, _):
     about = performance["machine"]
     return table(
         ["The image's one file", "MB"],
-        [["static, stripped, TLS and its authorities included", f"{about['binary_bytes'] / 1e6:.2f}"]],
+        [["static, stripped, TLS and its authorities included", megabytes(about["binary_bytes"])]],
     )
 
 
 def pooler(performance, _):
+    pooled, direct, statements, differ = pooler_runs(performance)
+    named, unnamed = runs(performance, "1,000/s"), runs(performance, "1,000/s, unnamed statements")
+    figures_of = (("p50_us", 0), ("p99_us", 0), ("cpu_us", 1))
     rows = []
-    for what, scenario in (
-        ("200/s, straight to the database, `named`", "200/s"),
-        ("200/s, through pgbouncer, `unnamed`", "200/s through pgbouncer, unnamed"),
-        ("1,000/s, straight to the database, `named`", "1,000/s"),
-        ("1,000/s, straight to the database, `unnamed`", "1,000/s, unnamed statements"),
-    ):
-        found = runs(performance, scenario)
-        rows.append([what, spread(found["p50_us"]), spread(found["p99_us"]), spread(found["cpu_us"], 1)])
+    for first, theirs, second, ours, what in (
+        (f"200/s, straight to the database, {statements}", direct, "200/s, through pgbouncer, `unnamed`", pooled,
+         differ),
+        ("1,000/s, straight to the database, `named`", named, "1,000/s, straight to the database, `unnamed`", unnamed,
+         "`unnamed` statements alone"),
+    ):  # fmt: skip
+        for name, found in ((first, theirs), (second, ours)):
+            rows.append([name, *(spread(found[figure], digits) for figure, digits in figures_of)])
+        rows.append([f"more by {what}", *(more(ours, theirs, figure, digits) for figure, digits in figures_of)])
     return table(["", "p50 µs", "p99 µs", "CPU µs"], rows)
 
 
@@ -123,42 +164,92 @@ def coalescing(performance, _):
     return report.coalescing(performance)
 
 
-def knee(performance, _):
-    """CPU and p99 of the ladder with commits in memory: where p99 begins to rise."""
+def autoscaling():
+    """The chart's CPU request in thousandths of a core, and at how many per cent of it pods are added."""
+    values = (ROOT / "chart/values.yaml").read_text()
+    patterns = r"^ *cpuRequest: (\d+)m$", r"^ *targetCpuPercent: (\d+)$"
+    found = [re.search(pattern, values, re.MULTILINE) for pattern in patterns]
+    if not all(found):
+        raise Missing("chart/values.yaml has no cpuRequest in thousandths of a core, or no targetCpuPercent")
+    return [int(match[1]) for match in found]
+
+
+def load_steps(performance):
+    """By rate: where it is from, and CPU and p99 of its runs. Low rates are scenarios, the others steps of the ladder
+    with commits in memory.
+    """
     ladder = next(
         (one for one in performance["ladders"] if one["contestant"] == SERVICE and one["commit_delay_us"] == 0), None
     )
     if not ladder:
         raise Missing("docs/performance/results.json has no ladder of this service")
     steps = {}
+    for scenario in ("200/s", "1,000/s", "3,000/s"):
+        found = runs(performance, scenario)
+        rate = performance["scenarios"][scenario]["rate"]
+        steps[rate] = (f"{found['runs']} runs", found["cpu_us"], found["p99_us"])
+    climbed = {}
     for climb in ladder["climbs"]:
         for step in climb:
             if "p99_us" in step:
-                steps.setdefault(step["rate"], []).append(step)
-    rows = []
-    for rate, found in sorted(steps.items()):
-        cpu = median([step["cpu_us"] for step in found])
-        rows.append([f"{rate:,}", f"{cpu:.0f}", f"{cpu * rate / 1e4:.0f} %",
-                     f"{median([step['p99_us'] for step in found]) / 1000:.1f}"])  # fmt: skip
-    return table(["Payments/s on one core shared with the generator", "CPU µs each", "Of a core", "p99 ms"], rows)
+                climbed.setdefault(step["rate"], []).append(step)
+    for rate, found in climbed.items():
+        steps[rate] = (f"{len(found)} climbs", [step["cpu_us"] for step in found], [step["p99_us"] for step in found])
+    return dict(sorted(steps.items()))
+
+
+def knee(performance, _):
+    """CPU and p99 by rate beside the chart's request: where p99 begins to rise, and what the autoscaler's mark is."""
+    request, percent = autoscaling()
+    steps = load_steps(performance)
+    rows, shares, tails = [], {}, {}
+    for rate, (source, cpu, p99) in steps.items():
+        shares[rate], tails[rate] = median(cpu) * rate / 1e4, median(p99) / 1000
+        rows.append([
+            f"{rate:,}", f"{median(cpu):.0f}", f"{shares[rate]:.1f} %", f"{shares[rate] * 1000 / request:.0f} %",
+            f"{tails[rate]:.1f}", source,
+        ])  # fmt: skip
+    mark = request * percent / 1000
+    below = [rate for rate in steps if shares[rate] < mark]
+    above = [rate for rate in steps if shares[rate] >= mark]
+    risen = [rate for rate in steps if tails[rate] > KNEE_RATIO * tails[1000]]
+    lines = [
+        f"The chart's request is {request}m, {request / 10:g} % of a core. Pods are added at {percent} % of it, "
+        f"{mark:g} % of a core:\n"
+    ]
+    for what, rates in (
+        ("the last row below that", below[-1:]),
+        ("the first row at or above it", above[:1]),
+        (f"the first row whose p99 is more than {KNEE_RATIO} times that of 1,000/s", risen[:1]),
+    ):
+        for rate in rates:
+            times = tails[rate] / tails[1000]
+            lines.append(f"- {what}: {rate:,}/s, {shares[rate]:.1f} % of a core, p99 {times:.1f} times that of 1,000/s")
+    columns = ["Payments/s on one core shared with the generator", "CPU µs each", "Of a core", "Of the request",
+               "p99 ms", "Median of"]  # fmt: skip
+    return "\n".join([table(columns, rows), "", *lines])
 
 
 def hops(performance, _):
     parts = fact(performance, "segments_us")
-    pooled, direct = runs(performance, "200/s through pgbouncer, unnamed"), runs(performance, "200/s")
-    fresh, kept = runs(performance, "200/s, a new connection for each"), direct
+    pooled, direct, statements, differ = pooler_runs(performance)
+    fresh, kept = runs(performance, "200/s, a new connection for each"), runs(performance, "200/s")
     slow = runs(performance, "commits of 3 ms, 200/s")
-    extra = lambda ours, theirs, name: max(0.0, median(ours[name]) - median(theirs[name]))
+    against = lambda ours, theirs: f"{ours['runs']} against {theirs['runs']}"
     rows = [
-        ["between the caller and the service, loopback, mean at 1,000/s", f"{parts['caller'] - parts['request']:,.0f}"],
-        ["in the service, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}"],
-        ["the exchange with PostgreSQL and its commit in memory, mean at 1,000/s", f"{parts['exchange']:,.0f}"],
-        ["a pooler in between (pgbouncer), more at p50, 200/s", f"{extra(pooled, direct, 'p50_us'):,.0f}"],
-        ["the same at p99", f"{extra(pooled, direct, 'p99_us'):,.0f}"],
-        ["a caller's new TCP connection, more at p50, 200/s", f"{extra(fresh, kept, 'p50_us'):,.0f}"],
-        ["with a commit that takes 3 ms, all of it at p50, 200/s", us(slow["p50_us"])],
+        ["between the caller and the service, loopback, mean at 1,000/s", f"{parts['caller'] - parts['request']:,.0f}",
+         "1"],
+        ["in the service, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}", "1"],
+        ["the exchange with PostgreSQL and its commit in memory, mean at 1,000/s", f"{parts['exchange']:,.0f}", "1"],
+        [f"{differ}, more at p50 than directly with {statements} ones, 200/s", more(pooled, direct, "p50_us"),
+         against(pooled, direct)],
+        ["the same at p99", more(pooled, direct, "p99_us"), against(pooled, direct)],
+        ["a caller's new TCP connection, more at p50 than on a kept one, 200/s", more(fresh, kept, "p50_us"),
+         against(fresh, kept)],
+        ["the same at p99", more(fresh, kept, "p99_us"), against(fresh, kept)],
+        ["with a commit that takes 3 ms, all of it at p50, 200/s", spread(slow["p50_us"]), f"{slow['runs']}"],
     ]  # fmt: skip
-    return table(["Measured on one machine", "µs"], rows)
+    return table(["Measured on one machine", "µs", "Runs"], rows)
 
 
 def connecting(performance, _):
@@ -188,29 +279,32 @@ def round_trip_ms(caller):
 
 
 def inside_ms(performance):
-    """Everything behind the load balancer's door, at p99: estimates, and what is measured here."""
-    service = median(runs(performance, "1,000/s, unnamed statements")["p99_us"]) / 1000
-    through = median(runs(performance, "200/s through pgbouncer, unnamed")["p99_us"])
-    proxy = max(0.0, through - median(runs(performance, "200/s")["p99_us"])) / 1000
+    """Everything behind the load balancer's door, at p99: each hop's budget, its estimate, and what that rests on. The
+    two measured rows are of one rate and add up to what was measured through the pooler, so nothing counts twice.
+    """
+    pooled, direct, statements, differ = pooler_runs(performance)
+    service, through = (median(found["p99_us"]) / 1000 for found in (direct, pooled))
     return [
-        ("the load balancer: TLS, HTTP, rules of the web ACL", "estimate", LOAD_BALANCER_MS),
-        ("load balancer to pod, perhaps into another zone", "estimate", ZONE_MS),
-        ("the service, and PostgreSQL's work without its disk", "measured", service),
-        ("RDS Proxy itself, by pgbouncer", "stand-in", proxy),
-        ("pod to proxy and proxy to database, perhaps two zones", "estimate", 2 * ZONE_MS),
-        ("the commit: a write in two zones", "estimate", COMMIT_MS),
+        ("the load balancer: TLS, HTTP, rules of the web ACL", LOAD_BALANCER_MS, LOAD_BALANCER_MS, "a guess"),
+        ("load balancer to pod, perhaps into another zone", ZONE_MS, ZONE_MS, "others' figures"),
+        ("the service, and PostgreSQL's work without its disk", SERVICE_MS, service, f"measured: 200/s, {statements}"),
+        ("RDS Proxy", PROXY_MS, through - service, f"measured with a stand-in: {differ}, 200/s"),
+        ("pod to proxy and proxy to database, perhaps two zones", 2 * ZONE_MS, 2 * ZONE_MS, "others' figures"),
+        ("the commit: a write in two zones", COMMIT_MS, COMMIT_MS, "others' figures"),
     ]
 
 
 def budget(performance, _):
     parts = inside_ms(performance)
-    rows = [[what, kind, f"{value:.1f}"] for what, kind, value in parts]
-    rows.append(["**inside the region**", "", f"**{sum(value for *_, value in parts):.1f}**"])
-    return table(["Hop", "", "ms at p99"], rows)
+    rows = [[what, f"{allowed:.1f}", f"{value:.1f}", how] for what, allowed, value, how in parts]
+    sums = [sum(part[column] for part in parts) for column in (1, 2)]
+    rows.append(["**inside the region**", *(f"**{total:.1f}**" for total in sums), ""])
+    rows.append([f"left of {TARGET_MS:.0f} ms for the network", *(f"{TARGET_MS - total:.1f}" for total in sums), ""])
+    return table(["Hop, ms at p99", "Budget", "Estimate", "The estimate is"], rows)
 
 
 def regions(performance, _):
-    inside = sum(value for *_, value in inside_ms(performance))
+    inside = sum(estimate for _, _, estimate, _ in inside_ms(performance))
     rows = []
     for caller in CALLERS:
         trip = round_trip_ms(caller)
@@ -258,7 +352,7 @@ def variants(*names):
     def part(*_):
         record = json.loads((ROOT / "docs/performance/variants.json").read_text())
         rows = [
-            [variant["name"], f"{variant['bytes'] / 1e6:.2f}", f"{variant['instructions']:,}",
+            [variant["name"], megabytes(variant["bytes"]), f"{variant['instructions']:,}",
              spread(variant["cpu_ratio"], 2), *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
             for variant in record["variants"] if variant["name"] in names or not names
         ]  # fmt: skip

@@ -8,6 +8,7 @@ need chrt util-linux
 need pgbouncer pgbouncer
 need valgrind valgrind
 need strace strace
+need strip binutils
 say "building the service, the harness and the peers (minutes the first time)"
 target=$(rustc -vV | sed -n 's/^host: //p')
 flags=$(image_flags)

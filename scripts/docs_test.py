@@ -11,6 +11,9 @@ import unittest
 import docs
 
 ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benches"))
+import quotes
+
 GOOD = {
     "Makefile": "up: ## bring it up\n",
     "tests/pool.rs": "fn a_lost_connection_costs_nothing() {}\n",
@@ -148,7 +151,7 @@ class Quotes(unittest.TestCase):
         code, _, mended = self.run_quotes("<!-- quote:budget -->\n1.0\n<!-- quote:end -->\n")
         self.assertEqual(code, 0)
         self.assertEqual(self.run_quotes(mended, "--check"), (0, "", mended))
-        changed = mended.replace("| estimate | 5.0 |", "| estimate | 4.0 |")
+        changed = mended.replace("| 5.0 | 5.0 |", "| 5.0 | 4.0 |")
         self.assertNotEqual(changed, mended)
         self.assertEqual(self.run_quotes(changed, "--check")[0], 1)
 
@@ -158,6 +161,34 @@ class Quotes(unittest.TestCase):
 
     def test_a_mark_between_backticks_is_only_spoken_of(self):
         self.assertEqual(self.run_quotes("Write `<!-- quote:NAME -->` before it.\n", "--check")[0], 0)
+
+
+def record(**scenarios):
+    """A record with the p99 of each scenario's runs."""
+    made = lambda p99: {"contestants": {quotes.SERVICE: {"runs": len(p99), "p99_us": p99}}}
+    return {"scenarios": {name: made(p99) for name, p99 in scenarios.items()}}
+
+
+class Differences(unittest.TestCase):
+    KNOWN = {quotes.POOLED: [1400.0, 1500.0, 1900.0], quotes.NAMED: [900.0, 1000.0]}
+
+    def test_a_difference_keeps_its_sign_and_its_spread(self):
+        more = lambda ours, theirs: quotes.more({"p99_us": ours}, {"p99_us": theirs}, "p99_us")
+        self.assertEqual(more([50.0, 60.0], [10.0, 20.0]), "+40 (+30 to +50)")
+        self.assertEqual(more([10.0, 20.0], [50.0, 60.0]), "-40 (-50 to -30)")
+        self.assertEqual(more([10.0, 30.0], [20.0, 40.0]), "-10 (-30 to +10), within the spread")
+
+    def test_a_pooler_is_compared_with_the_same_statements_where_the_record_has_them(self):
+        _, direct, statements, differ = quotes.pooler_runs(record(**self.KNOWN))
+        self.assertEqual((direct["p99_us"], statements), ([900.0, 1000.0], "`named`"))
+        self.assertIn("`unnamed` statements together", differ)
+        _, direct, statements, differ = quotes.pooler_runs(record(**self.KNOWN, **{quotes.UNNAMED: [1200.0]}))
+        self.assertEqual((direct["p99_us"], statements, differ), ([1200.0], "`unnamed`", "pgbouncer"))
+
+    def test_what_is_measured_inside_a_region_counts_once(self):
+        for more_runs in ({}, {quotes.UNNAMED: [1200.0]}):
+            parts = quotes.inside_ms(record(**self.KNOWN, **more_runs))
+            self.assertAlmostEqual(sum(value for *_, value, how in parts if how.startswith("measured")), 1.5)
 
 
 if __name__ == "__main__":
