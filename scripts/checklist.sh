@@ -5,8 +5,10 @@ source "$(dirname "$0")/lib.sh"
 
 PYYAML_VERSION=6.0.3
 PYTHON_HCL2_VERSION=8.1.4
-venv="$CACHE/facts"
-need_packages "$venv" "pyyaml==$PYYAML_VERSION" "python-hcl2==$PYTHON_HCL2_VERSION"
+JMESPATH_VERSION=1.1.0
+need jq jq
+venv="$CACHE/checklist"
+need_packages "$venv" "pyyaml==$PYYAML_VERSION" "python-hcl2==$PYTHON_HCL2_VERSION" "jmespath==$JMESPATH_VERSION"
 # The commands of the checklist say python3.
 export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 

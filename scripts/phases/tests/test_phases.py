@@ -325,6 +325,15 @@ class Image(Phases):
         self.assertRegex(self.calls("skopeo copy .*us-east-1")[-1], rf"docker://{ACCOUNT}.dkr.ecr.eu-south-2.amazonaws.com/payment-latency-api@{DIGEST}")
         self.assertEqual(self.stage.remote_head(), self.stage.git("rev-parse", "HEAD"))
 
+    def test_an_image_that_somebody_put_there_is_released_as_it_is(self):
+        self.flags = ["spain"]
+        self._write()
+        self.assertIn("it is not built again", self.run_phase("3-image"))
+        self.assertEqual(self.built(), [])
+        self.assertEqual([self.released(site) for site in SITES], [DIGEST, DIGEST])
+        (copy,) = self.calls("skopeo copy")
+        self.assertRegex(copy, rf"--preserve-digests .*eu-south-2.amazonaws.com/payment-latency-api@{DIGEST} docker://.*us-east-1")
+
     def test_a_commit_that_was_not_pushed_is_pushed(self):
         self.run_phase("3-image")
         subprocess.run(["git", "--git-dir", self.stage.remote, "update-ref", "refs/heads/main", self.stage.begin], check=True)
