@@ -74,7 +74,8 @@ def flooded(server, rate, seconds, callers=CALLERS):
         "goodput": round(run["answered"] / max(run["took_s"], seconds)),
         "took_s": round(run["took_s"], 1),
         "refused": run["refused"],
-        "failed_otherwise": run["failed"] - run["refused"],
+        "unsent": run["unsent"],
+        "failed_otherwise": run["failed"] - run["refused"] - run["unsent"],
         "p99_ms": milliseconds(run, "latency_us"),
         "max_ms": milliseconds(run, "latency_us", "max"),
         # Without the wait for the generator or for one of its connections.

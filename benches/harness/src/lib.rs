@@ -174,8 +174,10 @@ pub struct Tally {
     pub refusal: Histogram<u64>,
     /// What the successes took in the service itself, by its `Server-Timing`, where that is asked for.
     pub service: Histogram<u64>,
-    /// Answers that are no success, and connections that ended.
+    /// Answers that are no success, connections that ended, and what was not sent.
     pub failed: u64,
+    /// Requests that were due and for which no connection became free.
+    pub unsent: u64,
     /// Successes, those of the warm-up included.
     pub served: u64,
     /// From the end of the warm-up to the last answer.
@@ -194,6 +196,7 @@ impl Tally {
             refusal: empty(),
             service: empty(),
             failed: 0,
+            unsent: 0,
             served: 0,
             took: Duration::ZERO,
         }
@@ -220,6 +223,7 @@ impl Tally {
             "achieved": self.latency.len() as f64 / seconds,
             "answered": self.latency.len(),
             "failed": self.failed,
+            "unsent": self.unsent,
             "refused": self.refusal.len(),
             "refusal_us": quantiles(&self.refusal),
             "service_us": quantiles(&self.service),

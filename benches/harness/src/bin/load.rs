@@ -211,7 +211,8 @@ impl Generator {
             let all_free = self.free.len() == self.places.len() && self.waiting.is_empty();
             if all_sent && (all_free || self.timer.now() > end + GIVE_UP) {
                 self.tally.failed += (self.places.len() - self.free.len()) as u64;
-                self.tally.failed += self.waiting.len() as u64;
+                self.tally.unsent = self.waiting.len() as u64;
+                self.tally.failed += self.tally.unsent;
                 return Ok(());
             }
             events.clear();
