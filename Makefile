@@ -9,7 +9,7 @@ help: ## list the targets
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
 
-test: ## install what the tests need, run all of them
+test: ## install what the service's tests need, run them (cargo test)
 	@scripts/test.sh
 
 check: ## format, lints, scripts, house rules, licences

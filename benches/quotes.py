@@ -134,6 +134,13 @@ def peers(performance, _):
     return f"{table(columns, rows)}\n\n{prose(note)}"
 
 
+def against_peers(performance, _):
+    """The rows of PERFORMANCE.md's goals that README's claim is about, with those where the service is not ahead."""
+    goals = report.overload_goals(performance) + report.peer_goals(performance)
+    rows = [[figure, measured] for figure, _, measured, _ in goals if figure.startswith(("payments/s", "p99 at 1,000/s"))]
+    return table(["Figure", "Measured, and the ratio"], rows)
+
+
 def size(performance, _):
     about = performance["machine"]
     return table(
@@ -378,6 +385,7 @@ PARTS = {
     "fuzzing": fuzzing,
     "costs": costs,
     "peers": peers,
+    "against-peers": against_peers,
     "size": size,
     "pooler": pooler,
     "coalescing": coalescing,

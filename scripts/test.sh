@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make test`: installs what the tests need, then runs all of them.
+# `make test`: installs what the service's tests need, then runs them. test.sh ARGUMENTS...: those of `cargo test`.
 source "$(dirname "$0")/lib.sh"
 
 SCHEMATHESIS_VERSION=4.32.5

@@ -1,4 +1,4 @@
-//! A payment simulator: one durable PostgreSQL write for each request, at the lowest tail latency.
+//! A payment simulator: one durable PostgreSQL write for each request.
 //!
 //! The way of a payment is the order of the modules below: `server` owns sockets and connections,
 //! `http` turns bytes into requests and answers into bytes, `route` and `handlers` decide what an

@@ -23,6 +23,13 @@ def alerts():
     return {rule["alert"]: rule for group in groups()["groups"] for rule in group["rules"] if "alert" in rule}
 
 
+def queries():
+    """(page, query) of what the pages have an operator ask Prometheus."""
+    for path in sorted((ROOT / "docs/alerts").glob("*.md")):
+        for query in re.findall(r"\bask '([^']+)'", path.read_text()):
+            yield path.stem, query
+
+
 def promtool(*arguments, folder):
     return subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
@@ -68,12 +75,21 @@ class Alerts(unittest.TestCase):
                 self.assertIn(rule["labels"]["severity"], {"critical", "warning"})
         self.assertEqual({path.stem for path in pages.glob("Payment*.md")}, set(alerts()))
 
-    def test_alerts_and_dashboard_use_only_metrics_that_exist(self):
+    def test_promtool_accepts_the_queries_of_each_page(self):
+        self.assertEqual({page for page, _ in queries()} | {"PaymentPodsNotReady"}, set(alerts()))
+        rules = [{"record": f"page:{number}", "expr": query} for number, (_, query) in enumerate(queries())]
+        (self.folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "pages", "rules": rules}]}))
+        done = promtool("check", "rules", "rules.yaml", folder=self.folder)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_alerts_dashboard_and_pages_use_only_metrics_that_exist(self):
         document = (ROOT / "docs/APPLICATION.md").read_text()
         foreign = {"kube_deployment_status_replicas_unavailable", "externalsecret_status_condition", "up"}
         dashboard = (ROOT / "chart/dashboards/payment-latency-api.json").read_text()
         texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]] + re.findall(r'"expr": "(.*)"', dashboard)
-        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z_]+)\{", text)} - foreign
+        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z_]+)\{", text)}
+        named |= {name for _, query in queries() for name in re.findall(r"\b([a-z]+(?:_[a-z]+)+)(?=[\[{)])", query)}
+        named -= foreign
         self.assertGreater(len(named), 20)
         for name in named:
             family = re.sub(r"_(bucket|count|sum)$", "", name)
