@@ -162,7 +162,7 @@ impl Field {
             std::thread::sleep(TICK);
             for stream in &mut crowd {
                 match stream.write(b"x") {
-                    Ok(_) => drop(self.deeds.fetch_add(1, Ordering::Relaxed)),
+                    Ok(count) => drop(self.deeds.fetch_add(count as u64, Ordering::Relaxed)),
                     Err(_) => *stream = self.connect_one(first),
                 }
             }

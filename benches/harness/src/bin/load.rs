@@ -33,7 +33,7 @@ const HELP: &str =
   --seed N           other arrivals (1)
 ";
 
-/// What is not answered this long after the last arrival never will be.
+/// When nothing has been answered for this long after the last arrival, nothing will be.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
 struct Options {
@@ -209,7 +209,8 @@ impl Generator {
         loop {
             let all_sent = arrivals.peek() > end;
             let all_free = self.free.len() == self.places.len() && self.waiting.is_empty();
-            if all_sent && (all_free || self.timer.now() > end + GIVE_UP) {
+            let progress = end.max(self.options.warm_up + self.tally.took);
+            if all_sent && (all_free || self.timer.now() > progress + GIVE_UP) {
                 self.tally.failed += (self.places.len() - self.free.len()) as u64;
                 self.tally.unsent = self.waiting.len() as u64;
                 self.tally.failed += self.tally.unsent;
