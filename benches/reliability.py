@@ -90,20 +90,19 @@ def overload(results):
     found = results.get("overload", {})
     if "maximum" not in found:
         return ""
-    rows = [["the most it carries", "", f"{found['maximum']['goodput']:,}", "", "", "", "", "", "", "", ""]]
+    rows = [["the most it carries", "", f"{found['maximum']['goodput']:,}", "", "", "", "", "", "", ""]]
     for name in ("3 times", "10 times", "processor", "processor, again"):
         run = found.get(name)
         if run:
             share = f" ({run['share_of_maximum']:.0%})" if "share_of_maximum" in run else ""
             rows.append([
                 name, f"{run['rate']:,}/s, {run['seconds']} s", f"{run['goodput']:,}{share}", f"{run['refused']:,}",
-                f"{run['unsent']:,}",
                 f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}",
                 f"{run['answer_p99_ms']:,.0f} / {run['answer_max_ms']:,.0f}",
                 f"{run['service_p99_ms']:,.0f} / {run['service_max_ms']:,.0f}",
                 " / ".join(mib(kib) for kib in run["resident_kib"]), f"{run['calm_p99_ms']:,.1f}",
             ])  # fmt: skip
-    columns = ["Load", "Offered", "Goodput, /s", "Refused", "Not sent", "p99 of refusals, ms",
+    columns = ["Load", "Offered", "Goodput, /s", "Refused", "p99 of refusals, ms",
                "p99 of the paid, ms", "from their sending, p99 / most",
                "in the service, p99 / most, ms", "Memory before / most / after, MiB", "p99 in the second after, ms"]  # fmt: skip
     return table(columns, rows)

@@ -38,8 +38,8 @@ pub struct Fault {
     meanwhile: Meanwhile,
 }
 
-/// Most faults: a service of its own beside a database, twenty rounds. A full run has so many payments a second that one
-/// is under way at most moments.
+/// Most faults: a service of its own beside a database, twenty rounds. A full run has so many payments a second that
+/// one is under way at most moments.
 const USUAL: Fault = Fault {
     scene: Scene::Direct,
     replicas: 1,
