@@ -1,4 +1,4 @@
-"""Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json.
+"""Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json and breaks.json.
 
 With --check it changes nothing and fails when the document says something else. With --recorded SECTION it notes first
 that the section was recorded just now, at this revision.
@@ -18,6 +18,7 @@ import figures
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/RELIABILITY.md"
 RECORD = ROOT / "docs/reliability/results.json"
+BREAKS = ROOT / "docs/reliability/breaks.json"
 
 FAULTS = {
     "service_killed": ("the service, `kill -9`", "anything"),
@@ -158,6 +159,14 @@ def growth(results):
     return table(columns, rows) + f"\n\n{tail}"
 
 
+def breaks(results):
+    run = results["breaks"]
+    rows = [[found["what"], f"{found['seed']:,}", found["by"]] for found in run["breaks"]]
+    tail = f"Nothing broken: every invariant held in {run['seeds']:,} seeds."
+    words_at_left = table(["Break", "Found at seed", "By"], rows).replace("---:|---:|", "---:|---|", 1)
+    return f"{words_at_left}\n\n{tail}"
+
+
 def recorded(section):
     """Notes when a section was recorded, and of which revision."""
     results = json.loads(RECORD.read_text())
@@ -171,13 +180,25 @@ def recorded(section):
     RECORD.write_text(json.dumps(results, indent=2) + "\n")
 
 
+def read_records():
+    results = json.loads(RECORD.read_text())
+    results["breaks"] = json.loads(BREAKS.read_text())
+    return results
+
+
+def when(run):
+    # What seeds decide is the same on every machine.
+    machine = f", {run['machine']}" if "machine" in run else ""
+    return f"Recorded on {run['date']} at revision {run['revision']}{machine}."
+
+
 def written(document, results):
-    parts = {"faults": faults, "overload": overload, "abuse": abuse, "soak": soak, "growth": growth}
+    parts = {"faults": faults, "overload": overload, "abuse": abuse, "soak": soak, "growth": growth, "breaks": breaks}
+    runs = results["recorded"] | {"breaks": results["breaks"]}
 
     def fill(found):
         name = found.group(1)
-        when = "Recorded on {date} at revision {revision}, {machine}.".format(**results["recorded"][name])
-        return f"<!-- reliability:{name} -->\n{parts[name](results)}\n\n{when}\n<!-- reliability:end -->"
+        return f"<!-- reliability:{name} -->\n{parts[name](results)}\n\n{when(runs[name])}\n<!-- reliability:end -->"
 
     pattern = r"<!-- reliability:(\w+) -->\n.*?<!-- reliability:end -->"
     return re.sub(pattern, fill, document, flags=re.DOTALL)
@@ -186,12 +207,12 @@ def written(document, results):
 def main():
     if sys.argv[1:2] == ["--recorded"]:
         recorded(sys.argv[2])
-    results, document = json.loads(RECORD.read_text()), DOCUMENT.read_text()
-    current = written(document, results)
+    document = DOCUMENT.read_text()
+    current = written(document, read_records())
     if "--check" not in sys.argv:
         DOCUMENT.write_text(current)
     elif current != document:
-        sys.exit("docs/RELIABILITY.md differs from docs/reliability/results.json: `make reliability-tables` rewrites it")
+        sys.exit("docs/RELIABILITY.md differs from docs/reliability/*.json: `make reliability-tables` rewrites it")
 
 
 if __name__ == "__main__":

@@ -304,7 +304,7 @@ impl Session {
         let lied = matches!(fate, Some((_, What::Garbage)));
         assert!(
             lied || !early,
-            "the next exchange began before this one had ended"
+            "the next exchange begins before this one has ended"
         );
         self.say(&mut out).await;
         if fatal { Err(End) } else { Ok(()) }
@@ -357,7 +357,7 @@ impl Session {
         world.trace(|| format!("exchange of {inserts} payments, refused: {refused:?}"));
         assert!(
             inserts <= world.profile.pool.batch_max,
-            "a batch has a bound"
+            "more payments than a batch may hold"
         );
         Ok(refused)
     }

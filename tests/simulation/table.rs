@@ -158,14 +158,14 @@ impl Transaction {
                     .keys
                     .borrow_mut()
                     .insert(key.clone(), row.transaction_id);
-                assert_eq!(before, None, "the index of keys is unique");
+                assert_eq!(before, None, "two rows have the same key");
             }
             let before = self
                 .table
                 .committed
                 .borrow_mut()
                 .insert(row.transaction_id, row);
-            assert_eq!(before, None, "the primary key is unique");
+            assert_eq!(before, None, "two rows have the same id");
         }
     }
 }

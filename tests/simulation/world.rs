@@ -255,11 +255,17 @@ impl World {
         let (open, connecting) = (self.count.open.get(), self.count.connecting.get());
         assert!(
             open + connecting <= settings.size + 1,
-            "{open} open, {connecting} on their way"
+            "more connections than size and one: {open} open, {connecting} on their way"
         );
-        assert_eq!(figures.open, open, "the pool knows its connections");
-        assert!(figures.idle <= open, "{figures:?}");
-        assert!(figures.waiting <= settings.waiters_max, "{figures:?}");
+        assert_eq!(figures.open, open, "the pool miscounts its connections");
+        assert!(
+            figures.idle <= open,
+            "more are idle than are open: {figures:?}"
+        );
+        assert!(
+            figures.waiting <= settings.waiters_max,
+            "more wait than may: {figures:?}"
+        );
         let forgotten = figures.idle > 0 && figures.waiting > 0;
         assert!(
             !forgotten,
@@ -293,14 +299,17 @@ impl World {
             }
             assert!(
                 Instant::now() < limit,
-                "the pool did not recover: {figures:?}"
+                "the pool does not recover: {figures:?}"
             );
             sleep(Duration::from_millis(20)).await;
         }
-        assert!(pool.is_ready());
+        assert!(pool.is_ready(), "a whole pool is not ready");
         let payment = self.payment(None, 0);
         let ended = self.attempt(&payment, Duration::from_secs(30), 0).await;
-        assert!(matches!(ended, Some(Ok(_))), "{ended:?} from a whole pool");
+        assert!(
+            matches!(ended, Some(Ok(_))),
+            "a whole pool does not serve: {ended:?}"
+        );
     }
 
     /// A closed pool lets go of everything.
@@ -310,8 +319,16 @@ impl World {
         sleep(RECOVERY).await;
         self.check();
         let figures = pool.figures();
-        assert_eq!((figures.open, figures.idle, figures.waiting), (0, 0, 0));
-        assert_eq!((self.count.open.get(), self.count.connecting.get()), (0, 0));
+        assert_eq!(
+            (figures.open, figures.idle, figures.waiting),
+            (0, 0, 0),
+            "a closed pool has connections or waiters"
+        );
+        assert_eq!(
+            (self.count.open.get(), self.count.connecting.get()),
+            (0, 0),
+            "a closed pool leaves connections behind"
+        );
         let mut text = Vec::new();
         self.metrics.write_text(&mut text);
         let text = String::from_utf8(text).unwrap();
@@ -320,7 +337,10 @@ impl World {
             "pool_connections{state=\"open\"} 0",
             "pool_connections{state=\"idle\"} 0",
         ] {
-            assert!(text.lines().any(|line| line == gauge), "not {gauge}");
+            assert!(
+                text.lines().any(|line| line == gauge),
+                "a gauge of a closed pool is not nought: {gauge}"
+            );
         }
     }
 
@@ -331,7 +351,7 @@ impl World {
             let row = self.table.by_id(&payment.transaction_id);
             match told {
                 Told::Written => assert!(row.is_some(), "an acknowledged payment is lost"),
-                Told::SurelyNot => assert_eq!(row, None, "said to be surely not written"),
+                Told::SurelyNot => assert_eq!(row, None, "\"surely not written\" is written"),
                 Told::Nothing => {}
             }
         }
@@ -339,11 +359,11 @@ impl World {
             let payment = ledger
                 .iter()
                 .find(|(payment, _)| payment.transaction_id == row.transaction_id);
-            let (payment, _) = payment.expect("every row is a caller's");
+            let (payment, _) = payment.expect("a row is no caller's");
             assert_eq!(
                 row,
                 row_of(payment, row.created_at),
-                "with the caller's content"
+                "a row has other content than its caller's"
             );
         }
     }
@@ -407,7 +427,7 @@ impl World {
         self.check();
         assert!(
             began.elapsed() <= limit + LATE,
-            "an answer {:?} after the deadline",
+            "an answer is late: {:?} after the deadline",
             began.elapsed() - limit
         );
         self.trace(|| format!("{:02x?}: {ended:?}", &payment.transaction_id[6..]));
@@ -419,8 +439,6 @@ impl World {
     /// Checks an answer against the table as it is now, and says what its caller may rely on.
     fn judge(&self, payment: &Insert, ended: &Ended, began: Instant) -> Told {
         let own = self.table.by_id(&payment.transaction_id);
-        let figures = self.pool.borrow().as_ref().map(Pool::figures).unwrap();
-        let settings = &self.profile.pool;
         let Some(result) = ended else {
             return Told::Nothing;
         };
@@ -433,55 +451,87 @@ impl World {
                 Err(Failure::Refused(_) | Failure::Deadline { sent: true }) => is_poison,
                 Err(_) => false,
             };
-            assert!(good, "{result:?} though nothing was in the way");
+            assert!(good, "a bad end though nothing was in the way: {result:?}");
         }
         match result {
             Ok(written) => {
-                assert!(written.database_time <= began.elapsed(), "{written:?}");
+                assert!(
+                    written.database_time <= began.elapsed(),
+                    "more time in the database than in all: {written:?}"
+                );
                 match &written.replayed {
                     None => {
                         let own = own.expect("acknowledged before it was committed");
-                        assert_eq!(own, row_of(payment, written.created_at));
+                        let told = row_of(payment, written.created_at);
+                        assert_eq!(own, told, "the row is not the answer's");
                         return Told::Written;
                     }
-                    Some(found) => {
-                        let row = self
-                            .table
-                            .by_id(&found.transaction_id)
-                            .expect("a replayed row");
-                        assert_eq!(row.created_at, written.created_at);
-                        assert_is_row(found, &row);
-                        let key = payment.idempotency_key.as_ref().map(IdempotencyKey::as_str);
-                        assert!(
-                            key.is_some() && row.idempotency_key.as_deref() == key,
-                            "{row:?}"
-                        );
-                        assert_eq!(found.request_hash, payment.request_hash);
-                    }
+                    Some(found) => self.judge_replay(payment, written, found),
                 }
             }
             Err(Failure::KeyReused) => {
-                let key = payment.idempotency_key.as_ref().expect("it has a key");
-                let row = self.table.by_key(key.as_str()).expect("the key's payment");
-                assert_ne!(row.request_hash, payment.request_hash);
+                let key = payment
+                    .idempotency_key
+                    .as_ref()
+                    .expect("a key is said to be used that there is none of");
+                let row = self
+                    .table
+                    .by_key(key.as_str())
+                    .expect("a key is said to be used that nobody used");
+                assert_ne!(
+                    row.request_hash, payment.request_hash,
+                    "a replay is said to be another request"
+                );
             }
             Err(Failure::Refused(error)) => {
                 assert!(
                     is_poison,
-                    "{error} for a payment that nothing is wrong with"
+                    "refused though nothing is wrong with it: {error}"
                 );
             }
-            Err(Failure::Unavailable(why)) => match why {
-                Unavailable::WaitersFull => assert_eq!(figures.waiting, settings.waiters_max),
-                Unavailable::CheckoutTimeout => {
-                    assert!(began.elapsed() >= settings.checkout_timeout);
-                }
-                Unavailable::Disconnected => assert_eq!(figures.open, 0),
-            },
+            Err(Failure::Unavailable(why)) => self.judge_unavailable(*why, began),
             Err(Failure::Deadline { sent: true }) => return Told::Nothing,
             Err(Failure::Deadline { sent: false } | Failure::Abandoned) => {}
         }
         Told::SurelyNot
+    }
+
+    fn judge_replay(&self, payment: &Insert, written: &Written, found: &Found) {
+        let row = self.table.by_id(&found.transaction_id);
+        let row = row.expect("the replayed row is not there");
+        assert_eq!(
+            row.created_at, written.created_at,
+            "the replay has another time"
+        );
+        assert_is_row(found, &row);
+        let key = payment.idempotency_key.as_ref().map(IdempotencyKey::as_str);
+        assert!(
+            key.is_some() && row.idempotency_key.as_deref() == key,
+            "the replay is of another key: {row:?}"
+        );
+        assert_eq!(
+            found.request_hash, payment.request_hash,
+            "the replay is of another request"
+        );
+    }
+
+    fn judge_unavailable(&self, why: Unavailable, began: Instant) {
+        let figures = self.pool.borrow().as_ref().map(Pool::figures).unwrap();
+        let settings = &self.profile.pool;
+        match why {
+            Unavailable::WaitersFull => assert_eq!(
+                figures.waiting, settings.waiters_max,
+                "503 for a full queue that is not"
+            ),
+            Unavailable::CheckoutTimeout => assert!(
+                began.elapsed() >= settings.checkout_timeout,
+                "503 before the checkout's time is over"
+            ),
+            Unavailable::Disconnected => assert_eq!(
+                figures.open, 0,
+                "503 for want of a connection though one is open"
+            ),
+        }
     }
 }
 
@@ -522,6 +572,7 @@ fn assert_is_row(found: &Found, row: &Row) {
             &*row.currency,
             &*row.status
         ),
+        "the replay is not the row that it names"
     );
 }
 
@@ -593,10 +644,13 @@ async fn health(world: Rc<World>) {
         });
         assert!(
             began.elapsed() <= limit + LATE,
-            "a health check took {:?}",
+            "a health check is late: {:?}",
             began.elapsed()
         );
-        assert!(answer.is_ok() || !world.profile.calm || limit < LATE + Duration::from_millis(400));
+        assert!(
+            answer.is_ok() || !world.profile.calm || limit < LATE + Duration::from_millis(400),
+            "disconnected though nothing was in the way"
+        );
         world.check();
     }
 }

@@ -1,0 +1,172 @@
+"""Makes the mistakes of tests/simulation/breaks.toml, one at a time, in a copy of the repository, and expects the
+simulation to find each by an invariant in SEEDS seeds (2,000). What was found is recorded in
+docs/reliability/breaks.json, unless ONLY='some words' picks the mistakes that have these words.
+
+--check: whether each mistake can be made in the code as it is, and has been recorded.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BREAKS = ROOT / "tests/simulation/breaks.toml"
+RECORD = ROOT / "docs/reliability/breaks.json"
+COPY = ROOT / "target/breaks/copy"
+BUILD = ROOT / "target/breaks/build"
+
+SEEDS = int(os.environ.get("SEEDS", "2000"))
+# A mistake may make the service loop without an end.
+RUN_TIMEOUT_S = 1_200
+CARGO = ["cargo", "test", "--locked", "--quiet", "--test", "simulation"]
+FAILED = re.compile(
+    r"^seed (?P<seed>\d+): panicked at (?P<file>\S+?):\d+:\d+:\n(?P<message>.*?)\n"
+    r"replay it with: make simulate SEEDS=1 FIRST=(?P=seed)$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class NotFound(Exception):
+    """The simulation did not end by an invariant."""
+
+
+def git(*arguments):
+    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def read_breaks():
+    breaks = tomllib.loads(BREAKS.read_text())["break"]
+    return {found["what"]: [found, *found.get("edit", [])] for found in breaks}
+
+
+def edited(root, what, edits):
+    """The files with the mistake in them, by their names."""
+    texts = {}
+    for edit in edits:
+        name = edit["file"]
+        text = texts.get(name) or (root / name).read_text()
+        if text.count(edit["old"]) != 1:
+            sys.exit(f"{what}: {text.count(edit['old'])} places in {name} instead of one have:\n{edit['old']}")
+        texts[name] = text.replace(edit["old"], edit["new"])
+    return texts
+
+
+def check(breaks):
+    for what, edits in breaks.items():
+        edited(ROOT, what, edits)
+    if [found["what"] for found in json.loads(RECORD.read_text())["breaks"]] != list(breaks):
+        sys.exit("the record has other breaks than tests/simulation/breaks.toml: `make simulate-breaks` makes it anew")
+    print(f"{len(breaks)} breaks can be made")
+
+
+def bring_up_to_date():
+    """Writes what differs and nothing else: cargo builds again what was written after its last build."""
+    listed = git("ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    names = {name for name in listed if (ROOT / name).is_file()}
+    for path in [path for path in COPY.rglob("*") if path.is_file()]:
+        if str(path.relative_to(COPY)) not in names:
+            path.unlink()
+    for name in names:
+        content, copy = (ROOT / name).read_bytes(), COPY / name
+        if not copy.is_file() or copy.read_bytes() != content:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+
+
+def cargo(*arguments, timeout=None):
+    """The exit code, and what was said."""
+    settings = {"CARGO_TARGET_DIR": str(BUILD), "FIRST": "0", "SEEDS": str(SEEDS), "RUST_BACKTRACE": "0"}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [*CARGO, *arguments]
+    with subprocess.Popen(command, cwd=COPY, env=os.environ | settings, start_new_session=True, **pipes) as run:
+        try:
+            said, _ = run.communicate(timeout=timeout)
+        except BaseException:
+            # With the test that cargo has started.
+            os.killpg(run.pid, signal.SIGKILL)
+            raise
+    return run.returncode, said
+
+
+def words(message):
+    """What an invariant says of itself, without the values that broke it."""
+    line = re.sub(r"^assertion .*? failed(: |$)", "", message.splitlines()[0])
+    return line.partition(": ")[0]
+
+
+def simulate(what):
+    """The first seed that breaks an invariant, and the invariant's words; `None` when all hold."""
+    code, said = cargo("--no-run")
+    if code:
+        sys.exit(f"{what}: does not compile:\n{said}")
+    try:
+        code, said = cargo("every_invariant", "--", "--nocapture", timeout=RUN_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise NotFound(f"no end in {RUN_TIMEOUT_S} s") from None
+    if code == 0:
+        return None
+    failed = FAILED.search(said)
+    if not failed:
+        raise NotFound(f"no seed is named:\n{said[-2000:]}")
+    if not failed["file"].startswith("tests/simulation/") or not words(failed["message"]):
+        raise NotFound(f"seed {failed['seed']} ends in {failed['file']}: {failed['message']}")
+    return {"seed": int(failed["seed"]), "by": words(failed["message"])}
+
+
+def find(what, edits):
+    whole = {edit["file"]: (COPY / edit["file"]).read_text() for edit in edits}
+    for name, text in edited(COPY, what, edits).items():
+        (COPY / name).write_text(text)
+    try:
+        found = simulate(what)
+    finally:
+        for name, text in whole.items():
+            (COPY / name).write_text(text)
+    if found is None:
+        raise NotFound(f"every invariant held in {SEEDS:,} seeds")
+    return {"what": what} | found
+
+
+def find_all(breaks):
+    found, missed = [], []
+    for what, edits in breaks.items():
+        try:
+            found.append(find(what, edits))
+            print(f"{what}: seed {found[-1]['seed']}, {found[-1]['by']}", flush=True)
+        except NotFound as why:
+            missed.append(what)
+            print(f"{what}: NOT FOUND: {why}", flush=True)
+    return found, missed
+
+
+def main():
+    breaks = read_breaks()
+    if sys.argv[1:] == ["--check"]:
+        return check(breaks)
+    only = os.environ.get("ONLY", "")
+    chosen = {what: edits for what, edits in breaks.items() if only in what}
+    if not chosen:
+        sys.exit(f"no break has the words {only}")
+    revision = git("rev-parse", "--short", "HEAD").strip()
+    bring_up_to_date()
+    if broken := simulate("the code as it is"):
+        sys.exit(f"the code as it is breaks an invariant, seed {broken['seed']}: {broken['by']}")
+    print(f"nothing broken: every invariant held in {SEEDS:,} seeds", flush=True)
+    found, missed = find_all(chosen)
+    print(f"{len(found)} of {len(chosen)} breaks found")
+    if missed:
+        sys.exit(f"not found: {'; '.join(missed)}")
+    if not only:
+        date = datetime.datetime.now(datetime.timezone.utc).strftime("%F")
+        record = {"date": date, "revision": revision, "seeds": SEEDS, "breaks": found}
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
