@@ -391,6 +391,10 @@ fn try_fault(name: &str, fault: &Fault) {
     ledger.assert_agrees_with(&stage.cluster);
     let counts = ledger.counts();
     assert_allowed(fault.meanwhile, &counts);
+    assert!(
+        full == 0 || counts.most_under_way > 1,
+        "callers pay beside each other: {counts:?}"
+    );
     recoveries.sort_by(f64::total_cmp);
     let figures = json!({
         "rounds": rounds,
@@ -402,6 +406,7 @@ fn try_fault(name: &str, fault: &Fault) {
         "unanswered": counts.nothing,
         "resolved": counts.resolved,
         "resets": counts.resets,
+        "most_under_way": counts.most_under_way,
         "good_after_ms": [rounded(recoveries[recoveries.len() / 2]), rounded(recoveries[recoveries.len() - 1])],
         "seconds": rounded(ledger.seconds),
     });

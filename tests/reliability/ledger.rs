@@ -87,6 +87,9 @@ struct Shared {
     /// Connections that were reset between two payments, and those that nobody took.
     resets: AtomicU64,
     turned_away: AtomicU64,
+    /// Payments that have no answer yet, and the most of them at once.
+    under_way: AtomicU64,
+    most_under_way: AtomicU64,
     /// When the youngest payment with a good answer was sent, in nanoseconds from the beginning.
     sent_and_paid: AtomicU64,
 }
@@ -100,6 +103,8 @@ impl Traffic {
             paid: AtomicU64::new(0),
             resets: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            most_under_way: AtomicU64::new(0),
             sent_and_paid: AtomicU64::new(0),
         });
         let callers = (0..plan.callers)
@@ -158,6 +163,7 @@ impl Traffic {
             resolved,
             resets: self.shared.resets.load(Ordering::Relaxed),
             turned_away: self.shared.turned_away.load(Ordering::Relaxed),
+            most_under_way: self.shared.most_under_way.load(Ordering::Relaxed),
             seconds,
         }
     }
@@ -205,7 +211,12 @@ impl Shared {
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
-            let (told, keeps, in_the_service) = pay(caller, number, *plan.key.lock().unwrap());
+            // Not within the call, which would hold the lock for as long as the payment takes.
+            let key = *plan.key.lock().unwrap();
+            let most = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most_under_way.fetch_max(most, Ordering::Relaxed);
+            let (told, keeps, in_the_service) = pay(caller, number, key);
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
             let took = sent.elapsed();
             used = Instant::now();
             if matches!(told, Told::Paid(_)) {
@@ -268,6 +279,7 @@ pub struct Ledger {
     resolved: Vec<(u64, u128)>,
     resets: u64,
     turned_away: u64,
+    most_under_way: u64,
     pub seconds: f64,
 }
 
@@ -285,6 +297,8 @@ pub struct Counts {
     pub resets: u64,
     /// Attempts to connect where nobody listened.
     pub turned_away: u64,
+    /// The most payments that had no answer yet at one time.
+    pub most_under_way: u64,
 }
 
 impl Ledger {
@@ -294,6 +308,7 @@ impl Ledger {
             resolved: self.resolved.len(),
             resets: self.resets,
             turned_away: self.turned_away,
+            most_under_way: self.most_under_way,
             ..Counts::default()
         };
         for entry in &self.entries {
