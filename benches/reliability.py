@@ -6,6 +6,7 @@ that the section was recorded just now, at this revision.
 
 import datetime
 import json
+import operator
 import os
 import pathlib
 import re
@@ -81,9 +82,10 @@ def faults(results):
         )
         if run["resolved"]:
             told += f"; {run['resolved']:,} asked again by key"
-        rows.append([what, may, run["rounds"], f"{run['sent']:,}", f"{run['paid']:,}", told or "none",
+        rows.append([what, may, run["rounds"], f"{run['sent']:,}", f"{run['sent'] / run['seconds']:,.0f}",
+                     f"{run['paid']:,}", told or "none",
                      f"{median:,.0f} / {most:,.0f}"])  # fmt: skip
-    columns = ["Fault", "May be seen", "Rounds", "Sent", "Paid", "Told otherwise", "Good again after, ms"]
+    columns = ["Fault", "May be seen", "Rounds", "Sent", "A second", "Paid", "Told otherwise", "Good again after, ms"]
     return table(columns, rows)
 
 
@@ -148,8 +150,12 @@ def growth(results):
     rows = []
     for what in ("mean", "p50", "p99"):
         cells = [f"{statistics.median(run[what][name]):.3f}" for name in ("empty", "grown", "at rest", "pruned")]
-        ratios = run[f"{what}_ratio"]
-        rows.append([what, *cells[:2], f"{ratios['grown']:.2f}", *cells[2:], f"{ratios['pruned']:.2f}"])
+        ratios = {
+            name: f"{run[f'{what}_ratio'][name]:.2f} ({min(found):.2f} to {max(found):.2f})"
+            for name, of in (("grown", "empty"), ("pruned", "at rest"))
+            for found in [list(map(operator.truediv, run[what][name], run[what][of]))]
+        }
+        rows.append([what, *cells[:2], ratios["grown"], *cells[2:], ratios["pruned"]])
     columns = [f"At {run['rate']}/s, ms", "Empty", f"{run['rows']:,} rows", "Grown to empty",
                "The same, later", "Beside `prune`", "With `prune` to without"]  # fmt: skip
     tail = (

@@ -246,10 +246,12 @@ async fn drain(
         drop(listener);
         // They begin to wait before those that wait in vain are let go.
         yield_now().await;
-        while server.registry.drain() {
-            yield_now().await;
-        }
-        let empty = poll_fn(|cx| server.registry.poll_empty(cx));
+        let empty = async {
+            while server.registry.drain() {
+                yield_now().await;
+            }
+            poll_fn(|cx| server.registry.poll_empty(cx)).await;
+        };
         timeout(finish, empty).await.is_ok()
     };
     let in_time = tokio::select! {
