@@ -1,8 +1,8 @@
 //! A new connection: resolve, connect, TLS, log in, check the schema.
 //!
-//! It runs on a blocking socket in a thread of its own, because a handshake costs about a
-//! millisecond of CPU (4,096 rounds of HMAC, signatures) that payments on the runtime's one thread
-//! must not wait for. Socket and transport are handed over when it is done.
+//! It runs on a blocking socket in a thread of its own, because payments on the runtime's one thread must not wait
+//! for what a handshake computes (4,096 rounds of HMAC, signatures). Socket and transport are handed over when it is
+//! done.
 //! <https://www.postgresql.org/docs/17/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
 use bytes::BytesMut;

@@ -70,8 +70,8 @@ struct Job {
 /// A connection, and the credentials that it was made with.
 type Made = (Result<Established, ConnectError>, Arc<DatabaseTarget>);
 
-/// Connects over TCP, in threads of its own: a handshake costs about a millisecond of CPU, which
-/// payments on the runtime's thread must not wait for.
+/// Connects over TCP, in threads of its own: payments on the runtime's thread must not wait for
+/// what a handshake computes.
 pub struct TcpConnector {
     jobs: mpsc::Sender<Job>,
     credentials: Credentials,
@@ -111,7 +111,7 @@ impl TcpConnector {
 }
 
 /// Lowers the priority of the current thread: where it shares a core with the runtime's, payments go
-/// first. A tenth of a busy core still makes a connection in some 30 ms.
+/// first.
 fn step_back() {
     // To Linux, no process is the calling thread (setpriority(2)); failing leaves the priority as it was.
     let _ = rustix::process::setpriority_process(None, CONNECTOR_NICENESS);
