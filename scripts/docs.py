@@ -3,7 +3,8 @@ name, drawings, and the commands that they mark with ```sh check. scripts/docs-c
 
 docs.py [FOLDER]: the repository to look at; this one unless given.
 docs.py --links: every external link and where it stands, for scripts/links.sh, which follows them.
-docs.py --blocks DOCUMENT FOLDER: each shell block of it as a file of FOLDER, called by its line and its fence.
+docs.py --blocks DOCUMENT FOLDER: each shell block of it as a file of FOLDER, called by its line and its fence; each
+command of AWS or Kubernetes within a sentence likewise, as `inline`.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ COMMAND_TIMEOUT_S = 60
 FENCE = re.compile(r"^(```+|~~~+)(.*)$")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
+INLINE = re.compile(r"`((?:aws|kubectl) [^`]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
 MAKE = re.compile(r"(?:^|[\s;&|(])make ([a-z][a-z0-9-]*)\b")
 SCRIPT = re.compile(r"(?<![\w/.-])((?:scripts|benches)/[\w/-]+\.(?:sh|py))\b")
@@ -235,6 +237,9 @@ def write_blocks(document, folder):
     for began, info, text in Document(document.parent, document).blocks:
         if info.split()[:1] == ["sh"]:
             (folder / f"{began:04}-{info.replace(' ', '-')}").write_text(text + "\n")
+    for number, line in Document(document.parent, document).prose:
+        for place, command in enumerate(INLINE.findall(line)):
+            (folder / f"{number:04}.{place}-inline").write_text(command + "\n")
 
 
 def main(arguments):

@@ -49,7 +49,7 @@ act "drift" "what was changed and deleted by hand is healed" drift
 act "API keys" "rotated by make rotate-api-key; no process is another one, no payment failed" keys
 act "passwords" "rotated by the function that Lambda gets; no process is another one, no payment failed" passwords
 act "new version" "committed, built, rolled out pod by pod in both regions; no payment failed" release
-act "runbook" "its blocks that ask for it work by hand in both regions; a deployment at 0 pods is left at 0" runbook
+act "runbook" "its blocks that ask for it, and commands in its sentences, work by hand in both regions; a deployment at 0 pods is left at 0" runbook
 act "down" "no Application, Ingress, Secret, role, namespace or process is left" tear_down
 act "up again" "make up, interrupted after each of its phases, comes to its end" interrupted_up
 act "region lost" "Mexico is killed as a whole; in Spain no payment failed, its Application is Synced and Healthy, drift is healed" lost

@@ -1,7 +1,7 @@
 //! Opens connections until there are as many as there should be: a few at a time, with a jittered
-//! pause after a failure.
+//! pause after a failure. One that is slow to open holds up no other.
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,25 +46,22 @@ impl Backoff {
 /// Runs until the pool closes.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
     let warnings = RefCell::new(log::Limited::default());
+    let mut opening = FuturesUnordered::new();
     while !pool.closing.get() {
         let target = pool.settings.size + usize::from(pool.ageing.get());
-        if pool.open.get() >= target {
-            pool.wanted.notified().await;
-            continue;
+        let pause = pool.backoff.borrow().until;
+        let pause = pause.filter(|until| Instant::now() < *until);
+        let missing = target.saturating_sub(pool.open.get());
+        while pause.is_none() && opening.len() < missing.min(OPENING_MAX_COUNT) {
+            opening.push(pool.open_one(&warnings));
         }
-        let until = pool.backoff.borrow().until;
-        if let Some(until) = until.filter(|until| Instant::now() < *until) {
-            tokio::select! {
-                biased;
-                () = sleep_until(until) => {}
-                () = pool.wanted.notified() => {}
-            }
-            continue;
+        tokio::select! {
+            Some(()) = opening.next() => {}
+            () = pool.wanted.notified() => {}
+            () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
         }
-        let missing = target - pool.open.get();
-        let opening = (0..missing.min(OPENING_MAX_COUNT)).map(|_| pool.open_one(&warnings));
-        join_all(opening).await;
     }
+    while opening.next().await.is_some() {}
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {

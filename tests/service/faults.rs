@@ -2,6 +2,7 @@
 
 use crate::postgres::{Cluster, Tls};
 use crate::support::{KEY, Load, Service, assert_durable, database, eventually, migrate};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 #[test]
@@ -42,6 +43,40 @@ fn a_database_without_the_schema_keeps_the_service_unready_and_says_so() {
     assert!(ready.json()["detail"].as_str().unwrap().contains("schema"));
     cluster.psql("ALTER TABLE payments RENAME COLUMN state TO status");
     service.wait_for_log("ready");
+    assert_eq!(service.pay("").status, 200);
+}
+
+/// A port in front of `port` that never says a word to whoever comes first.
+fn silent_to_the_first(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let _silent = listener.accept().unwrap();
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    front
+}
+
+#[test]
+fn a_connection_that_never_opens_holds_up_no_other() {
+    let cluster = database();
+    let front = silent_to_the_first(cluster.port());
+    let url = cluster.url("payments_api", "verify-full");
+    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("CONNECT_TIMEOUT_MS", "60000"),
+    ];
+    let service = Service::start_unready(&cluster, &settings);
+    eventually("the other seven are open", || {
+        service.metric("pool_connections_opened_total") == 7.0
+    });
     assert_eq!(service.pay("").status, 200);
 }
 
