@@ -95,6 +95,12 @@ class Down(Phases):
         self.assertIn("that is asked first; CONFIRM=yes answers it for a script", said)
         self.assertEqual(self.calls(), [])
 
+    def test_a_region_that_still_runs_where_its_data_no_longer_say_is_left_alone(self):
+        self.first(rule("us-east-1 s3api list-buckets", "example-state-mexico-mx-central-1\n"))
+        said = self.run_phase("down", code=1)
+        self.assertIn("mexico: its state is in example-state-mexico-mx-central-1, but its terraform.tfvars say us-east-1", said)
+        self.assertEqual(self.calls("destroy|delete|modify"), [])
+
     def test_records_that_are_locked_stay_with_their_key(self):
         self.run_phase("down")
         targets = [word for word in self.calls("spain destroy")[0].split() if word.startswith("-target=")]

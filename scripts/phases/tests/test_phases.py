@@ -280,6 +280,16 @@ class Kubeconfig(Phases):
         self.assertIn("error: the Kubernetes API of mexico does not answer: is your address in operator_cidrs", said)
         self.assertIn("i/o timeout", said)
 
+    def test_terraform_is_connected_anew_where_a_region_has_moved(self):
+        state = self.stage.repository / "terraform/environments/mexico/.terraform/terraform.tfstate"
+        state.parent.mkdir(parents=True)
+        for bucket, times in (("example-state-mexico-us-east-1", 0), ("example-state-mexico-mx-central-1", 1)):
+            state.write_text(json.dumps({"backend": {"config": {"bucket": bucket}}}))
+            self.run_phase("2-kubeconfig", SITES="mexico")
+            connected = self.calls("environments/mexico init")
+            self.assertEqual(len(connected), times, bucket)
+        self.assertIn("-reconfigure -backend-config=bucket=example-state-mexico-us-east-1", connected[0])
+
     def test_given_clusters_are_taken_as_they_are(self):
         self.run_phase("2-kubeconfig", CLUSTERS="given")
         self.assertEqual(self.calls("eks"), [])
