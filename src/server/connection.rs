@@ -8,9 +8,10 @@ use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
 
 use super::Server;
 use super::buffers::Buffer;
@@ -18,7 +19,7 @@ use super::registry::{Ending, Phase, Place};
 use crate::handlers::{self, Caller, Next};
 use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
-use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT};
+use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT, RETRY_AFTER_S};
 use crate::metrics::ConnectionEnd;
 
 /// Why no further request is read.
@@ -60,6 +61,8 @@ pub(super) struct Connection {
     evicted: bool,
     /// Requests answered since others had their turn.
     turn: u32,
+    /// Its last payment was refused with 503: when it may ask again.
+    refused_until: Option<Instant>,
 }
 
 impl Connection {
@@ -74,6 +77,7 @@ impl Connection {
             body_is_read: false,
             evicted: false,
             turn: 0,
+            refused_until: None,
         }
     }
 
@@ -170,8 +174,8 @@ impl Connection {
         app.note(&caller, status);
         self.after_answer().await?;
         if status == Status::ServiceUnavailable {
-            self.turn = PIPELINE_TURN_COUNT;
             self.flush().await?;
+            self.refused_until = Some(Instant::now() + Duration::from_secs(RETRY_AFTER_S));
         }
         self.give_way().await;
         match (caller.keep_alive, app.is_draining()) {
@@ -195,14 +199,24 @@ impl Connection {
     }
 
     /// Lets others have their turn once enough requests of this connection followed each other without
-    /// waiting: the next ones are here already. So does who was refused and asks again at once, or refusals
-    /// would take the time that payments need. Nothing is lost if it ends meanwhile.
+    /// waiting: the next ones are here already. Nothing is lost if it ends meanwhile.
     async fn give_way(&mut self) {
         self.turn += 1;
-        if self.turn > PIPELINE_TURN_COUNT {
+        let asks = self.input.as_deref().is_some_and(|input| !input.is_empty());
+        if asks && let Some(until) = self.asks_too_soon() {
+            self.turn = 0;
+            let _ = timeout_at(until.into(), self.server.lane.turn()).await;
+        } else if self.turn > PIPELINE_TURN_COUNT {
             self.turn = 0;
             self.server.lane.turn().await;
         }
+    }
+
+    /// Until when a caller that was refused and asks again before `Retry-After` goes behind all others, or
+    /// refusals would take the time that payments need. Asked once for each request.
+    fn asks_too_soon(&mut self) -> Option<Instant> {
+        let until = self.refused_until.take();
+        until.filter(|until| Instant::now() < *until)
     }
 
     /// Forgets a request that has been read.
@@ -293,9 +307,15 @@ impl Connection {
                 waited |= ready.is_pending();
                 ready
             });
-            let ended = ready.await.err();
+            let mut ended = ready.await.err();
             if waited {
                 self.turn = 0;
+            }
+            if ended.is_none()
+                && let Some(until) = self.asks_too_soon()
+            {
+                let turn = timeout_at(until.into(), self.server.lane.turn_of(&self.place)).await;
+                ended = turn.unwrap_or(Ok(())).err().map(Stop::from);
             }
             let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
             // An idle connection that is to end is looked at once more: a request that came in at the
