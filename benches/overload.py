@@ -51,8 +51,13 @@ def milliseconds(run, what, quantile="p99"):
     return round(run[what][quantile] / 1e3, 2)
 
 
+def calm(server, seconds):
+    return load(server, 100, seconds, warm_up=0)
+
+
 def flooded(server, rate, seconds, callers=CALLERS):
-    """A flood and the second after it, as figures."""
+    """A flood, the calm before it, and the first second and the next five after it, as figures."""
+    quiet = calm(server, 5)
     before, most = server.resident_kib(), [0]
     over = threading.Event()
 
@@ -66,7 +71,7 @@ def flooded(server, rate, seconds, callers=CALLERS):
     over.set()
     watching.join()
     after = server.resident_kib()
-    calm = load(server, 100, 1, warm_up=0)
+    calms = [quiet, calm(server, 1), calm(server, 5)]
     return {
         "rate": rate,
         "seconds": seconds,
@@ -87,8 +92,8 @@ def flooded(server, rate, seconds, callers=CALLERS):
         "refusal_p99_ms": milliseconds(run, "refusal_us"),
         "lag_p99_ms": milliseconds(run, "lag_us"),
         "resident_kib": [before, max(most), after],
-        "calm_p99_ms": milliseconds(calm, "latency_us"),
-        "calm_failed": calm["failed"],
+        "calm_p99_ms": [milliseconds(run, "latency_us") for run in calms],
+        "calm_failed": sum(run["failed"] for run in calms),
     }
 
 
@@ -97,7 +102,7 @@ def overload(seconds):
     stage.set_commit_delay(COMMIT_US)
     wrong = 0
     with stage.Server(SERVICE, BOUND) as server:
-        most = max(load(server, BOUND_RATE * share, max(3, seconds // 6))["achieved"] for share in (0.9, 1.0, 1.1))
+        most = max(load(server, BOUND_RATE * share, max(3, seconds // 3))["achieved"] for share in (0.9, 1.0, 1.1))
         record("overload", "maximum", {"goodput": round(most)})
         for factor in (3, 10):
             stage.empty_table()

@@ -1,7 +1,7 @@
 """Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json and breaks.json.
 
-With --check it changes nothing and fails when the document says something else. With --recorded SECTION it notes first
-that the section was recorded just now, at this revision.
+With --check it changes nothing and fails when the document says something else. With --begin SECTION it empties the
+section of the record and notes date, revision and machine of what will be recorded next.
 """
 
 import datetime
@@ -103,12 +103,18 @@ def overload(results):
                 f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}",
                 f"{run['answer_p99_ms']:,.0f} / {run['answer_max_ms']:,.0f}",
                 f"{run['service_p99_ms']:,.0f} / {run['service_max_ms']:,.0f}",
-                " / ".join(mib(kib) for kib in run["resident_kib"]), f"{run['calm_p99_ms']:,.1f}",
+                " / ".join(mib(kib) for kib in run["resident_kib"]), " / ".join(f"{ms:,.1f}" for ms in run["calm_p99_ms"]),
             ])  # fmt: skip
     columns = ["Load", "Offered", "Goodput, /s", "Refused", "p99 of refusals, ms",
                "p99 of the paid, ms", "from their sending, p99 / most",
-               "in the service, p99 / most, ms", "Memory before / most / after, MiB", "p99 in the second after, ms"]  # fmt: skip
+               "in the service, p99 / most, ms", "Memory before / most / after, MiB",
+               "p99 at 100/s before / in the second after / then, ms"]  # fmt: skip
     return table(columns, rows)
+
+
+def cpu_us_a_deed(run):
+    quiet, beside = run["cpu_percent"]
+    return (beside - quiet) / 100 * run["seconds"] * 1e6 / run["deeds"]
 
 
 def abuse(results):
@@ -119,10 +125,10 @@ def abuse(results):
         rows.append([what, f"{run['crowd']:,}", f"{run['deeds']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
                      f"{beside / quiet:.1f}",
-                     " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
+                     " / ".join(f"{share:.0f}" for share in run["cpu_percent"]), f"{cpu_us_a_deed(run):,.1f}",
                      f"{before} / {most} / {after}"])  # fmt: skip
     columns = ["Abuse", "Crowd", "Deeds", "Others' payments", "Their p50, ms", "Their p99, ms",
-               "of it in the service, ms", "p99 to that before", "CPU, % of a core",
+               "of it in the service, ms", "p99 to that before", "CPU, % of a core", "µs of it a deed",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)
 
@@ -173,9 +179,10 @@ def breaks(results):
     return f"{words_at_left}\n\n{tail}"
 
 
-def recorded(section):
-    """Notes when a section was recorded, and of which revision."""
+def begin(section):
+    """A run that fails half-way leaves no figures of the one before under its own name."""
     results = json.loads(RECORD.read_text())
+    results[section] = {}
     results.setdefault("recorded", {})[section] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
         "revision": subprocess.run(
@@ -211,8 +218,9 @@ def written(document, results):
 
 
 def main():
-    if sys.argv[1:2] == ["--recorded"]:
-        recorded(sys.argv[2])
+    if sys.argv[1:2] == ["--begin"]:
+        begin(sys.argv[2])
+        return
     document = DOCUMENT.read_text()
     current = written(document, read_records())
     if "--check" not in sys.argv:

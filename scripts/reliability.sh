@@ -3,7 +3,7 @@
 # Records in docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
 source "$(dirname "$0")/lib.sh"
 
-# The program that is measured: optimised, whatever drives it.
+# build_service SECTION: the program that is measured, optimised, whatever drives it; the record of the section begins.
 build_service() {
   need_rust
   say "building the service (minutes the first time)"
@@ -11,6 +11,8 @@ build_service() {
   target=$(rustc -vV | sed -n 's/^host: //p')
   build_for_image "$target"
   export SERVICE="$ROOT/target/$target/release/payment-latency-api"
+  need python3 python3
+  python3 -B benches/reliability.py --begin "$1"
 }
 
 # The part of tests/reliability that $1 names, one test after the other.
@@ -27,7 +29,6 @@ drive() {
 
 # Runs benches/overload.py on a database in memory.
 measure() {
-  need python3 python3
   need chrt util-linux
   stage_in_memory "$SERVICE"
   python3 -B benches/overload.py "$@"
@@ -35,11 +36,11 @@ measure() {
 
 case "${1:-}" in
   faults)
-    build_service
+    build_service "$1"
     FAULT_ROUNDS=${ROUNDS:-20} drive faults
     ;;
   abuse)
-    build_service
+    build_service "$1"
     need chrt util-linux
     # The service has a core of its own, as a pod's has, and the payers and the database go before the attackers, who
     # in truth have other machines: what crowds do to the service is measured, not what all of these do to each other.
@@ -49,23 +50,19 @@ case "${1:-}" in
     SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-20} drive abuse chrt --fifo 1 taskset --cpu-list "1-$((cores - 1))"
     ;;
   soak)
-    build_service
+    build_service "$1"
     SOAK_SECONDS=$((${MINUTES:-30} * 60)) drive soak
     ;;
   overload)
-    build_service
+    build_service "$1"
     measure overload --seconds "${SECONDS_EACH:-60}"
     ;;
   growth)
-    build_service
+    build_service "$1"
     measure growth
     ;;
   tables) need python3 python3 ;;
   *) die "usage: $0 faults|abuse|soak|overload|growth|tables" ;;
 esac
-if [ "$1" = tables ]; then
-  python3 -B benches/reliability.py
-else
-  python3 -B benches/reliability.py --recorded "$1"
-fi
+python3 -B benches/reliability.py
 python3 -B benches/quotes.py

@@ -108,6 +108,8 @@ pub const PROCESSING_MAX_MS: u64 = 2_000;
 pub const IN_FLIGHT_MAX_COUNT: usize = 4_096;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
+/// Who asks again before that goes behind everybody else for up to this much less.
+pub const RETRY_SPREAD_MS: u64 = 500;
 /// Amounts are stored as a bigint of minor units; this many digits always fit.
 pub const AMOUNT_MAX_DIGITS: usize = 15;
 /// Longest decoded name or value of a query parameter; the longest valid one, an amount, has 16
@@ -242,6 +244,7 @@ const _: () = {
     assert!(IDLE_PROBE_INTERVAL_MS.max < 350_000);
     assert!(RETRY_PAUSE_MIN_MS < RETRY_PAUSE_MAX_MS);
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
+    assert!(RETRY_SPREAD_MS < RETRY_AFTER_S * 1_000);
     assert!(SPARE_BUFFERS_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
 };

@@ -32,7 +32,8 @@ use tokio::time::Instant;
 /// What a thread that connects or pays may hold at any moment, whatever the server sends.
 const MEMORY_MAX_BYTES: isize = 2 * 1024 * 1024;
 
-/// The time of an attempt that a server holds up. An attempt that ends by itself has [`AMPLE`].
+/// The time of an attempt that a server holds up. An attempt that ends by itself has [`AMPLE`], and needs half of it
+/// at most.
 const SHORT: Duration = Duration::from_millis(250);
 const AMPLE: Duration = Duration::from_secs(60);
 
@@ -302,11 +303,13 @@ fn check_connect(wire: Wire, mode: &str, what: &str, script: Script, expected: C
     let server = Server::start(wire, script);
     let timeout = if expected == Timeout { SHORT } else { AMPLE };
     let what = format!("{what}, {mode}");
+    let began = Instant::now();
     let made = within_memory(&what, || {
         handshake::connect(&server.target(mode), StatementMode::Unnamed, timeout)
     });
     let error = made.err().unwrap_or_else(|| panic!("{what}: connected"));
     assert_eq!(error.step, expected, "{what}: {error}");
+    assert!(began.elapsed() < AMPLE / 2, "{what}: it took all its time");
     assert!(!error.message.contains("secret"), "{what}: {error}");
 }
 
@@ -627,6 +630,7 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
         processing_ms: 0,
     };
     let what = format!("{what}, {mode}");
+    let began = Instant::now();
     let ends = within_memory(&what, || {
         with_pool(&server, mode, async |pool| {
             pool.ready().await;
@@ -645,6 +649,7 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
         })
     });
     assert_eq!(ends, expected, "{what}");
+    assert!(began.elapsed() < AMPLE / 2, "{what}: it took all its time");
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
             opening.push(pool.open_one(&warnings));
         }
         tokio::select! {
+            biased;
             Some(()) = opening.next() => {}
             () = pool.wanted.notified() => {}
             () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}

@@ -19,7 +19,9 @@ use super::registry::{Ending, Phase, Place};
 use crate::handlers::{self, Caller, Next};
 use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
-use crate::limits::{LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT, RETRY_AFTER_S};
+use crate::limits::{
+    LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT, RETRY_AFTER_S, RETRY_SPREAD_MS,
+};
 use crate::metrics::ConnectionEnd;
 
 /// Why no further request is read.
@@ -61,7 +63,7 @@ pub(super) struct Connection {
     evicted: bool,
     /// Requests answered since others had their turn.
     turn: u32,
-    /// Its last payment was refused with 503: when it may ask again.
+    /// Its last answer was a 503: when it may ask again.
     refused_until: Option<Instant>,
 }
 
@@ -175,7 +177,7 @@ impl Connection {
         self.after_answer().await?;
         if status == Status::ServiceUnavailable {
             self.flush().await?;
-            self.refused_until = Some(Instant::now() + Duration::from_secs(RETRY_AFTER_S));
+            self.refused_until = Some(Instant::now() + self.retry_after());
         }
         self.give_way().await;
         match (caller.keep_alive, app.is_draining()) {
@@ -210,6 +212,13 @@ impl Connection {
             self.turn = 0;
             self.server.lane.turn().await;
         }
+    }
+
+    /// `Retry-After`, but for a part that differs from connection to connection: a crowd that was refused
+    /// together is not to come back together.
+    fn retry_after(&self) -> Duration {
+        let spread_ms = self.place.number() as u64 % RETRY_SPREAD_MS;
+        Duration::from_millis(RETRY_AFTER_S * 1_000 - spread_ms)
     }
 
     /// Until when a caller that was refused and asks again before `Retry-After` goes behind all others, or
@@ -314,8 +323,10 @@ impl Connection {
             if ended.is_none()
                 && let Some(until) = self.asks_too_soon()
             {
-                let turn = timeout_at(until.into(), self.server.lane.turn_of(&self.place)).await;
-                ended = turn.unwrap_or(Ok(())).err().map(Stop::from);
+                // In a box, since parked connections hold this future, too.
+                let turn = Box::pin(timeout_at(until.into(), self.server.lane.turn()));
+                let _ = turn.await;
+                ended = self.place.ended().map(Stop::from);
             }
             let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
             // An idle connection that is to end is looked at once more: a request that came in at the

@@ -247,10 +247,17 @@ async fn drain(
         // They begin to wait before those that wait in vain are let go.
         yield_now().await;
         let empty = async {
-            while server.registry.drain() {
-                yield_now().await;
+            let look = Duration::from_millis(SWEEP_INTERVAL_MS);
+            loop {
+                while server.registry.drain() {
+                    yield_now().await;
+                }
+                // Who was writing its answer, or waiting for its turn, becomes idle later.
+                let left = poll_fn(|cx| server.registry.poll_empty(cx));
+                if timeout(look, left).await.is_ok() {
+                    break;
+                }
             }
-            poll_fn(|cx| server.registry.poll_empty(cx)).await;
         };
         timeout(finish, empty).await.is_ok()
     };

@@ -185,6 +185,11 @@ impl Registry {
 }
 
 impl Place {
+    /// No other connection has it at the same time.
+    pub(super) fn number(&self) -> usize {
+        self.index
+    }
+
     /// Begins another phase; its time starts now.
     pub(super) fn set(&self, phase: Phase) {
         self.registry.0.borrow_mut().change(self.index, phase);

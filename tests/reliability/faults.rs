@@ -211,6 +211,7 @@ faults! {
         strike: |stage| {
             let url = change_password(stage);
             swap(&stage.database_url, &url);
+            logs_in_anew(stage, stage.rounds);
         },
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
@@ -226,6 +227,7 @@ faults! {
         },
         mend: |stage| {
             std::fs::rename(stage.database_url.with_extension("late"), &stage.database_url).unwrap();
+            logs_in_anew(stage, 0);
         },
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
@@ -300,8 +302,9 @@ faults! {
     } like USUAL;
 }
 
-const ONE_SESSION: &str =
-    "SELECT pid FROM pg_stat_activity WHERE usename = 'payments_api' ORDER BY random() LIMIT 1";
+/// One with a payment under way, if there is one.
+const ONE_SESSION: &str = "SELECT pid FROM pg_stat_activity WHERE usename = 'payments_api' \
+                           ORDER BY state <> 'active', random() LIMIT 1";
 
 pub fn end_sessions(stage: &Stage) {
     stage.cluster.psql(
@@ -323,6 +326,21 @@ fn replace_all(stage: &mut Stage) {
         stage.announce();
         assert_eq!(old.wait().code(), Some(0));
     }
+}
+
+/// Sees the service read the file once more than `before`, and open connections with what it says: the password before
+/// it opens none.
+fn logs_in_anew(stage: &Stage, before: u64) {
+    let opened = || stage.service().metric("pool_connections_opened_total");
+    let reloads = usize::try_from(before + 1).unwrap();
+    stage
+        .service()
+        .wait_for_logs("database_credentials_reloaded", reloads);
+    // Those that were being opened meanwhile do not count.
+    let most = opened() + 2.0;
+    eventually("connections are opened with the new password", || {
+        opened() > most
+    });
 }
 
 /// Gives the login another password, which the old one does not survive; the URL with it.

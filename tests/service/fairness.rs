@@ -5,7 +5,7 @@ use crate::postgres::Cluster;
 use crate::support::{
     Caller, KEY, PAYMENT, Response, Service, TableLock, database, eventually, request, shared,
 };
-use payment_latency_api::limits::{HEAD_TIMEOUT_MS, RETRY_AFTER_S};
+use payment_latency_api::limits::{HEAD_TIMEOUT_MS, RETRY_AFTER_S, RETRY_SPREAD_MS};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -111,19 +111,38 @@ fn payment() -> Vec<u8> {
     request("GET", PAYMENT, &[("X-API-Key", KEY)])
 }
 
+/// `try_once` gives how many were ahead of a newcomer. On a machine that is busy with others it may take until callers
+/// may ask again, which is another case: then once more.
+fn before_they_may_ask_again(mut try_once: impl FnMut() -> f64) {
+    eventually("all of them ask again at once", || {
+        let began = Instant::now();
+        let ahead = try_once();
+        let at_once =
+            began.elapsed() < Duration::from_millis(RETRY_AFTER_S * 1_000 - RETRY_SPREAD_MS);
+        assert!(ahead <= AHEAD_MAX || !at_once, "{ahead}");
+        at_once
+    });
+}
+
+fn all_are_refused(crowd: &mut [Caller], times: usize) {
+    for caller in crowd {
+        (0..times).for_each(|_| assert_eq!(caller.receive().status, 503));
+    }
+}
+
 #[test]
 fn a_pipeline_of_refusals_does_not_stand_before_others() {
     let cluster = database();
     let (service, _lock, _busy) = exhausted(&cluster);
-    let mut crowd: Vec<Caller> = (0..40).map(|_| Caller::connect(service.address)).collect();
-    let ahead = answered_before(&service, REFUSED, || {
-        let many = payment().repeat(12);
-        crowd.iter_mut().for_each(|caller| caller.send(&many));
+    let many = payment().repeat(12);
+    before_they_may_ask_again(|| {
+        let mut crowd: Vec<Caller> = (0..40).map(|_| Caller::connect(service.address)).collect();
+        let ahead = answered_before(&service, REFUSED, || {
+            crowd.iter_mut().for_each(|caller| caller.send(&many));
+        });
+        all_are_refused(&mut crowd, 12);
+        ahead
     });
-    assert!(ahead <= AHEAD_MAX, "{ahead}");
-    for caller in &mut crowd {
-        (0..12).for_each(|_| assert_eq!(caller.receive().status, 503));
-    }
 }
 
 #[test]
@@ -131,22 +150,12 @@ fn who_is_refused_and_asks_again_at_once_does_not_stand_before_others() {
     let cluster = database();
     let (service, _lock, _busy) = exhausted(&cluster);
     let mut crowd: Vec<Caller> = (0..400).map(|_| Caller::connect(service.address)).collect();
-    let ask = |crowd: &mut [Caller]| {
-        crowd.iter_mut().for_each(|caller| caller.send(&payment()));
-    };
-    // On a machine that is busy with others the whole of it may take longer than `Retry-After`, which is another case.
-    eventually("all of them ask again at once", || {
-        let began = Instant::now();
+    let ask = |crowd: &mut [Caller]| crowd.iter_mut().for_each(|caller| caller.send(&payment()));
+    before_they_may_ask_again(|| {
         ask(&mut crowd);
-        for caller in &mut crowd {
-            assert_eq!(caller.receive().status, 503);
-        }
+        all_are_refused(&mut crowd, 1);
         let ahead = answered_before(&service, REFUSED, || ask(&mut crowd));
-        let at_once = began.elapsed() < Duration::from_secs(RETRY_AFTER_S);
-        assert!(ahead <= AHEAD_MAX || !at_once, "{ahead}");
-        for caller in &mut crowd {
-            assert_eq!(caller.receive().status, 503);
-        }
-        at_once
+        all_are_refused(&mut crowd, 1);
+        ahead
     });
 }
