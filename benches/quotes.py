@@ -293,11 +293,11 @@ def inside_ms(performance):
     service, through = (median(found["p99_us"]) / 1000 for found in (direct, pooled))
     return [
         ("the load balancer: TLS, HTTP, rules of the web ACL", LOAD_BALANCER_MS, LOAD_BALANCER_MS, "a guess"),
-        ("load balancer to pod, perhaps into another zone", ZONE_MS, ZONE_MS, "others' figures"),
+        ("load balancer to pod, perhaps into another zone", ZONE_MS, ZONE_MS, "a guess within others' figures"),
         ("the service, and PostgreSQL's work without its disk", SERVICE_MS, service, f"measured: 200/s, {statements}"),
         ("RDS Proxy", PROXY_MS, through - service, f"measured with a stand-in: {differ}, 200/s"),
-        ("pod to proxy and proxy to database, perhaps two zones", 2 * ZONE_MS, 2 * ZONE_MS, "others' figures"),
-        ("the commit: a write in two zones", COMMIT_MS, COMMIT_MS, "others' figures"),
+        ("pod to proxy and proxy to database, perhaps two zones", 2 * ZONE_MS, 2 * ZONE_MS, "a guess within others' figures"),
+        ("the commit: a write in two zones", COMMIT_MS, COMMIT_MS, "a guess within others' figures"),
     ]
 
 

@@ -2,6 +2,7 @@
 # The steps' names, times and verdicts; sourced by rehearse.sh, never run.
 
 BEGAN=$SECONDS
+REVISION=$(git -C "$ROOT" rev-parse --short HEAD)
 CURRENT=
 LOGS="$ROOT/target/rehearse/logs"
 
@@ -34,7 +35,7 @@ curtain() {
 keep_record() {
   mkdir -p "$ROOT/target/rehearse"
   {
-    printf '# make rehearse of %s, %s cores, %s s\n' "$(date -u +%F)" "$(nproc)" "$((SECONDS - BEGAN))"
+    printf '# make rehearse of %s at revision %s, %s cores, %s s\n' "$(date -u +%F)" "$REVISION" "$(nproc)" "$((SECONDS - BEGAN))"
     awk -F '\t' -v OFS='\t' '{ print $2, $3, $1, $4 }' "$STAGE.steps"
   } >"$ROOT/target/rehearse/rehearsal.tsv"
 }

@@ -4,7 +4,8 @@
 # this module, and the key is made here.
 
 locals {
-  bucket    = "${var.name}-audit-${var.account_id}"
+  # A region that moves leaves its bucket behind for as long as its records are kept, and takes another name.
+  bucket    = "${var.name}-audit-${var.region}-${var.account_id}"
   trail_arn = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}"
 
   # IAM, STS' global endpoint and Route 53 report to us-east-1 alone.

@@ -54,7 +54,7 @@ run "records_and_state_are_watched" {
   assert {
     condition = anytrue([for selector in aws_cloudtrail.this.advanced_event_selector : anytrue([
       for field in selector.field_selector : field.field == "resources.ARN" && toset(field.starts_with) == toset([
-        "arn:aws:s3:::payment-latency-api-spain-audit-111122223333/", "arn:aws:s3:::example-state-spain/",
+        "arn:aws:s3:::payment-latency-api-spain-audit-eu-south-2-111122223333/", "arn:aws:s3:::example-state-spain/",
       ]) if field.starts_with != null
     ])])
     error_message = "Data events of the audit and the state bucket are not recorded."
