@@ -209,6 +209,43 @@ renewed() {
   [ "$SEEN" = "0 of the former login" ]
 }
 
+# ---- Secrets Manager is away
+
+away() { calling away_meanwhile; }
+
+# Spain's takes connections and says nothing. External Secrets is told to ask it; a pod goes, and another one comes.
+away_meanwhile() {
+  local manager code=0
+  manager=$(sed -n 's/ moto_server$//p' "$STAGE/spain/processes")
+  kill -STOP "$manager"
+  (without_secrets_manager) || code=$?
+  kill -CONT "$manager"
+  [ "$code" = 0 ] || die "spain does not do without Secrets Manager"
+}
+
+without_secrets_manager() {
+  local secret pods pod
+  secret=$(database_secret)
+  kube spain --namespace "$NAMESPACE" annotate externalsecrets --all force-sync="$(date +%s)" --overwrite
+  pods=$(names_of_pods)
+  pod=$(head -n 1 <<<"$pods")
+  kube spain --namespace "$NAMESPACE" delete "$pod" --wait
+  wait_until "a pod has come for $pod" 60 as_many_without "$pod" "$(wc -l <<<"$pods")"
+  kube spain --namespace "$NAMESPACE" wait pods --selector app.kubernetes.io/component=api --for=condition=Ready --timeout=2m
+  [ "$(database_secret)" = "$secret" ] || die "the Kubernetes Secret has changed"
+}
+
+database_secret() { kube spain --namespace "$NAMESPACE" get secret "$PROJECT-database" --output 'jsonpath={.data}'; }
+
+names_of_pods() { kube spain --namespace "$NAMESPACE" get pods --selector app.kubernetes.io/component=api --output name; }
+
+as_many_without() {
+  local pods
+  pods=$(names_of_pods)
+  SEEN=$(xargs <<<"$pods")
+  [ "$(wc -l <<<"$pods")" = "$2" ] && ! grep -qx "$1" <<<"$pods"
+}
+
 # ---- A release
 
 release() { calling release_meanwhile; }
