@@ -211,8 +211,10 @@ faults! {
         strike: |stage| {
             let url = change_password(stage);
             swap(&stage.database_url, &url);
-            logs_in_anew(stage, stage.rounds);
+            stage.noted = opened(stage);
         },
+        // Whatever is opened from then on is opened with the new password, but for those that were under way.
+        mend: |stage| eventually("connections are opened again", || opened(stage) > stage.noted + 2.0),
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
 
@@ -227,7 +229,9 @@ faults! {
         },
         mend: |stage| {
             std::fs::rename(stage.database_url.with_extension("late"), &stage.database_url).unwrap();
-            logs_in_anew(stage, 0);
+            stage.service().wait_for_log("database_credentials_reloaded");
+            stage.noted = opened(stage);
+            eventually("connections are opened again", || opened(stage) > stage.noted + 2.0);
         },
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
@@ -328,19 +332,8 @@ fn replace_all(stage: &mut Stage) {
     }
 }
 
-/// Sees the service read the file once more than `before`, and open connections with what it says: the password before
-/// it opens none.
-fn logs_in_anew(stage: &Stage, before: u64) {
-    let opened = || stage.service().metric("pool_connections_opened_total");
-    let reloads = usize::try_from(before + 1).unwrap();
-    stage
-        .service()
-        .wait_for_logs("database_credentials_reloaded", reloads);
-    // Those that were being opened meanwhile do not count.
-    let most = opened() + 2.0;
-    eventually("connections are opened with the new password", || {
-        opened() > most
-    });
+fn opened(stage: &Stage) -> f64 {
+    stage.service().metric("pool_connections_opened_total")
 }
 
 /// Gives the login another password, which the old one does not survive; the URL with it.

@@ -41,6 +41,8 @@ pub struct Stage {
     pub database_url: PathBuf,
     pub api_key: PathBuf,
     pub rounds: u64,
+    /// A figure that a strike leaves for its mend.
+    pub noted: f64,
     /// Connections that only take up room.
     pub crowd: Vec<std::net::TcpStream>,
     /// When the last fault was mended, if that was before its `mend` returned.
@@ -102,6 +104,7 @@ impl Stage {
             database_url: folder.join("database_url"),
             api_key: folder.join("api_key"),
             rounds: 0,
+            noted: 0.0,
             crowd: Vec::new(),
             mended: None,
             settings,
