@@ -6,6 +6,7 @@ then beside `prune`. Both record in docs/reliability/results.json.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import operator
@@ -27,6 +28,8 @@ BOUND_RATE = 660
 # More than one core carries, generator included, by more callers than the pool and its queue hold.
 FLOOD_RATE, FLOOD_CALLERS = 25_000, 2048
 CALLERS = 1024
+# Payments a second of `growth`.
+RATE = 500
 
 
 def record(section, name, figures):
@@ -162,21 +165,27 @@ def growth(rows, seconds, rounds):
             "empty": stack.enter_context(stage.Server(SERVICE)),
             "grown": stack.enter_context(stage.Server(SERVICE, {"DATABASE_URL_FILE": str(urls["database_url"])})),
         }
-        for round_ in range(rounds):
-            for name in sorted(servers, reverse=round_ % 2 == 1):
-                runs[name].append(load(servers[name], 500, seconds, "--keyed", seed=round_))
+        # At the same time: the machine is another one from second to second, but the same for both.
+        with concurrent.futures.ThreadPoolExecutor() as both:
+            for round_ in range(rounds):
+                beside = {
+                    name: both.submit(load, server, RATE // 2, seconds, "--keyed", seed=round_)
+                    for name, server in sorted(servers.items(), reverse=round_ % 2 == 1)
+                }
+                for name, run in beside.items():
+                    runs[name].append(run.result())
         removed = []
         for round_ in range(rounds):
-            runs["at rest"].append(load(servers["grown"], 500, seconds, "--keyed", seed=round_))
+            runs["at rest"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
             # A share of what is there, old enough to go.
             age = 400 * 24 * 60 - (round_ + 1) * rows // rounds * 2 // 60
             with Verb(["prune", "--older-than", f"{age}m"], owner) as prune:
-                runs["pruned"].append(load(servers["grown"], 500, seconds, "--keyed", seed=round_))
+                runs["pruned"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
                 removed.append(prune.process.poll() is not None)
     at = lambda name, what: [round(run["latency_us"][what] / 1e3, 3) for run in runs[name]]
-    # By rounds, since the machine is another one from minute to minute.
+    # By rounds, for the same reason.
     ratio = lambda name, of, what: round(statistics.median(map(operator.truediv, at(name, what), at(of, what))), 3)
-    figures = {"rows": rows, "rate": 500, "seconds": seconds, "rounds": rounds}
+    figures = {"rows": rows, "rate": RATE, "seconds": seconds, "rounds": rounds}
     for what in ("mean", "p50", "p99"):
         figures[what] = {name: at(name, what) for name in runs}
         figures[f"{what}_ratio"] = {"grown": ratio("grown", "empty", what), "pruned": ratio("pruned", "at rest", what)}
@@ -205,12 +214,12 @@ def main():
     parser.add_argument("what", choices=["overload", "growth"])
     parser.add_argument("--seconds", type=int, default=None)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     if options.what == "overload":
         overload(options.seconds or 60)
     else:
-        growth(options.rows, options.seconds or 8, options.rounds)
+        growth(options.rows, options.seconds or 5, options.rounds)
 
 
 if __name__ == "__main__":

@@ -162,10 +162,10 @@ def growth(results):
             for found in [list(map(operator.truediv, run[what][name], run[what][of]))]
         }
         rows.append([what, *cells[:2], ratios["grown"], *cells[2:], ratios["pruned"]])
-    columns = [f"At {run['rate']}/s, ms", "Empty", f"{run['rows']:,} rows", "Grown to empty",
+    columns = ["Growth, ms", "Empty", f"{run['rows']:,} rows", "Grown to empty",
                "The same, later", "Beside `prune`", "With `prune` to without"]  # fmt: skip
     tail = (
-        f"{run['rounds']} rounds of {run['seconds']} s each; {run['failed']} payments failed; "
+        f"{run['rounds']} rounds of {run['seconds']} s each, at {run['rate']}/s; {run['failed']} payments failed; "
         f"`prune` removed {run['rows_pruned']:,} rows."
     )
     return table(columns, rows) + f"\n\n{tail}"
