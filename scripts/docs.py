@@ -21,6 +21,8 @@ INLINE = re.compile(r"`((?:aws|kubectl) [^`]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
 MAKE = re.compile(r"(?:^|[\s;&|(])make ([a-z][a-z0-9-]*)\b")
 SCRIPT = re.compile(r"(?<![\w/.-])((?:scripts|benches)/[\w/-]+\.(?:sh|py))\b")
+# A path of this repository, with nothing left open in it.
+PATH = re.compile(r"^(?:src|tests|benches|fuzz|chart|terraform|argocd|migrations|scripts|docs)(?:/[\w.-]+)+/?$")
 # What reads like a test's name: at least four words.
 TEST = re.compile(r"^[a-z0-9]+(?:_[a-z0-9]+){3,}$")
 RUNBOOK = "docs/DEPLOYMENT-RUNBOOK.md"
@@ -126,6 +128,9 @@ def unknown_names(root, documents, files):
             for script in SCRIPT.findall(text):
                 if not (root / script).exists():
                     yield f"{document.name}:{number}: there is no {script}"
+            # NAME and SITE stand for any; what git does not keep has an example beside it.
+            if PATH.match(text) and not [*root.glob(re.sub("NAME|SITE", "*", text)), *root.glob(f"{text}.example")]:
+                yield f"{document.name}:{number}: there is no {text}"
             if TEST.match(text) and text.removesuffix("_total") not in words and text not in words:
                 yield f"{document.name}:{number}: no test or code is called {text}"
 

@@ -41,6 +41,7 @@ BROKEN = {
     "an address that is none": ("docs/A.md", "https://example.com/x", "http://example.com/x", "no https address"),
     "a target that is not there": ("docs/A.md", "`make up`", "`make down`", "no target down"),
     "a script that is not there": ("docs/A.md", "scripts/up.sh", "scripts/down.sh", "there is no scripts/down.sh"),
+    "a path that is not there": ("docs/A.md", "`scripts/up.sh`", "`tests/gone.rs`", "there is no tests/gone.rs"),
     "a test that is not there": ("tests/pool.rs", "a_lost", "a_found", "is called a_lost_connection_costs_nothing"),
     "a command that fails": ("docs/A.md", "test -e Makefile", "test -e Nothing", "ends with 1"),
     "a command that fails in a pipe": ("docs/A.md", "test -e Makefile", "cat Nothing | head", "ends with 1"),
