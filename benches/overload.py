@@ -169,8 +169,8 @@ def growth(rows, seconds, rounds):
         with concurrent.futures.ThreadPoolExecutor() as both:
             for round_ in range(rounds):
                 beside = {
-                    name: both.submit(load, server, RATE // 2, seconds, "--keyed", seed=round_)
-                    for name, server in sorted(servers.items(), reverse=round_ % 2 == 1)
+                    name: both.submit(load, servers[name], RATE // 2, seconds, "--keyed", seed=2 * round_ + first)
+                    for first, name in enumerate(sorted(servers, reverse=round_ % 2 == 1))
                 }
                 for name, run in beside.items():
                     runs[name].append(run.result())

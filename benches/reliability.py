@@ -112,11 +112,6 @@ def overload(results):
     return table(columns, rows)
 
 
-def cpu_us_a_deed(run):
-    quiet, beside = run["cpu_percent"]
-    return (beside - quiet) / 100 * run["seconds"] * 1e6 / run["deeds"]
-
-
 def abuse(results):
     rows = []
     for what, run in named("abuse", ABUSES, results):
@@ -125,10 +120,10 @@ def abuse(results):
         rows.append([what, f"{run['crowd']:,}", f"{run['deeds']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
                      f"{beside / quiet:.1f}",
-                     " / ".join(f"{share:.0f}" for share in run["cpu_percent"]), f"{cpu_us_a_deed(run):,.1f}",
+                     " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
                      f"{before} / {most} / {after}"])  # fmt: skip
     columns = ["Abuse", "Crowd", "Deeds", "Others' payments", "Their p50, ms", "Their p99, ms",
-               "of it in the service, ms", "p99 to that before", "CPU, % of a core", "µs of it a deed",
+               "of it in the service, ms", "p99 to that before", "CPU, % of a core",
                "Memory before / most / after, MiB"]  # fmt: skip
     return table(columns, rows)
 
@@ -181,13 +176,15 @@ def breaks(results):
 
 def begin(section):
     """A run that fails half-way leaves no figures of the one before under its own name."""
+    git = lambda *arguments: subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
+    revision = git("rev-parse", "--short", "HEAD").stdout.strip()
+    if git("diff", "--quiet", "HEAD", "--", "src", "tests", "benches", "scripts").returncode != 0:
+        revision += " with changes"
     results = json.loads(RECORD.read_text())
     results[section] = {}
     results.setdefault("recorded", {})[section] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
-        "revision": subprocess.run(
-            ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "revision": revision,
         "machine": f"{os.cpu_count()} cores",
     }
     RECORD.write_text(json.dumps(results, indent=2) + "\n")
