@@ -213,7 +213,7 @@ faults! {
             swap(&stage.database_url, &url);
             stage.noted = opened(stage);
         },
-        // Seen at every tenth, since it takes longer than the others may: whatever is opened from then on is opened with
+        // At every tenth, since it takes longer than the others may: whatever is opened from then on is opened with
         // the new password, but for those that were under way.
         mend: |stage| {
             if stage.rounds % 10 == 3 {
