@@ -223,15 +223,18 @@ away_meanwhile() {
   [ "$code" = 0 ] || die "spain does not do without Secrets Manager"
 }
 
+# Its caller looks at how it ends, and where that is so bash goes on behind a command that fails.
 without_secrets_manager() {
   local secret pods pod
-  secret=$(database_secret)
-  kube spain --namespace "$NAMESPACE" annotate externalsecrets --all force-sync="$(date +%s)" --overwrite
-  pods=$(names_of_pods)
+  secret=$(database_secret) || die "spain's Secret cannot be read"
+  pods=$(names_of_pods) || die "spain's pods cannot be listed"
+  kube spain --namespace "$NAMESPACE" annotate externalsecrets --all force-sync="$(date +%s)" --overwrite ||
+    die "External Secrets cannot be told to ask"
   pod=$(head -n 1 <<<"$pods")
-  kube spain --namespace "$NAMESPACE" delete "$pod" --wait
+  kube spain --namespace "$NAMESPACE" delete "$pod" --wait || die "$pod does not go"
   wait_until "a pod has come for $pod" 60 as_many_without "$pod" "$(wc -l <<<"$pods")"
-  kube spain --namespace "$NAMESPACE" wait pods --selector app.kubernetes.io/component=api --for=condition=Ready --timeout=2m
+  kube spain --namespace "$NAMESPACE" wait pods --selector app.kubernetes.io/component=api --for=condition=Ready --timeout=2m ||
+    die "the pod that came is not ready"
   [ "$(database_secret)" = "$secret" ] || die "the Kubernetes Secret has changed"
 }
 
