@@ -17,7 +17,7 @@ import time
 
 import figures
 import stage
-from stage import PEERS, PGBENCH, SERVICE, WIRE
+from stage import BARE, PEERS, PGBENCH, SERVICE, WIRE
 
 RECORD = stage.ROOT / "docs/performance/results.json"
 SIZES = stage.ROOT / "docs/performance/sizes.json"
@@ -336,6 +336,26 @@ def measure_facts():
     }
 
 
+def cpu_floor(result):
+    """CPU microseconds for a payment, beside a loop that makes the system calls of one and nothing else."""
+    scenario = next(name for name in result["scenarios"] if "three times" in name)
+    beyond, found = result["scenarios"][scenario]["rate"], {}
+    peer = next(name for name in result["scenarios"][scenario]["contestants"] if name != SERVICE)
+    for rate, floor in ((1000, {}), (beyond, {"DATABASE_URL_FILE": None})):
+        costs = {name: [] for name in (SERVICE, peer, BARE)}
+        for repetition in range(7):
+            for name in list(costs) if repetition % 2 == 0 else list(costs)[::-1]:
+                stage.empty_table()
+                with stage.Server(name, floor if name == BARE else None) as server:
+                    stage.generate(server.port, rate, 1, repetition + 1, warm_up=0)
+                    before = server.cpu_seconds()
+                    run = stage.generate(server.port, rate, 4, repetition + 1, warm_up=0)
+                    costs[name].append(round((server.cpu_seconds() - before) * 1e6 / run["served"], 1))
+        found[str(rate)] = costs
+        print(rate, costs, flush=True)
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu_us": found}
+
+
 def report(result):
     for name, scenario in result["scenarios"].items():
         print(figures.latency_table(name, scenario["contestants"]))
@@ -364,6 +384,7 @@ def main():
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
     parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
     parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
+    parser.add_argument("--cpu-floor", action="store_true", help="CPU time beside a bare loop; added to the record")
     parser.add_argument("--sizes", action="store_true", help="how large the contestants' files are; recorded by itself")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
     options = parser.parse_args()
@@ -385,6 +406,11 @@ def main():
         result["facts"]["connecting_us"] = [stage.connecting() for _ in range(5)]
         write(RECORD, result)
         return
+    if options.cpu_floor:
+        result = json.loads(RECORD.read_text())
+        result["cpu_floor"] = cpu_floor(result)
+        write(RECORD, result)
+        return
     if options.facts:
         result = json.loads(RECORD.read_text())
         result["facts"] = measure_facts()
@@ -400,6 +426,7 @@ def main():
     write(out, result)
     if not short:
         result["facts"] = measure_facts()
+        result["cpu_floor"] = cpu_floor(result)
         write(out, result)
         write(SIZES, sizes())
 

@@ -3,6 +3,8 @@
 import statistics
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
+# p99.9 is claimed from so many on.
+SAMPLES_MIN = 100_000
 
 
 def verdict(run, beyond_knee=False):
@@ -100,7 +102,7 @@ def latency_table(title, contestants):
             reasons = "; ".join(sorted(set(figures["rejected"]))) or "not run"
             rows.append([name, f"no run counts: {reasons}", "", "", "", ""])
             continue
-        tail = figures["together_us"]["p99.9"] if figures["samples"] >= 100_000 else None
+        tail = figures["together_us"]["p99.9"] if figures["samples"] >= SAMPLES_MIN else None
         rows.append([
             name,
             spread(figures["p50_us"]),

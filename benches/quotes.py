@@ -360,12 +360,25 @@ def variants(*names):
         record = json.loads((ROOT / "docs/performance/variants.json").read_text())
         rows = [
             [variant["name"], megabytes(variant["bytes"]), f"{variant['instructions']:,}",
-             spread(variant["cpu_ratio"], 2), *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
+             spread(variant["cpu_ratio"], 2), spread(variant["start_cpu_ms"], 1),
+             *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
             for variant in record["variants"] if variant["name"] in names or not names
         ]  # fmt: skip
         columns = ["Built", "Binary, MB", "Instructions for a payment", f"CPU for a payment at {record['rate']:,}/s, ratio",
-                   "Resident after it, MiB", f"after {record['crowd']:,} idle connections"]  # fmt: skip
+                   "CPU to start, ms", "Resident after it, MiB", f"after {record['crowd']:,} idle connections"]  # fmt: skip
         return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**record)
+
+    return part
+
+
+def rehearsed(*steps):
+    """Steps of the last rehearsal that was recorded."""
+
+    def part(*_):
+        first, *lines = (ROOT / "docs/drawings/rehearsal.tsv").read_text().splitlines()
+        known = {name: (seconds, text) for _, seconds, name, text in (line.split("\t") for line in lines)}
+        rows = [[known[step][1], known[step][0]] for step in steps]
+        return table(["Step of a rehearsal", "Seconds, checks included"], rows) + f"\n\nRecorded by `make rehearse`{first.removeprefix('# make rehearse')}."
 
     return part
 
@@ -382,7 +395,9 @@ def fuzzing(*_):
 PARTS = {
     "variants": variants(),
     "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),
+    "providers": variants("as in the image", "aws-lc-rs in ring's place"),
     "fuzzing": fuzzing,
+    "deployed": rehearsed("phase 7", "drift", "new version"),
     "costs": costs,
     "peers": peers,
     "against-peers": against_peers,

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEV = pathlib.Path(os.environ["DEV"])
 SECRETS = DEV / "secrets"
 SERVICE = "payment-latency-api"
-WIRE, PGBENCH = "wire loop", "pgbench"
+WIRE, PGBENCH, BARE = "wire loop", "pgbench", "bare loop"
 PEERS = {
     "axum + deadpool": ROOT / "target/peers/release/axum-deadpool",
     "axum + sqlx": ROOT / "target/peers/release/axum-sqlx",
@@ -121,7 +121,8 @@ class Server(Process):
 
     def __init__(self, name, settings=None, under=(), program=None):
         self.port = free_port()
-        program = program or (os.environ["SERVICE"] if name == SERVICE else PEERS[name])
+        programs = {SERVICE: os.environ["SERVICE"], BARE: ROOT / "target/harness/release/bare", **PEERS}
+        program = program or programs[name]
         command = [*under, program]
         chosen = {
             "PORT": str(self.port),

@@ -1,6 +1,8 @@
 //! What the load generator, the floor and the micro-benchmarks have in common: arrivals, timers,
 //! tallies, a payment.
 
+pub mod wire;
+
 use hdrhistogram::Histogram;
 use payment_latency_api::payment::{Currency, Parameters};
 use payment_latency_api::pg::payments::Insert;
