@@ -152,8 +152,8 @@ class Bench:
         stage.set_commit_delay(scenario.commit_delay_us)
         names, seconds = scenario.contestants, 1 if self.trial else scenario.seconds
         for name in names if repetition % 2 == 0 else names[::-1]:
-            # A run that does not count is repeated once.
-            for _ in range(2):
+            # A run that does not count is repeated twice at most.
+            for _ in range(3):
                 run = run_once(dataclasses.replace(scenario, seconds=seconds), name, repetition + 1)
                 reason = figures.verdict(run, scenario.beyond_knee)
                 if not reason:
@@ -176,14 +176,12 @@ class Bench:
         return min(known, key=known.get) if known else self.peers[0]
 
     def again(self, names, best):
-        """Runs some scenarios anew, and the ladder with commits of 3 ms."""
+        """Runs some scenarios anew."""
         plan = [scenario for scenario in scenarios(False, self.peers, best) if scenario.name in names]
         for repetition in range(7):
             for scenario in plan:
                 if repetition < scenario.repetitions:
                     self.add(scenario, repetition)
-            if repetition < 3:
-                self.climb_all(repetition, [SERVICE, best], MANAGED_COMMIT_US)
             self.say(f"repetition {repetition + 1} is done")
 
     def best_rate(self):
@@ -396,9 +394,8 @@ def main():
         result, bench = json.loads(RECORD.read_text()), Bench(options)
         bench.again(options.again, "axum + deadpool")
         fresh = bench.result()
-        result["scenarios"] |= fresh["scenarios"]
-        kept = [ladder for ladder in result["ladders"] if ladder["commit_delay_us"] != MANAGED_COMMIT_US]
-        result["ladders"] = kept + fresh["ladders"]
+        for name, scenario in fresh["scenarios"].items():
+            result["scenarios"][name] = scenario | {"revision": revision()}
         write(RECORD, result)
         return
     if options.connecting:
