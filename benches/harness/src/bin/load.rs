@@ -222,33 +222,25 @@ impl Generator {
                 rustix::buffer::spare_capacity(&mut events),
                 None,
             )?;
-            if events.iter().any(|event| event.data.u64() == TIMER) {
-                self.timer.woke();
-            }
-            // What is due goes out before answers are read, and between any two of them.
-            self.send_due(&mut arrivals, end)?;
             for event in &events {
                 let index = event.data.u64();
-                if index != TIMER {
-                    self.receive(usize::try_from(index)?);
-                    self.send_due(&mut arrivals, end)?;
+                match index {
+                    TIMER => self.timer.woke(),
+                    _ => self.receive(usize::try_from(index)?),
                 }
             }
+            let horizon = self.timer.horizon();
+            while arrivals.peek() <= horizon && arrivals.peek() <= end {
+                self.waiting.push_back(arrivals.peek());
+                arrivals.advance();
+            }
+            self.send()?;
             // Behind the end it still wakes the loop to give up.
             self.timer.set(match arrivals.peek() > end {
-                true => self.timer.horizon() + Duration::from_secs(1),
+                true => horizon + Duration::from_secs(1),
                 false => arrivals.peek(),
             })?;
         }
-    }
-
-    fn send_due(&mut self, arrivals: &mut Arrivals, end: Duration) -> Result<()> {
-        let horizon = self.timer.horizon().min(end);
-        while arrivals.peek() <= horizon {
-            self.waiting.push_back(arrivals.peek());
-            arrivals.advance();
-        }
-        self.send()
     }
 
     fn send(&mut self) -> Result<()> {
