@@ -104,8 +104,9 @@ pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
 pub const WAITERS_MAX: Bound = bound(1_024, 0, 65_536);
 /// Longest simulated acquirer time.
 pub const PROCESSING_MAX_MS: u64 = 2_000;
-/// Payments inside their simulated processing or their write, all together: each holds buffers.
-pub const IN_FLIGHT_MAX_COUNT: usize = 4_096;
+/// Payments inside their simulated processing or their write, all together: each holds two buffers, and
+/// all of them leave enough for the requests of others, `/livez` among them.
+pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
 /// Who asks again before that goes behind everybody else for up to this much less.
@@ -246,5 +247,7 @@ const _: () = {
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
     assert!(RETRY_SPREAD_MS < RETRY_AFTER_S * 1_000);
     assert!(SPARE_BUFFERS_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES);
+    assert!(2 * IN_FLIGHT_MAX_COUNT * BUFFER_BYTES < BUFFERED_TIGHT_BYTES);
+    assert!(WAITERS_MAX.default < IN_FLIGHT_MAX_COUNT as u64);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
 };

@@ -679,6 +679,8 @@ fn answers() -> Vec<Answer> {
     answers! {
         "a good answer": [&inserted()[..], &READY].concat() => Written,
         "a good answer among notices": [NOTICE, STATUS, &inserted(), NOTICE, &READY].concat() => Written,
+        "a good answer, and the end of the session": [&inserted()[..], &READY, &error("57P01")].concat() => Written,
+        "a good answer, and another one": [&inserted()[..], &READY, &inserted(), &READY].concat() => Written,
         "silence": b"" => Unknown,
         "silence before the commit": inserted() => Unknown,
         "half an answer": &inserted()[..12] => Unknown,

@@ -109,6 +109,31 @@ fn one_request_tells_by_its_exit_code_whether_the_answer_was_2xx() {
 }
 
 #[test]
+fn a_request_has_one_host_whatever_other_headers_are_called() {
+    for (header, host) in [
+        ("X-Forwarded-Host: a", "Host: 127.0.0.1:"),
+        ("X-Path: b:host:c", "Host: 127.0.0.1:"),
+        ("host: pay.example.com", "host: pay.example.com\r"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
+            stream.write_all(OK.as_bytes()).unwrap();
+            head
+        });
+        assert_eq!(probe(&[&url, "--header", header]).0, Some(0));
+        let head = asked.join().unwrap();
+        let hosts = |line: &&str| line.to_ascii_lowercase().starts_with("host:");
+        assert_eq!(head.lines().filter(hosts).count(), 1, "{head}");
+        assert!(head.contains(&format!("\n{host}")), "{head}");
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_or_does_not_answer_is_a_failure() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -170,7 +170,8 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",
     bound: limits::CONNECT_TIMEOUT_MS,
-    meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together.",
+    meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together; \
+        a resolution that hangs ends by the resolver's own time.",
 };
 pub(super) const CONNECTION_LIFETIME_S: Number = Number {
     variable: "CONNECTION_LIFETIME_S",

@@ -265,12 +265,12 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     })
 }
 
-/// Answers something that is no request, and says that the connection ends.
-pub fn refuse(app: &App, refusal: Refusal, out: &mut Vec<u8>) {
+/// Answers something that is no request, as far as known of this `method`, and says that the connection ends.
+pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
     let context = Context {
         version: Version::Http11,
         keep_alive: false,
-        method: Method::Other,
+        method,
         date: app.http_date(),
     };
     let status = refusal.status();

@@ -184,6 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.refused
     }
 
+    /// Whether PostgreSQL said more than the end of the exchange, as it does before it shuts down.
+    pub fn said_more(&mut self) -> bool {
+        !self.transport.messages().is_empty()
+    }
+
     /// Looks at an idle connection and leaves `cx` to be woken when something comes. Ready means
     /// that it is of no use: closed, or the server said something that nobody asked for, as it does
     /// before it shuts down.
@@ -221,10 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 b'Z' if message.body == b"I" => {
                     let len = message.len;
                     self.transport.consume_messages(len);
-                    return match self.transport.messages() {
-                        [] => Ok(true),
-                        _ => Err(Broken::Protocol),
-                    };
+                    return Ok(true);
                 }
                 b'D' => match self.statement {
                     Statement::Lookup => self.row = Some(payments::read_lookup(message.body)?),

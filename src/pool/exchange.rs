@@ -203,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             return Finished::lost(elapsed);
         }
         member.served = true;
+        let said_more = member.connection.said_more();
         let shared = !self.company.seats.is_empty();
         let connection = &member.connection;
         let refused = connection.refusal();
@@ -222,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         pool.note_answer(elapsed, refused.as_ref());
         match refused {
             Some(error) if error.state.ends_connection() => self.lease.close(Closed::Server),
+            _ if said_more => self.lease.close(Closed::Server),
             _ => self.lease.give_back(),
         }
         finished

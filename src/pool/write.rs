@@ -88,10 +88,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             if let Some(end) = progress.take(attempt) {
                 return end;
             }
-            if progress.conflicted
-                && let Some(end) = self.resolve(payment, deadline, &mut progress).await
-            {
-                return end;
+            if progress.conflicted {
+                if let Some(end) = self.resolve(payment, deadline, &mut progress).await {
+                    return end;
+                }
+                progress.grow_pause();
             }
             if !progress.pause(deadline).await {
                 break;
@@ -149,6 +150,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             return Some(Err(Failure::Deadline { sent: true }));
         };
         progress.database_time += finished.answer.elapsed;
+        if let Verdict::Refused { error, .. } = finished.answer.verdict
+            && !error.state.is_transient()
+        {
+            return Some(Err(Failure::Deadline { sent: true }));
+        }
         let row = finished.row?;
         let own = row.transaction_id == payment.transaction_id;
         if !own && row.request_hash != payment.request_hash {

@@ -148,7 +148,8 @@ impl Given {
             )));
         }
         let (host, port, authority, target) = split_url(&url)?;
-        let host_header = match self.headers.to_ascii_lowercase().contains("host:") {
+        let headers = self.headers.to_ascii_lowercase();
+        let host_header = match headers.lines().any(|line| line.starts_with("host:")) {
             true => String::new(),
             false => format!("Host: {authority}\r\n"),
         };

@@ -18,7 +18,7 @@ use super::buffers::Buffer;
 use super::registry::{Ending, Phase, Place};
 use crate::handlers::{self, Caller, Next};
 use crate::http::response::{CONTINUE, Status};
-use crate::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
+use crate::http::{BodyLength, BodyReader, HeadScan, Method, Refusal, request};
 use crate::limits::{
     LINGER_MAX_BYTES, PIPELINE_FLUSH_BYTES, PIPELINE_TURN_COUNT, RETRY_AFTER_S, RETRY_SPREAD_MS,
 };
@@ -159,6 +159,8 @@ impl Connection {
             Next::Answered(status) => status,
             Next::Later(later) => {
                 self.flush().await?;
+                // Its time to be taken is over; the payment's answer gets one of its own.
+                self.place.set_unless(Phase::Busy);
                 // Taken again before the request has an effect: there must be room for its answer.
                 room(&mut self.output, &self.server)?;
                 let hang_up = HangUp {
@@ -392,13 +394,18 @@ impl Connection {
     fn refuse(&mut self, refusal: Refusal) {
         let app = &self.server.app;
         app.metrics().http.refusal(refusal);
+        let input = self.input.as_deref().map_or(&[][..], |input| input);
+        let method = match input.starts_with(b"HEAD ") {
+            true => Method::Head,
+            false => Method::Other,
+        };
         if let Ok(output) = room(&mut self.output, &self.server) {
-            return handlers::refuse(app, refusal, output);
+            return handlers::refuse(app, refusal, method, output);
         }
         // The budget is used up: this one answer is made outside of it, sent as far as the socket
         // takes it, and gone.
         let mut answer = Vec::new();
-        handlers::refuse(app, refusal, &mut answer);
+        handlers::refuse(app, refusal, method, &mut answer);
         let _ = self.stream.try_write(&answer);
     }
 

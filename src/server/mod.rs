@@ -30,7 +30,7 @@ use self::lane::Lane;
 use self::registry::Registry;
 use crate::config::Config;
 use crate::handlers::{self, App};
-use crate::http::Refusal;
+use crate::http::{Method, Refusal};
 use crate::limits::{
     ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
     RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
@@ -203,7 +203,12 @@ impl Server {
         // An evicted connection ends a moment later; the newcomer does not wait for that.
         if self.registry.len() >= self.max_connections && !self.registry.evict() {
             let mut answer = Vec::new();
-            handlers::refuse(&self.app, Refusal::TooManyConnections, &mut answer);
+            handlers::refuse(
+                &self.app,
+                Refusal::TooManyConnections,
+                Method::Other,
+                &mut answer,
+            );
             http.refusal(Refusal::TooManyConnections);
             http.closed(ConnectionEnd::Refused);
             let _ = stream.try_write(&answer);

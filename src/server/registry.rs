@@ -237,6 +237,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.registry.0.borrow_mut();
         state.change(self.index, Phase::Busy);
+        if let Some(entry) = state.entries.get_mut(self.index) {
+            entry.waker = None;
+        }
         state.free.push(self.index);
         if state.free.len() == state.entries.len()
             && let Some(waker) = state.empty.take()

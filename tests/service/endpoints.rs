@@ -71,6 +71,23 @@ fn head_has_the_header_fields_of_get_and_no_content() {
 }
 
 #[test]
+fn a_head_that_is_refused_has_no_content_either() {
+    let service = Service::start(shared(), &[]);
+    for (request, status) in [
+        ("HEAD /livez HTTP/1.1\r\n\r\n", 400),
+        ("HEAD /livez HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
+        ("HEAD /livez HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+    ] {
+        let mut caller = Caller::connect(service.address);
+        caller.send(request.as_bytes());
+        let head = caller.receive_for("HEAD");
+        assert_eq!(head.status, status, "{request:?}");
+        assert_ne!(head.header("content-length"), "0");
+        assert!(caller.is_closed(), "{request:?}: something follows");
+    }
+}
+
+#[test]
 fn conditions_and_ranges_change_no_answer() {
     let service = Service::start(shared(), &[]);
     let usual = service.get("/info", &[]);

@@ -12,7 +12,16 @@ fn check(service: &Service, case: &Case, piece: usize) {
         caller.try_send(bytes);
     }
     let old = case.bytes.windows(8).any(|bytes| bytes == b"HTTP/1.0");
+    let method = if case.bytes.starts_with(b"HEAD ") {
+        "HEAD"
+    } else {
+        "GET"
+    };
     match case.expect {
+        Expect::Refuse(status, code) if method == "HEAD" => {
+            assert_eq!(caller.receive_for(method).status, status, "{code}");
+            assert!(caller.is_closed(), "{}", case.name);
+        }
         Expect::Refuse(status, code) => {
             let answer = caller.receive();
             answer.assert_problem(status, code, "");
@@ -20,11 +29,6 @@ fn check(service: &Service, case: &Case, piece: usize) {
             assert!(caller.is_closed(), "{}", case.name);
         }
         Expect::Accept => {
-            let method = if case.bytes.starts_with(b"HEAD") {
-                "HEAD"
-            } else {
-                "GET"
-            };
             let mut answer = caller.receive_for(method);
             if answer.status == 100 {
                 answer = caller.receive();

@@ -3,6 +3,7 @@
 use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
+use payment_latency_api::limits::IN_FLIGHT_MAX_COUNT;
 use std::time::Duration;
 
 /// Deadlines that outlast the test: what happens before them is what is tested.
@@ -216,6 +217,33 @@ fn beyond_all_connections_the_newcomer_is_told() {
     assert!(newcomer.is_closed());
     drop(lock);
     for caller in &mut busy {
+        caller.receive().id();
+    }
+}
+
+#[test]
+fn payments_in_flight_leave_room_for_the_requests_of_others() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("WAITERS_MAX", "65536"),
+        ("CHECKOUT_TIMEOUT_MS", "28000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut waiting: Vec<Caller> = (0..IN_FLIGHT_MAX_COUNT)
+        .map(|_| send_payment(&service))
+        .collect();
+    eventually("all of them are in flight", || {
+        service.metric("payments_in_flight") == IN_FLIGHT_MAX_COUNT as f64
+    });
+    send_payment(&service)
+        .receive()
+        .assert_problem(503, "too_many_in_flight", "");
+    assert_eq!(service.get("/livez", &[]).status, 200);
+    drop(lock);
+    for caller in &mut waiting {
         caller.receive().id();
     }
 }
