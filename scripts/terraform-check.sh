@@ -86,6 +86,8 @@ PY
 grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
 grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"
 grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "what Terraform makes has no tags"
+grep -q '^ *depends_on = \[module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation\]$' terraform/environments/shared/main.tf ||
+  die "the first rotation could run before there is a value, or a way to the database"
 # The two regions are one code: beside their data and tests, an environment's folder holds nothing of its own.
 for environment in spain mexico; do
   own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)

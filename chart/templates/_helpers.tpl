@@ -77,6 +77,14 @@ app.kubernetes.io/part-of: {{ .root.Chart.Name }}
 {{- end }}
 {{- end }}
 
+{{/*
+An annotation of pods, of a container's name. EKS gives credentials of a ServiceAccount's role to every container of its
+pods, whether it mounts a token or not. External Secrets uses the role; no container does.
+*/}}
+{{- define "app.noCredentials" -}}
+eks.amazonaws.com/skip-containers: {{ . }}
+{{- end }}
+
 {{/* What every pod of this chart may do: nothing but run. */}}
 {{- define "app.podSecurityContext" -}}
 runAsNonRoot: true

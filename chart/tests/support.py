@@ -51,14 +51,18 @@ def containers(one):
     return pod["containers"] if pod else []
 
 
-def pod_spec(one):
+def pod_template(one):
     """The pod that an object makes, or is."""
     return {
-        "Deployment": lambda: one["spec"]["template"]["spec"],
-        "Job": lambda: one["spec"]["template"]["spec"],
-        "CronJob": lambda: one["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-        "Pod": lambda: one["spec"],
-    }.get(one["kind"], lambda: None)()
+        "Deployment": lambda: one["spec"]["template"],
+        "Job": lambda: one["spec"]["template"],
+        "CronJob": lambda: one["spec"]["jobTemplate"]["spec"]["template"],
+        "Pod": lambda: one,
+    }.get(one["kind"], dict)()
+
+
+def pod_spec(one):
+    return pod_template(one).get("spec")
 
 
 def limits():

@@ -9,7 +9,7 @@ import unittest
 
 import yaml
 
-from support import CHART, HELM, KUBE_VERSION, NAME, REGIONS, containers, helm_template, limits, pod_spec, render
+from support import CHART, HELM, KUBE_VERSION, NAME, REGIONS, containers, helm_template, limits, pod_spec, pod_template, render
 
 MIGRATE = f"{NAME}-migrate"
 
@@ -109,6 +109,14 @@ class Pods(unittest.TestCase):
                     self.assertEqual(resources["requests"]["memory"], resources["limits"]["memory"])
                     self.assertNotIn("cpu", resources["limits"])
         self.assertEqual(seen, 4)
+
+    def test_no_container_gets_the_credentials_of_its_accounts_role(self):
+        for one in self.everything():
+            pod = pod_template(one)
+            if pod:
+                with self.subTest(one["kind"]):
+                    skipped = pod["metadata"]["annotations"]["eks.amazonaws.com/skip-containers"]
+                    self.assertEqual(skipped.split(","), [container["name"] for container in pod["spec"]["containers"]])
 
     def test_every_pod_runs_on_application_nodes(self):
         for one in self.everything():

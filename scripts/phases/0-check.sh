@@ -36,7 +36,8 @@ tools() {
 }
 
 credentials() {
-  CALLER=$(aws_in "$CONTROL" sts get-caller-identity --query '[Account,Arn]' --output text 2>"$WORK/said") ||
+  # Asked where no account can be without it: a region that is not enabled takes no credentials at all.
+  CALLER=$(aws_in "$CONTROL" --region us-east-1 sts get-caller-identity --query '[Account,Arn]' --output text 2>"$WORK/said") ||
     die "AWS takes no credentials from here (aws configure, or AWS_PROFILE): $(tail -n 1 "$WORK/said")"
   step "AWS account ${CALLER%%[[:space:]]*} as ${CALLER##*[[:space:]]}"
 }
@@ -110,10 +111,12 @@ opt_in() {
       continue
     fi
     # Asked in a region that no account can be without.
-    status=$(aws_in mexico ec2 describe-regions --all-regions --region-names "$region" \
+    status=$(aws_in "$CONTROL" --region us-east-1 ec2 describe-regions --all-regions --region-names "$region" \
       --query 'Regions[0].OptInStatus' --output text) || die "$region: AWS does not say whether it is enabled (ec2:DescribeRegions)"
     [ "$status" != not-opted-in ] ||
       die "$region is not enabled in this account: aws account enable-region --region-name $region (it takes some minutes), then make phase-0"
+    aws_in "$site" sts get-caller-identity >/dev/null 2>"$WORK/said" ||
+      die "$region is enabled, but takes no credentials: $(tail -n 1 "$WORK/said"). Session tokens of the global endpoint are for default regions only: AWS_STS_REGIONAL_ENDPOINTS=regional, then log in anew"
     step "$region: $status"
   done
 }
@@ -173,6 +176,22 @@ lambda_quota() {
   done
 }
 
+# Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 21: a group
+# grows by up to twice its zones (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html).
+processor_quota() {
+  local site limit
+  for site in $SITES; do
+    limit=$(aws_in "$site" service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A \
+      --query Quota.Value --output text 2>/dev/null) || continue
+    limit=${limit%.*}
+    [[ $limit =~ ^[0-9]+$ ]] || continue
+    [ "$limit" -ge 10 ] ||
+      die "$site: the account may run $limit processors of standard instances, and the fewest nodes need 10: ask Service Quotas for L-1216C47A"
+    [ "$limit" -ge 42 ] ||
+      step "$site: $limit processors of standard instances are enough to begin with; an upgrade of all nodes takes up to 42 (Service Quotas, L-1216C47A)"
+  done
+}
+
 hosted_zone() {
   local zone found
   zone=$(operator zone_name)
@@ -208,6 +227,7 @@ administrator
 opt_in
 zones
 lambda_quota
+processor_quota
 state_buckets
 hosted_zone
 repository

@@ -57,6 +57,8 @@ find_source() {
       return
     fi
   done
+  [ "$(uname -m)" = x86_64 ] ||
+    die "nodes are amd64, and this machine is $(uname -m): push the image from one of theirs, or a release's (docs/RELEASES.md)"
   step "building $TAG"
   change scripts/image.sh "$REVISION"
   # Compressed once, so that both regions get the same bytes and so the same digest.

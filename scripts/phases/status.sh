@@ -83,8 +83,17 @@ payments() {
 }
 
 alarms() {
-  local found
+  local found topic confirmed
   found=$(aws_in "$1" cloudwatch describe-alarms --alarm-name-prefix "$(cluster "$1")" --output json) || return 2
+  topic=$(jq -r '[.MetricAlarms[].AlarmActions[]?] | first // empty' <<<"$found")
+  if [ -n "$topic" ]; then
+    confirmed=$(aws_in "$1" sns get-topic-attributes --topic-arn "$topic" --query Attributes.SubscriptionsConfirmed --output text) ||
+      return 2
+    if [ "$confirmed" = 0 ]; then
+      echo "alarms of AWS reach nobody: the mail to alert_email has a link that confirms the subscription"
+      return 1
+    fi
+  fi
   say_which "$(jq -r '.MetricAlarms[] | select(.StateValue == "ALARM") | .AlarmName' <<<"$found")" \
     "$(jq '.MetricAlarms | length' <<<"$found") alarms of AWS"
 }

@@ -251,6 +251,7 @@ def WORLD(stage):
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
         rule("lambda get-account-settings", "1000\n"),
+        rule("service-quotas get-service-quota .*L-1216C47A", "64.0\n"),
         rule("iam get-role", "{}"),
         rule("secretsmanager list-secrets", "[]"),
         rule("secretsmanager describe-secret", '{"1": ["AWSCURRENT"]}'),
@@ -264,7 +265,8 @@ def WORLD(stage):
         rule("ecr (describe-repositories|delete-repository)", "{}"),
         rule("ec2 describe-(network-interfaces|security-groups)", "None\n"),
         rule("logs delete-log-group"),
-        rule("cloudwatch describe-alarms", '{"MetricAlarms": [{"AlarmName": "one", "StateValue": "OK"}]}'),
+        rule("cloudwatch describe-alarms", '{"MetricAlarms": [{"AlarmName": "one", "StateValue": "OK", "AlarmActions": ["arn:aws:sns:one"]}]}'),
+        rule("sns get-topic-attributes --topic-arn arn:aws:sns:one", "1\n"),
         # kubectl
         rule("kubectl version", "Client Version: v1.35.4\n"),
         rule("kubectl config (get-contexts|delete-context)", "ok\n"),

@@ -36,6 +36,7 @@ class Status(Phases):
             (rule("curl .*mexico.*/health", "503"), "! endpoint   https://mexico.pay.example.com: 503"),
             (rule("curl --config -", each="403 0.1 0.2 \n"), "! payments   none of 20: status 403"),
             (rule("us-east-1 cloudwatch", '{"MetricAlarms": [{"AlarmName": "cpu", "StateValue": "ALARM"}]}'), "! alarms     cpu"),
+            (rule("us-east-1 sns", "0\n"), "! alarms     alarms of AWS reach nobody: the mail to alert_email"),
             (rule("--context mexico .*exec", '[{"metric": {"alertname": "PaymentLatencyBurnFast"}}]'), "! alerts     PaymentLatencyBurnFast"),
         ]
         for broken, line in cases:

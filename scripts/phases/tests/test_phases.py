@@ -112,6 +112,9 @@ class Check(Phases):
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
              "bucket example-state-spain-eu-south-2 belongs to somebody else"),
             ("the quota", rule("us-east-1 lambda", "10\n"), "mexico: the account may run 10 Lambda functions at once"),
+            ("processors", rule("us-east-1 service-quotas", "5.0\n"), "mexico: the account may run 5 processors of standard instances"),
+            ("a token for default regions only", rule("aws --region eu-south-2 sts", complains="(InvalidClientTokenId)\n", code=254),
+             "eu-south-2 is enabled, but takes no credentials: (InvalidClientTokenId)"),
             ("the zone", rule("route53", ""), "Route 53 has no public hosted zone example.com"),
         ]
         for what, broken, sentence in cases:
@@ -121,6 +124,16 @@ class Check(Phases):
                 said = self.run_phase("0-check", code=1)
                 self.assertIn(f"error: {sentence}", said)
                 self.assertEqual(said.count("error: "), 1)
+
+    def test_credentials_are_asked_for_where_every_account_has_them(self):
+        # A region that is not enabled takes none, so its own sentence would never be reached.
+        self.first(rule("aws --region eu-south-2 (sts|ec2)", complains="(InvalidClientTokenId)\n", code=254))
+        self.first(rule("describe-regions .*eu-south-2", "not-opted-in\n"))
+        self.assertIn("error: eu-south-2 is not enabled in this account", self.run_phase("0-check", code=1))
+
+    def test_processors_that_are_too_few_for_an_upgrade_are_named(self):
+        self.first(rule("us-east-1 service-quotas", "16.0\n"))
+        self.assertIn("mexico: 16 processors of standard instances are enough to begin with", self.run_phase("0-check"))
 
     def test_a_role_is_known_by_its_name_whatever_its_path(self):
         self.stage.write_operator(administrator="role/aws-reserved/sso.amazonaws.com/Operators_1")

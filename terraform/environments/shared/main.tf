@@ -138,6 +138,9 @@ module "rotation" {
     secrets = module.kms.arns.secrets
     logs    = module.kms.arns.logs
   }
+
+  # The first rotation runs as soon as it is made, and nothing repeats one that found no value or no way to the database.
+  depends_on = [module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation]
 }
 
 module "ecr" {

@@ -42,12 +42,17 @@ locals {
 
     update_config = { max_unavailable = 1 }
 
+    # A newer image replaces every node. That is the operator's decision (the runbook's "new node images"), not what an
+    # apply for something else brings along.
+    use_latest_ami_release_version = false
+
     # The provider's own tags end at what Terraform makes: Auto Scaling makes machines, volumes and interfaces.
     launch_template_tags = var.tags
   }
 
   system_group = merge(local.node_defaults, {
-    subnet_ids     = var.subnet_ids
+    # No more zones than nodes: Prometheus' volume belongs to a zone, and each of them has a node then.
+    subnet_ids     = slice(var.subnet_ids, 0, min(length(var.subnet_ids), var.system_nodes.count))
     instance_types = var.system_nodes.instance_types
     min_size       = var.system_nodes.count
     desired_size   = var.system_nodes.count
@@ -97,7 +102,8 @@ locals {
     for addon, version in var.addon_versions : addon => {
       addon_version               = version
       most_recent                 = false
-      before_compute              = addon == "vpc-cni"
+      # Nodes that come up without them start pods that have no network, or cannot find the API behind its Service.
+      before_compute              = contains(["vpc-cni", "kube-proxy"], addon)
       configuration_values        = jsonencode(local.addon_configuration[addon])
       resolve_conflicts_on_create = "OVERWRITE"
       resolve_conflicts_on_update = "OVERWRITE"

@@ -157,6 +157,11 @@ run "add_ons_and_controllers_have_nodes_of_their_own" {
   }
 
   assert {
+    condition     = output.node_groups.system.subnet_ids == tolist(["subnet-a", "subnet-b"])
+    error_message = "Prometheus' volume could be in a zone without a system node."
+  }
+
+  assert {
     condition     = jsondecode(output.addons["aws-ebs-csi-driver"].configuration_values).node.tolerateAllTaints
     error_message = "A tainted node could mount no volume."
   }
@@ -244,6 +249,16 @@ run "add_ons_are_pinned_and_network_policies_enforced" {
   assert {
     condition     = jsondecode(output.addons["vpc-cni"].configuration_values).enableNetworkPolicy == "true" && output.addons["vpc-cni"].before_compute
     error_message = "Network policies would not be enforced from the first node on."
+  }
+
+  assert {
+    condition     = output.addons["kube-proxy"].before_compute
+    error_message = "Pods of the first nodes would not find the API behind its Service."
+  }
+
+  assert {
+    condition     = alltrue([for group in output.node_groups : !group.use_latest_ami_release_version])
+    error_message = "An apply for something else would replace every node."
   }
 
   assert {
