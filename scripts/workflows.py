@@ -12,7 +12,8 @@ import sys
 import yaml
 
 MAKE = re.compile(r"(?:^|[\s;&|(])make ((?:[a-z][a-z0-9-]*\b ?)+)")
-PIN = re.compile(r"\b([A-Z][A-Z_]*_VERSION)(?:=|: )(?=\d)")
+# NAME_VERSION=1.2.3 or package==1.2.3, up to the version.
+PIN = re.compile(r"\b(?:([A-Z][A-Z0-9_]*_VERSION)(?:=|: )|([a-z][a-z0-9-]*)(?:\[[a-z]+\])?==)(?=\d)")
 
 
 def strings(value):
@@ -59,7 +60,7 @@ def unknown_pins(root):
     for name, text in sorted(files.items()):
         for pin in PIN.finditer(text):
             if (name, pin.end()) not in covered:
-                yield f"{name}: no rule of .github/renovate.json raises {pin.group(1)}"
+                yield f"{name}: no rule of .github/renovate.json raises {pin.group(1) or pin.group(2)}"
 
 
 def check(root):
