@@ -183,6 +183,7 @@ impl Peer {
 const OK: [u8; 9] = *b"R\0\0\0\x08\0\0\0\0";
 const READY: [u8; 6] = *b"Z\0\0\0\x05I";
 const NOTICE: &[u8] = b"N\0\0\0\x0dSNOTICE\0\0";
+const WARNING: &[u8] = b"N\0\0\0\x17SWARNING\0VWARNING\0\0";
 const STATUS: &[u8] = b"S\0\0\0\x0ea=b\0cdefg\0";
 const SALT: &str = "c2FsdHNhbHRzYWx0";
 /// The payment's row: its `transaction_id` and its `created_at`.
@@ -681,6 +682,7 @@ fn answers() -> Vec<Answer> {
         "a good answer among notices": [NOTICE, STATUS, &inserted(), NOTICE, &READY].concat() => Written,
         "a good answer, and the end of the session": [&inserted()[..], &READY, &error("57P01")].concat() => Written,
         "a good answer, and another one": [&inserted()[..], &READY, &inserted(), &READY].concat() => Written,
+        "a warning while it commits": [&inserted()[..], WARNING, &READY].concat() => Unknown,
         "silence": b"" => Unknown,
         "silence before the commit": inserted() => Unknown,
         "half an answer": &inserted()[..12] => Unknown,

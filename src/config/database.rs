@@ -88,6 +88,15 @@ pub struct DatabaseTarget {
 }
 
 impl DatabaseTarget {
+    /// Whether connections lead to the same database as those of `other`, and trust it as much.
+    #[must_use]
+    pub fn leads_where(&self, other: &Self) -> bool {
+        let place = |target: &Self| (target.host.clone(), target.port, target.database.clone());
+        place(self) == place(other)
+            && self.ssl_mode == other.ssl_mode
+            && self.ssl_root_cert == other.ssl_root_cert
+    }
+
     /// Reads a URL of libpq's form, `postgresql://user:password@host:5432/database?sslmode=verify-full`,
     /// and checks that its host is not in another AWS region than `region`.
     ///

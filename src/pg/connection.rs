@@ -31,6 +31,10 @@ pub enum Broken {
     Transport(TransportError),
     /// The answer is not what the protocol allows here.
     Protocol,
+    /// PostgreSQL warned while it committed. A wait for the synchronous standby that somebody cancels is such
+    /// a warning and nothing else, and what the standby does not have is not durable
+    /// (<https://www.postgresql.org/docs/17/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT>).
+    Warned,
 }
 
 impl fmt::Display for Broken {
@@ -47,6 +51,7 @@ impl fmt::Display for Broken {
                 f.write_str("the server closed the TLS session")
             }
             Self::Protocol => f.write_str("the server's answer is not what the protocol allows"),
+            Self::Warned => f.write_str("the server warned while it committed"),
         }
     }
 }
@@ -244,6 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 b'E' => self.refused = Some(ServerError::parse(message.body)),
                 // ParseComplete and BindComplete say nothing that the answer does not.
                 b'1' | b'2' => {}
+                b'N' if self.completed && ServerError::is_warning(message.body) => {
+                    self.refused = Some(ServerError::parse(message.body));
+                    return Err(Broken::Warned);
+                }
                 _ if payments::is_asynchronous(&message) => {}
                 _ => return Err(Broken::Protocol),
             }

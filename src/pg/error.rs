@@ -65,6 +65,11 @@ pub struct ServerError {
 }
 
 impl ServerError {
+    /// Whether a NoticeResponse's body is of severity WARNING, in its field V, which is never translated.
+    pub fn is_warning(body: &[u8]) -> bool {
+        body.split(|&b| b == 0).any(|field| field == b"VWARNING")
+    }
+
     /// Reads the fields of an ErrorResponse's body.
     /// <https://www.postgresql.org/docs/17/protocol-error-fields.html>
     pub fn parse(mut body: &[u8]) -> Self {

@@ -52,6 +52,11 @@ impl Credentials {
         }
     }
 
+    /// Those in force.
+    pub fn current(&self) -> Arc<DatabaseTarget> {
+        self.target.borrow().clone()
+    }
+
     /// Puts other credentials in force, for connections made from now on.
     pub fn replace(&self, target: Arc<DatabaseTarget>) {
         *self.target.borrow_mut() = target;

@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             return Finished::lost(elapsed);
         };
         if let Err(broken) = result {
-            pool.note_broken(&broken);
+            pool.note_broken(&broken, member.connection.refusal().as_ref());
             self.lease.close(Closed::Broken);
             return Finished::lost(elapsed);
         }
@@ -232,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     fn time_out(self) -> Finished {
         let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
-        pool.note_broken(&Broken::Timeout);
+        pool.note_broken(&Broken::Timeout, None);
         self.lease.close(Closed::Timeout);
         pool.suspect_idle();
         Finished::lost(elapsed)

@@ -72,6 +72,8 @@ struct Member<S> {
     expires: Instant,
     /// To be closed after this, replacement or not.
     ends: Instant,
+    /// Of which era it is: see [`Inner::era`].
+    era: u32,
     proven: Instant,
     /// An exchange on it has been answered.
     served: bool,
@@ -88,6 +90,9 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     open: Cell<usize>,
     /// A connection is over its age and waits for its replacement.
     ageing: Cell<bool>,
+    /// Grows when another database takes the place of the one so far: connections of former eras take no
+    /// payment any more.
+    era: Cell<u32>,
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
@@ -117,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             waiters: RefCell::new(Waiters::new(settings.waiters_max)),
             open: Cell::new(0),
             ageing: Cell::new(false),
+            era: Cell::new(0),
             ready: Cell::new(false),
             closing: Cell::new(false),
             backoff: RefCell::default(),
@@ -196,6 +202,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     pub fn credentials_changed(&self) {
         self.0.backoff.borrow_mut().reset();
         self.0.wanted.notify_one();
+    }
+
+    /// The credentials lead to another database from now on: closes what is idle, and the rest as it becomes
+    /// idle, so that the payments of one moment do not go to two of them.
+    pub fn database_changed(&self) {
+        self.0.era.set(self.0.era.get() + 1);
+        let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
+        for member in idle {
+            self.0.retire(member, Closed::Expired);
+        }
+        self.credentials_changed();
     }
 
     /// Closes what is idle, and the rest as it becomes idle; opens nothing any more.
@@ -287,6 +304,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         if self.closing.get() {
             return self.retire(member, Closed::Shutdown);
         }
+        if member.era != self.era.get() {
+            return self.retire(member, Closed::Expired);
+        }
         if now >= member.ends || (now >= member.expires && self.open.get() > self.settings.size) {
             self.ageing.set(false);
             return self.retire(member, Closed::Expired);
@@ -370,10 +390,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         }
     }
 
-    fn note_broken(&self, broken: &Broken) {
-        log::warn("database_connection_lost")
-            .field("reason", &broken.to_string())
-            .emit();
+    /// `told` is what PostgreSQL said last, which may be why it ended the session.
+    fn note_broken(&self, broken: &Broken, told: Option<&ServerError>) {
+        let line = log::warn("database_connection_lost").field("reason", &broken.to_string());
+        match told {
+            Some(error) => line
+                .field("sqlstate", error.state.as_str())
+                .field("message", error.message.as_str())
+                .emit(),
+            None => line.emit(),
+        }
     }
 
     fn gauges(&self) {

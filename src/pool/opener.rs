@@ -67,14 +67,14 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     async fn open_one(&self, warnings: &RefCell<log::Limited>) {
-        let began = Instant::now();
+        let (began, era) = (Instant::now(), self.era.get());
         match self.connector.connect().await {
-            Ok(connection) => self.take_in(connection, began),
+            Ok(connection) => self.take_in(connection, began, era),
             Err(error) => self.note_failure(&error, &mut warnings.borrow_mut()),
         }
     }
 
-    fn take_in(&self, connection: Connection<S>, began: Instant) {
+    fn take_in(&self, connection: Connection<S>, began: Instant, era: u32) {
         let now = Instant::now();
         let lifetime = jittered(
             self.settings.connection_lifetime,
@@ -88,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             connection,
             expires: now + lifetime,
             ends: hard_end(now),
+            era,
             proven: now,
             served: false,
         }));

@@ -106,6 +106,7 @@ fn poll(
 
 async fn apply(mut changes: mpsc::Receiver<Change>, app: Rc<App>, credentials: Credentials) {
     let counters = &app.metrics().secrets;
+    let mut known = credentials.current();
     while let Some(change) = changes.recv().await {
         match change {
             Change::ApiKeys(keys) => {
@@ -115,8 +116,12 @@ async fn apply(mut changes: mpsc::Receiver<Change>, app: Rc<App>, credentials: C
                 log::info("api_keys_reloaded").field("keys", &count).emit();
             }
             Change::Database(target) => {
-                credentials.replace(Arc::from(target));
-                app.pool().credentials_changed();
+                let former = std::mem::replace(&mut known, Arc::from(target));
+                credentials.replace(known.clone());
+                match known.leads_where(&former) {
+                    true => app.pool().credentials_changed(),
+                    false => app.pool().database_changed(),
+                }
                 counters.database_reloads.increment();
                 log::info("database_credentials_reloaded").emit();
             }

@@ -70,25 +70,28 @@ fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
     });
     standby.freeze();
     // A server that stands still cannot be ended, so nothing is judged until it is thawed.
-    let waiting = "pg_stat_activity WHERE wait_event = 'SyncRep'";
-    let key = [("Idempotency-Key", "unconfirmed")];
-    let first = std::thread::scope(|scope| {
-        let first = scope.spawn(|| service.pay_with("", &key).status);
-        while count(waiting) == "0" && !first.is_finished() {}
-        // From now on its row can be seen, and the standby does not have it.
-        cluster.psql(&format!("SELECT pg_terminate_backend(pid) FROM {waiting}"));
-        first.join().unwrap()
+    let waiting = "pg_stat_activity WHERE wait_event = 'SyncRep' AND query ILIKE 'insert%'";
+    let results = ["pg_terminate_backend", "pg_cancel_backend"].map(|end| {
+        let first = std::thread::scope(|scope| {
+            let first = scope.spawn(|| service.pay_with("", &[("Idempotency-Key", end)]).status);
+            while count(waiting) == "0" && !first.is_finished() {}
+            // From now on its row can be seen, and the standby does not have it.
+            cluster.psql(&format!("SELECT {end}(pid) FROM {waiting}"));
+            first.join().unwrap()
+        });
+        let again = service.pay_with("", &[("Idempotency-Key", end)]).status;
+        (end, first, again)
     });
     let seen = count("payments");
-    let again = service.pay_with("", &key).status;
     standby.thaw();
-    assert_eq!((first, seen.as_str(), again), (504, "1", 504));
-    let paid = service.pay_with("", &key);
-    assert_eq!(paid.status, 200);
-    assert_eq!(
-        standby.psql("SELECT transaction_id FROM payments"),
-        paid.id()
-    );
+    assert_eq!(seen, "2");
+    for (end, first, again) in results {
+        assert_eq!((first, again), (504, 504), "{end}");
+        let paid = service.pay_with("", &[("Idempotency-Key", end)]);
+        assert_eq!(paid.status, 200);
+        let id = format!("SELECT transaction_id FROM payments WHERE idempotency_key = '{end}'");
+        assert_eq!(standby.psql(&id), paid.id());
+    }
 }
 
 #[test]

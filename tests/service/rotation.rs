@@ -87,6 +87,23 @@ fn a_file_of_keys_that_makes_no_sense_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_names_another_database_moves_all_payments_there_at_once() {
+    let (former, other) = (database(), database());
+    let url = |cluster| url_with_password(cluster, PASSWORD);
+    let path = file(&former, "database_url", &url(&former));
+    let settings = [("DATABASE_URL_FILE", path.to_str().unwrap())];
+    let service = Service::start(&former, &settings);
+    let pay = || (0..20).for_each(|_| assert_eq!(service.pay("").status, 200));
+    pay();
+    swap(&path, &url(&other));
+    service.wait_for_log("database_credentials_reloaded");
+    pay();
+    for cluster in [&former, &other] {
+        assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "20");
+    }
+}
+
+#[test]
 fn the_database_password_rotates_without_a_failed_request() {
     let cluster = database();
     let path = file(
