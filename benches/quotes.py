@@ -360,12 +360,11 @@ def variants(*names):
         record = json.loads((ROOT / "docs/performance/variants.json").read_text())
         rows = [
             [variant["name"], megabytes(variant["bytes"]), f"{variant['instructions']:,}",
-             spread(variant["cpu_ratio"], 2), spread(variant["start_cpu_ms"], 1),
-             *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
+             spread(variant["cpu_ratio"], 2), *(f"{kib / 1024:.1f}" for kib in variant["resident_kib"])]
             for variant in record["variants"] if variant["name"] in names or not names
         ]  # fmt: skip
         columns = ["Built", "Binary, MB", "Instructions for a payment", f"CPU for a payment at {record['rate']:,}/s, ratio",
-                   "CPU to start, ms", "Resident after it, MiB", f"after {record['crowd']:,} idle connections"]  # fmt: skip
+                   "Resident after it, MiB", f"after {record['crowd']:,} idle connections"]  # fmt: skip
         return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**record)
 
     return part
@@ -395,7 +394,6 @@ def fuzzing(*_):
 PARTS = {
     "variants": variants(),
     "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),
-    "providers": variants("as in the image", "aws-lc-rs in ring's place"),
     "fuzzing": fuzzing,
     "deployed": rehearsed("phase 7", "drift", "new version"),
     "costs": costs,

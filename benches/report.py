@@ -248,11 +248,17 @@ def anatomy(results):
 
 def machine(results):
     about = results["machine"]
+    again = {name: scenario["revision"] for name, scenario in results["scenarios"].items() if "revision" in scenario}
+    later = "".join(
+        f" At revision {revision}: {'; '.join(name for name in again if again[name] == revision)}."
+        for revision in dict.fromkeys(again.values())
+    )
     return (
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
         f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
         f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}."
+        + later
     )
 
 

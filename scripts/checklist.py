@@ -38,7 +38,8 @@ def run(item, root=ROOT):
     site = os.environ.get("CLOUD")
     if item["on"] == "cloud" and not site:
         return CLOUD, ""
-    environment = {**os.environ, "site": site or "", "region": REGIONS.get(site, "")}
+    # What is compared is JSON, whatever the shell is set to.
+    environment = {**os.environ, "site": site or "", "region": REGIONS.get(site, ""), "AWS_DEFAULT_OUTPUT": "json"}
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", item["command"]], cwd=root, env=environment, stdin=subprocess.DEVNULL,
