@@ -99,8 +99,8 @@ def latency_table(title, contestants):
     rows = []
     for name, figures in contestants.items():
         if not figures.get("runs"):
-            reasons = "; ".join(sorted(set(figures["rejected"]))) or "not run"
-            rows.append([name, f"no run counts: {reasons}", "", "", "", ""])
+            reasons = "; ".join(sorted({reason.split(":")[0] for reason in figures["rejected"]})) or "not run"
+            rows.append([name, f"none counts: {reasons}", "", "", "", f"0 of {len(figures['rejected'])}"])
             continue
         tail = figures["together_us"]["p99.9"] if figures["samples"] >= SAMPLES_MIN else None
         rows.append([

@@ -63,8 +63,11 @@ def floor_goals(results):
     rows = []
     for scenario in ("200/s", "1,000/s"):
         found = contestants(results, scenario)
-        for figure in ("p50_us", "p99_us") if WIRE in found else ():
+        for figure in ("p50_us", "p99_us"):
             name = f"{figure[:3]} at {scenario}, against the bare wire loop"
+            if not {SERVICE, WIRE} <= found.keys():
+                rows.append(row(name, "≤ 1.15", "no run of one of them counts", False, "too few runs count"))
+                continue
             ours, floor = found[SERVICE][figure], found[WIRE][figure]
             made = compared(name, "≤ 1.15", ours, floor, WIRE, lambda x: x <= 1.15)
             if min(len(ours), len(floor)) < RUNS_MIN:
