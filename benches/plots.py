@@ -11,7 +11,7 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "payment-latency-api", "svg.fonttype": "none", "font.size": 9})
 
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "docs/performance"
 # Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -30,7 +30,9 @@ def drawing(title, across, name, draw):
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     draw(axes)
     axes.set(title=title, xlabel=across, ylabel="latency from when the payment was due", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(MICROSECONDS)
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", linewidth=0.3)
     axes.legend()
     figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
