@@ -100,8 +100,8 @@ locals {
 
   addons = {
     for addon, version in var.addon_versions : addon => {
-      addon_version               = version
-      most_recent                 = false
+      addon_version = version
+      most_recent   = false
       # Nodes that come up without them start pods that have no network, or cannot find the API behind its Service.
       before_compute              = contains(["vpc-cni", "kube-proxy"], addon)
       configuration_values        = jsonencode(local.addon_configuration[addon])
