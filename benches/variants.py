@@ -43,12 +43,11 @@ def main():
     # The image's binary without the image's environment.
     variants["mimalloc's own settings"] = builds[first], dict.fromkeys(stage.allocator_settings())
     stage.configure_database()
-    rounds, starts, memory = {name: [] for name in variants}, {name: [] for name in variants}, {}
+    rounds, memory = {name: [] for name in variants}, {}
     for turn in range(ROUNDS):
         for name in list(variants)[:: 1 if turn % 2 == 0 else -1]:
             binary, settings = variants[name]
             with stage.Server(SERVICE, settings, program=binary) as server:
-                starts[name].append(server.cpu_seconds() * 1000)
                 rounds[name].append(loaded(server, turn))
                 if turn == 0:
                     memory[name] = resident_kib(server)
@@ -59,7 +58,6 @@ def main():
             "name": name,
             "bytes": os.stat(binary).st_size,
             "instructions": stage.instructions(SERVICE, settings=settings, program=binary),
-            "start_cpu_ms": [round(milliseconds, 1) for milliseconds in sorted(starts[name])],
             "cpu_ratio": [round(ratio, 3) for ratio in sorted(ratios)],
             "resident_kib": memory[name],
         })  # fmt: skip
