@@ -1,8 +1,7 @@
 //! Wall-clock time as text and numbers. Durations are measured with `Instant`, never with this.
 
 use arrayvec::ArrayString;
-use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// 2000-01-01T00:00:00Z, PostgreSQL's epoch, in microseconds since 1970.
 pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -18,20 +17,53 @@ pub fn unix_micros() -> i64 {
     })
 }
 
-/// Formats microseconds since 1970 as RFC 3339 in UTC; years from 0000 to 9999.
+/// Formats microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999.
 pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
     let seconds = unix_micros.div_euclid(1_000_000);
     let micros = unix_micros.rem_euclid(1_000_000);
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let of_day = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    let mut text = Rfc3339::new();
-    // A year past 9999 does not fit and comes out cut.
-    let _ = write!(
-        text,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-    );
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let pairs = [
+        (0, i64::from(year / 100)),
+        (2, i64::from(year)),
+        (5, month.into()),
+        (8, day.into()),
+        (11, hour),
+        (14, minute),
+        (17, second),
+        (20, micros / 10_000),
+        (22, micros / 100),
+        (24, micros),
+    ];
+    for (place, number) in pairs {
+        if let Some(digits) = text.get_mut(place..place + 2) {
+            digits.copy_from_slice(&last_two_digits(number));
+        }
+    }
+    Rfc3339::from_byte_string(&text).unwrap_or_default()
+}
+
+/// A duration in milliseconds to the microsecond, such as `0.178`; one that is longer than 2^32
+/// microseconds is cut to that.
+pub fn milliseconds(duration: Duration) -> ArrayString<11> {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    let thousandths = micros % 1_000;
+    let decimals = [thousandths / 100, thousandths / 10, thousandths];
+    let mut text = ArrayString::new();
+    let _ = text.try_push_str(itoa::Buffer::new().format(micros / 1_000));
+    let _ = text.try_push('.');
+    for digit in decimals {
+        let _ = text.try_push(char::from(b'0' + (digit % 10) as u8));
+    }
     text
+}
+
+/// The last two decimal digits of a number that is not negative.
+pub fn last_two_digits(number: i64) -> [u8; 2] {
+    let digit = |n: i64| b'0' + u8::try_from(n % 10).unwrap_or(0);
+    [digit(number / 10), digit(number)]
 }
 
 /// The current time.

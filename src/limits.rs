@@ -25,6 +25,8 @@ const fn bound(default: u64, min: u64, max: u64) -> Bound {
 pub const TARGET_MAX_BYTES: usize = 8 * 1024;
 /// Header fields in one request; four times what browsers and load balancers send together.
 pub const HEADERS_MAX_COUNT: usize = 64;
+/// Header fields that are made room for at first; more than that take a second look.
+pub const USUAL_HEADERS_COUNT: usize = 16;
 /// All header lines of one request together; Node's and HAProxy's default.
 pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
 /// Longest method token; the longest registered one (UPDATEREDIRECTREF) has 17 letters.

@@ -6,12 +6,15 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::limits::{API_KEY_MAX_BYTES, API_KEY_MIN_BYTES, API_KEYS_MAX_COUNT};
 
+/// A SHA-256 digest in words, which compare in an eighth of the steps that bytes take.
+type Digest = [u64; 4];
+
 /// One key, or two while one is rotated. Only their SHA-256 digests are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKeys {
     /// Every place is filled, a free one with the first key again: comparing takes the same steps
     /// however many keys there are.
-    digests: [[u8; 32]; API_KEYS_MAX_COUNT],
+    digests: [Digest; API_KEYS_MAX_COUNT],
     count: usize,
 }
 
@@ -51,7 +54,7 @@ impl ApiKeys {
         }
         let presented = sha256(presented);
         let found = self.digests.iter().fold(Choice::from(0), |found, digest| {
-            found | digest.as_slice().ct_eq(presented.as_slice())
+            found | digest.as_slice().ct_eq(&presented)
         });
         found.into()
     }
@@ -91,10 +94,12 @@ fn check(key: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
-        *to = *from;
+fn sha256(bytes: &[u8]) -> Digest {
+    let digest = digest(&SHA256, bytes);
+    let (words, _) = digest.as_ref().as_chunks();
+    let mut out = Digest::default();
+    for (to, from) in out.iter_mut().zip(words) {
+        *to = u64::from_ne_bytes(*from);
     }
     out
 }

@@ -1,6 +1,7 @@
 //! `GET /metrics`: Prometheus' scrape.
 
 use super::{App, Caller};
+use crate::http::response::Name;
 use crate::http::{Request, Status};
 use crate::metrics::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, accepts_openmetrics};
 
@@ -12,7 +13,7 @@ pub(super) fn answer(
 ) -> Status {
     let response = caller
         .respond(app, Status::Ok, out)
-        .header("Vary", b"Accept");
+        .header(Name::Vary, b"Accept");
     match accepts_openmetrics(request.accept) {
         true => response.body(OPENMETRICS_CONTENT_TYPE, |out| app.openmetrics.write(out)),
         false => response.body(TEXT_CONTENT_TYPE, |out| app.metrics.write_text(out)),

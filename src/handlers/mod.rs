@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::{ApiKeys, Config};
 use crate::http::date::{self, HttpDate};
 use crate::http::problem::{self, Problem};
-use crate::http::response::Context;
+use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
 use crate::http::{Field, Method, Refusal, Request, Response, Status, Version};
 use crate::limits::RETRY_AFTER_S;
@@ -32,6 +32,8 @@ use crate::route::Route;
 /// What handlers work with.
 pub struct App {
     region: Rc<str>,
+    /// The same as a JSON string, with its quotation marks.
+    region_json: String,
     environment: String,
     default_currency: Currency,
     payment_deadline: Duration,
@@ -51,6 +53,7 @@ impl App {
     pub fn new(config: &Config, pool: Pool<TcpStream>, metrics: Arc<Metrics>) -> Self {
         Self {
             region: config.region.as_str().into(),
+            region_json: serde_json::Value::from(config.region.as_str()).to_string(),
             environment: config.environment.clone(),
             default_currency: config.default_currency,
             payment_deadline: config.payment.deadline,
@@ -170,14 +173,14 @@ impl Caller {
             date: app.http_date(),
         };
         let response = Response::begin(out, &context, status)
-            .header("X-Request-Id", self.request_id.as_bytes());
+            .header(Name::RequestId, self.request_id.as_bytes());
         let response = match &self.traceparent {
-            Some(traceparent) => response.header("traceparent", traceparent.as_bytes()),
+            Some(traceparent) => response.header(Name::TraceParent, traceparent.as_bytes()),
             None => response,
         };
         match self.route {
             Route::Metrics | Route::Info | Route::Unmatched => response,
-            _ => response.header("Cache-Control", b"no-store"),
+            _ => response.header(Name::CacheControl, b"no-store"),
         }
     }
 
@@ -191,11 +194,12 @@ impl Caller {
     ) -> Status {
         let response = self.respond(app, status, out);
         let response = match status {
-            Status::Unauthorized => {
-                response.header("WWW-Authenticate", b"ApiKey realm=\"payment-latency-api\"")
-            }
+            Status::Unauthorized => response.header(
+                Name::WwwAuthenticate,
+                b"ApiKey realm=\"payment-latency-api\"",
+            ),
             Status::MethodNotAllowed => {
-                response.header("Allow", self.route.allowed_methods().as_bytes())
+                response.header(Name::Allow, self.route.allowed_methods().as_bytes())
             }
             Status::ServiceUnavailable => retry_after(response),
             _ => response,
@@ -305,7 +309,7 @@ impl Answer {
 
 fn retry_after(response: Response<'_>) -> Response<'_> {
     let mut digits = itoa::Buffer::new();
-    response.header("Retry-After", digits.format(RETRY_AFTER_S).as_bytes())
+    response.header(Name::RetryAfter, digits.format(RETRY_AFTER_S).as_bytes())
 }
 
 /// A duration in milliseconds, to the microsecond.

@@ -1,6 +1,6 @@
 //! The `Date` header's format (RFC 9110 section 5.6.7).
 
-use crate::clock::civil_from_days;
+use crate::clock::{civil_from_days, last_two_digits};
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 pub type HttpDate = [u8; 29];
@@ -39,8 +39,7 @@ fn put(date: &mut HttpDate, at: usize, text: &[u8]) {
 }
 
 fn digits(number: u64) -> [u8; 2] {
-    let digit = |n: u64| b'0' + u8::try_from(n % 10).unwrap_or(0);
-    [digit(number / 10), digit(number)]
+    last_two_digits(i64::try_from(number).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -46,11 +46,8 @@ impl HeadScan {
     /// What makes the request refusable whatever follows.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<usize>, Refusal> {
         loop {
-            // Header lines are most of a head, and of most of their bytes only the number counts.
-            if self.headers > 0 && !self.after_cr {
-                let rest = buffer.get(self.seen..).unwrap_or_default();
-                self.seen += rest.iter().take_while(|&&byte| !is_control(byte)).count();
-                self.check_headers_size()?;
+            if !self.after_cr {
+                self.skip_text(buffer)?;
             }
             let Some(&byte) = buffer.get(self.seen) else {
                 return Ok(None);
@@ -70,9 +67,32 @@ impl HeadScan {
                 b'\r' => self.after_cr = true,
                 b'\n' => return Err(Refusal::BareLf),
                 0 => return Err(Refusal::Nul),
-                0x01..=0x08 | 0x0a..=0x1f | 0x7f => return Err(Refusal::ControlCharacter),
-                b'\t' if self.headers == 0 => return Err(Refusal::ControlCharacter),
-                _ => self.check_size(buffer)?,
+                b'\t' if self.headers > 0 => self.check_headers_size()?,
+                _ => return Err(Refusal::ControlCharacter),
+            }
+        }
+    }
+
+    /// Passes over what is neither a line end nor a control character: of most bytes only the number
+    /// counts.
+    fn skip_text(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
+        if self.headers > 0 {
+            self.seen += text_length(buffer.get(self.seen..).unwrap_or_default());
+            return self.check_headers_size();
+        }
+        loop {
+            // A request line is looked at where its method is too long, and where itself is.
+            let bound = match self.seen - self.line <= METHOD_MAX_BYTES {
+                true => METHOD_MAX_BYTES,
+                false => LINE_MAX_BYTES,
+            };
+            let end = buffer.len().min(self.line + bound + 1);
+            let text = buffer.get(self.seen..end).unwrap_or_default();
+            let length = text_length(text);
+            self.seen += length;
+            self.check_line_size(buffer)?;
+            if length < text.len() || self.seen == buffer.len() {
+                return Ok(());
             }
         }
     }
@@ -110,10 +130,7 @@ impl HeadScan {
         }
     }
 
-    fn check_size(&self, buffer: &[u8]) -> Result<(), Refusal> {
-        if self.headers > 0 {
-            return self.check_headers_size();
-        }
+    fn check_line_size(&self, buffer: &[u8]) -> Result<(), Refusal> {
         let length = self.seen - self.line;
         if length <= METHOD_MAX_BYTES {
             return Ok(());
@@ -136,6 +153,45 @@ impl HeadScan {
     }
 }
 
-fn is_control(byte: u8) -> bool {
-    byte < b' ' || byte == 0x7f
+/// How many bytes stand before the first control character.
+///
+/// Eight bytes at a time: a subtraction borrows into the highest bit of a byte that is less than what is
+/// subtracted. Above the first such byte it may err, but only the first one is asked for.
+fn text_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST: u64 = EACH << 7;
+    let less = |word: u64, bound: u64| word.wrapping_sub(bound * EACH) & !word & HIGHEST;
+    let (words, rest) = bytes.as_chunks();
+    for (index, &word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(word);
+        let found = less(word, 0x20) | less(word ^ (0x7f * EACH), 1);
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let control = |byte: &u8| *byte < b' ' || *byte == 0x7f;
+    words.len() * 8 + rest.iter().take_while(|byte| !control(byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_at_the_first_control_character_wherever_it_stands() {
+        let is_text = |byte: u8| byte >= b' ' && byte != 0x7f;
+        for byte in 0..=u8::MAX {
+            for length in 0..20 {
+                for place in 0..length {
+                    for filler in [b' ', b'~', 0x80, 0xff] {
+                        let mut bytes = vec![filler; length];
+                        bytes[place] = byte;
+                        bytes[length - 1] = if place == length - 1 { byte } else { 0x1f };
+                        let expected = bytes.iter().take_while(|&&byte| is_text(byte)).count();
+                        assert_eq!(text_length(&bytes), expected, "{bytes:x?}");
+                    }
+                }
+            }
+        }
+    }
 }

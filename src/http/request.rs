@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::byte_set::ByteSet;
 use super::refusal::Refusal;
-use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES};
+use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES, USUAL_HEADERS_COUNT};
 
 /// Digits of the largest port.
 const PORT_MAX_DIGITS: usize = 5;
@@ -117,17 +117,24 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
         .and_then(|line| line.strip_suffix(b"\r"))
         .unwrap_or_default();
     let version = check_line(line)?;
-    for line in lines {
-        check_header_line(line)?;
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX_COUNT];
     // httparse knows the two digits of its own versions only: the line was checked above, and it
     // gets to see the header lines.
     let block = head.get(line.len() + 2..).unwrap_or_default();
-    let parsed = match httparse::parse_headers(block, &mut headers) {
+    let (mut few, mut many);
+    few = [httparse::EMPTY_HEADER; USUAL_HEADERS_COUNT];
+    let mut parsed = httparse::parse_headers(block, &mut few);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        many = [httparse::EMPTY_HEADER; HEADERS_MAX_COUNT];
+        parsed = httparse::parse_headers(block, &mut many);
+    }
+    let parsed = match parsed {
         Ok(httparse::Status::Complete((_, parsed))) => parsed,
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyHeaders),
-        _ => return Err(Refusal::HeaderLine),
+        _ => {
+            return Err(lines
+                .find_map(header_line_fault)
+                .unwrap_or(Refusal::HeaderLine));
+        }
     };
     let (method, path, query) = read_line(line)?;
     let mut fields = Fields::default();
@@ -161,26 +168,22 @@ fn check_line(line: &[u8]) -> Result<Version, Refusal> {
     }
 }
 
-/// Tells apart what httparse refuses, or lets through, in one go.
-fn check_header_line(line: &[u8]) -> Result<(), Refusal> {
+/// Tells apart what httparse refuses in one go.
+fn header_line_fault(line: &[u8]) -> Option<Refusal> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(Refusal::ObsoleteFold);
+        return Some(Refusal::ObsoleteFold);
     }
     let Some(colon) = line.iter().position(|&b| b == b':') else {
-        return if line.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::HeaderLine)
-        };
+        return (!line.is_empty()).then_some(Refusal::HeaderLine);
     };
     let name = line.get(..colon).unwrap_or_default();
     match name.last() {
-        None => Err(Refusal::HeaderLine),
+        None => Some(Refusal::HeaderLine),
         // RFC 9112 section 5.1: a server must refuse this.
-        Some(b' ' | b'\t') => Err(Refusal::SpaceBeforeColon),
-        _ if name.iter().all(|&b| is_token(b)) => Ok(()),
-        _ => Err(Refusal::HeaderLine),
+        Some(b' ' | b'\t') => Some(Refusal::SpaceBeforeColon),
+        _ if name.iter().all(|&b| is_token(b)) => None,
+        _ => Some(Refusal::HeaderLine),
     }
 }
 

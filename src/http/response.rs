@@ -24,9 +24,9 @@ macro_rules! statuses {
                 match self { $(Self::$name => $reason,)+ }
             }
 
-            /// The end of the status line.
+            /// The status line, in the server's own version whatever the request's is (RFC 9110 section 2.5).
             fn line(self) -> &'static str {
-                match self { $(Self::$name => concat!($code, " ", $reason, "\r\n"),)+ }
+                match self { $(Self::$name => concat!("HTTP/1.1 ", $code, " ", $reason),)+ }
             }
         }
     };
@@ -50,6 +50,34 @@ statuses! {
     ServiceUnavailable 503 "Service Unavailable",
     GatewayTimeout 504 "Gateway Timeout",
     VersionNotSupported 505 "HTTP Version Not Supported",
+}
+
+macro_rules! names {
+    ($($name:ident $text:literal,)+) => {
+        /// The header fields that the service sends, but for those that every answer has.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)] // named as the fields are
+        pub enum Name { $($name,)+ }
+
+        impl Name {
+            /// What stands before the value, from the end of the line before.
+            fn text(self) -> &'static str {
+                match self { $(Self::$name => concat!("\r\n", $text, ": "),)+ }
+            }
+        }
+    };
+}
+
+names! {
+    Allow "Allow",
+    CacheControl "Cache-Control",
+    IdempotencyReplayed "Idempotency-Replayed",
+    RequestId "X-Request-Id",
+    RetryAfter "Retry-After",
+    ServerTiming "Server-Timing",
+    TraceParent "traceparent",
+    Vary "Vary",
+    WwwAuthenticate "WWW-Authenticate",
 }
 
 /// The interim answer to `Expect: 100-continue`.
@@ -85,15 +113,13 @@ pub struct Response<'a> {
 impl<'a> Response<'a> {
     /// Writes the status line, `Date` and what there is to say of the connection.
     pub fn begin(out: &'a mut Vec<u8>, context: &Context, status: Status) -> Self {
-        // RFC 9110 section 2.5: the server's own version, whatever the request's is.
-        out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.line().as_bytes());
-        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(&context.date);
         out.extend_from_slice(match (context.keep_alive, context.version) {
-            (false, _) => b"\r\nConnection: close\r\n".as_slice(),
-            (true, Version::Http10) => b"\r\nConnection: keep-alive\r\n",
-            (true, Version::Http11) => b"\r\n",
+            (false, _) => b"\r\nConnection: close".as_slice(),
+            (true, Version::Http10) => b"\r\nConnection: keep-alive",
+            (true, Version::Http11) => b"",
         });
         Self {
             out,
@@ -103,24 +129,19 @@ impl<'a> Response<'a> {
 
     /// Adds a header field. Its value must not hold a line end: values that callers sent are checked
     /// by `trace` before they come here.
-    pub fn header(self, name: &str, value: &[u8]) -> Self {
+    pub fn header(self, name: Name, value: &[u8]) -> Self {
         debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
-        self.header_with(name, |out| out.extend_from_slice(value))
-    }
-
-    /// Adds a header field whose value `write` appends.
-    pub fn header_with(self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b": ");
-        write(self.out);
-        self.out.extend_from_slice(b"\r\n");
+        self.out.extend_from_slice(name.text().as_bytes());
+        self.out.extend_from_slice(value);
         self
     }
 
     /// Ends the answer with the content that `write` appends.
     pub fn body(self, content_type: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        let Self { out, head_only } = self.header("Content-Type", content_type.as_bytes());
-        out.extend_from_slice(b"Content-Length: ");
+        let Self { out, head_only } = self;
+        out.extend_from_slice(b"\r\nContent-Type: ");
+        out.extend_from_slice(content_type.as_bytes());
+        out.extend_from_slice(b"\r\nContent-Length: ");
         let number = out.len();
         out.extend_from_slice(&[b'0'; LENGTH_DIGITS]);
         out.extend_from_slice(b"\r\n\r\n");
@@ -149,7 +170,7 @@ mod tests {
     fn written(context: &Context, body: &str) -> String {
         let mut out = b"before".to_vec();
         Response::begin(&mut out, context, Status::NotFound)
-            .header("Allow", b"GET")
+            .header(Name::Allow, b"GET")
             .body("text/plain", |out| out.extend_from_slice(body.as_bytes()));
         String::from_utf8(out).unwrap()
     }
@@ -216,7 +237,7 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(
                 status.line(),
-                format!("{} {}\r\n", status.code(), status.reason())
+                format!("HTTP/1.1 {} {}", status.code(), status.reason())
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 use std::fmt::Write;
+use uuid::Uuid;
 
 use crate::limits::REQUEST_ID_MAX_BYTES;
 
@@ -25,9 +26,9 @@ pub fn request_id(value: &[u8]) -> Option<RequestId> {
 
 /// A request id of 128 random bits.
 pub fn new_request_id(random: [u8; 16]) -> RequestId {
-    let mut id = RequestId::new();
-    push_hex(&mut id, &random);
-    id
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::from_bytes(random).simple().encode_lower(&mut text);
+    RequestId::from(text).unwrap_or_default()
 }
 
 /// The caller's trace context, if it is one

@@ -1,6 +1,6 @@
 //! Exact amounts: an integer of minor units and where the decimal point stands.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::Currency;
 use crate::limits::AMOUNT_MAX_DIGITS;
@@ -65,26 +65,33 @@ impl Amount {
     }
 }
 
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Amount {
+    /// Gives the pieces of the decimal to `put`, in their order.
+    pub fn write<E>(&self, mut put: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         if self.minor_units < 0 {
-            f.write_char('-')?;
+            put("-")?;
         }
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(self.minor_units.unsigned_abs());
         let exponent = usize::from(self.exponent);
         if exponent == 0 {
-            return f.write_str(digits);
+            return put(digits);
         }
         let (whole, decimals) = digits
             .split_at_checked(digits.len().saturating_sub(exponent))
             .unwrap_or(("", digits));
-        f.write_str(if whole.is_empty() { "0" } else { whole })?;
-        f.write_char('.')?;
+        put(if whole.is_empty() { "0" } else { whole })?;
+        put(".")?;
         for _ in decimals.len()..exponent {
-            f.write_char('0')?;
+            put("0")?;
         }
-        f.write_str(decimals)
+        put(decimals)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(|piece| f.write_str(piece))
     }
 }
 

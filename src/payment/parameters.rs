@@ -4,7 +4,7 @@
 //! The valid path allocates nothing; a refusal may.
 
 use arrayvec::ArrayVec;
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -95,22 +95,16 @@ impl Parameters {
             Outcome::Approved => 1,
             Outcome::Declined => 2,
         };
-        let mut encoding = ArrayVec::<u8, 64>::new();
-        let parts: [&[u8]; 6] = [
-            &HASH_CONTEXT,
-            &self.amount.minor_units.to_be_bytes(),
-            &[self.amount.exponent],
-            self.currency.code().as_bytes(),
-            &[outcome],
-            &self.processing_ms.to_be_bytes(),
-        ];
-        for part in parts {
-            encoding.extend(part.iter().copied());
-        }
+        let mut hashing = Context::new(&SHA256);
+        hashing.update(&HASH_CONTEXT);
+        hashing.update(&self.amount.minor_units.to_be_bytes());
+        hashing.update(&[self.amount.exponent]);
+        hashing.update(self.currency.code().as_bytes());
+        hashing.update(&[outcome]);
+        hashing.update(&self.processing_ms.to_be_bytes());
         let mut hash = [0; 32];
-        let bytes = digest(&SHA256, &encoding);
-        for (to, from) in hash.iter_mut().zip(bytes.as_ref()) {
-            *to = *from;
+        if let Some(digest) = hashing.finish().as_ref().first_chunk() {
+            hash = *digest;
         }
         hash
     }

@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let mut others: ArrayVec<(Seat, Insert), { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
         let most = exchange.company.pool.settings.batch_max - 1;
         while in_company && others.len() < most && !others.is_full() {
-            let Some(next) = exchange.company.pool.take_waiter() else {
+            let Some(next) = exchange.company.pool.take_waiter(exchange.company.started) else {
                 break;
             };
             others.push(next);

@@ -290,8 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         }
     }
 
-    fn take_waiter(&self) -> Option<(Seat, Insert)> {
-        self.waiters.borrow_mut().take(Instant::now())
+    fn take_waiter(&self, now: Instant) -> Option<(Seat, Insert)> {
+        self.waiters.borrow_mut().take(now)
     }
 
     fn deliver(&self, seat: Seat, answer: Answer) {
