@@ -10,6 +10,7 @@ use crate::http::Status;
 use crate::limits::{HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS};
 
 /// Whether the database answered.
+#[derive(Default)]
 pub struct State {
     connected: bool,
 }
@@ -34,16 +35,14 @@ struct Pool {
     waiting: usize,
 }
 
-/// Asks the database, unless it answered a payment a moment ago.
-pub(super) async fn check(app: &App) -> State {
-    let fresh = Duration::from_millis(HEALTH_FRESH_MS);
-    let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
-    State {
-        connected: app.pool.check(fresh, deadline).await.is_ok(),
-    }
-}
-
 impl State {
+    /// Asks the database, unless it answered a payment a moment ago.
+    pub(super) async fn check(&mut self, app: &App) {
+        let fresh = Duration::from_millis(HEALTH_FRESH_MS);
+        let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
+        self.connected = app.pool.check(fresh, deadline).await.is_ok();
+    }
+
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         let figures = app.pool.figures();
         let (status, word, database) = match self.connected {

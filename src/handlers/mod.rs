@@ -222,23 +222,17 @@ pub enum Next {
     Later(Later),
 }
 
-/// A request that waits for the database.
+/// A request that waits for the database. It stays where it is while it does: what a payment holds is not small.
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Later {
     /// A payment.
-    Payment(payment::Accepted),
+    Payment(payment::Attempt),
     /// A health check.
-    Health,
-}
-
-/// What the database said.
-#[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
-pub enum Answer {
-    /// To a payment.
-    Payment(payment::Outcome),
-    /// To a health check.
     Health(health::State),
 }
+
+/// The caller has hung up, and nothing was written.
+pub struct HungUp;
 
 /// Has the route's handler look at `request`.
 pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u8>) -> Next {
@@ -254,10 +248,10 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     }
     Next::Answered(match caller.route {
         Route::Payment => match payment::accept(app, request) {
-            Ok(accepted) => return Next::Later(Later::Payment(accepted)),
+            Ok(attempt) => return Next::Later(Later::Payment(attempt)),
             Err(rejection) => rejection.write(app, caller, out),
         },
-        Route::Health => return Next::Later(Later::Health),
+        Route::Health => return Next::Later(Later::Health(health::State::default())),
         Route::Livez => live::answer(app, caller, out),
         Route::Readyz => ready::answer(app, caller, out),
         Route::Metrics => metrics::answer(app, request, caller, out),
@@ -288,20 +282,25 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
 }
 
 impl Later {
-    /// Asks the database. `None` means that the caller has hung up, and nothing was written.
-    pub async fn run(self, app: &App, hang_up: impl Future<Output = ()>) -> Option<Answer> {
+    /// Asks the database.
+    pub async fn run(
+        &mut self,
+        app: &App,
+        hang_up: impl Future<Output = ()>,
+    ) -> Result<(), HungUp> {
         match self {
-            Self::Payment(accepted) => accepted.run(app, hang_up).await.map(Answer::Payment),
-            Self::Health => Some(Answer::Health(health::check(app).await)),
+            Self::Payment(attempt) => attempt.run(app, hang_up).await,
+            Self::Health(state) => {
+                state.check(app).await;
+                Ok(())
+            }
         }
     }
-}
 
-impl Answer {
-    /// Writes the answer.
+    /// Writes the answer, once it has run.
     pub fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         match self {
-            Self::Payment(outcome) => outcome.write(app, caller, out),
+            Self::Payment(attempt) => attempt.write(app, caller, out),
             Self::Health(state) => state.write(app, caller, out),
         }
     }

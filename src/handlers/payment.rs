@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{App, Caller, JSON};
+use super::{App, Caller, HungUp, JSON};
 use crate::clock::{self, POSTGRES_EPOCH_MICROS};
 use crate::http::problem::Problem;
 use crate::http::response::Name;
@@ -22,12 +22,13 @@ use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
 use crate::pg::payments::Insert;
 use crate::pool::{Failure, Unavailable, Written};
 
-/// A payment that its caller may make.
-pub struct Accepted {
-    parameters: Parameters,
-    idempotency_key: Option<IdempotencyKey>,
+/// A payment that its caller may make, and from its first attempt on what came of it.
+pub struct Attempt {
+    payment: Insert,
     /// The caller's own limit.
     timeout: Option<Duration>,
+    result: Result<Written, Failure>,
+    elapsed: Duration,
 }
 
 /// A payment that is not made, and why.
@@ -38,15 +39,8 @@ pub(super) struct Rejection {
     field: Option<Cow<'static, str>>,
 }
 
-/// A payment that was attempted.
-pub struct Outcome {
-    payment: Insert,
-    result: Result<Written, Failure>,
-    elapsed: Duration,
-}
-
 /// Checks who asks and for what, in this order, and does nothing yet.
-pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Accepted, Rejection> {
+pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Attempt, Rejection> {
     authenticate(app, request.api_key)?;
     let query = request.query.map(str::as_bytes);
     let parameters = Parameters::from_query(query, app.default_currency)
@@ -66,10 +60,20 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Accepted, Rejec
             field: None,
         });
     }
-    Ok(Accepted {
-        parameters,
-        idempotency_key,
+    let random = app.random.borrow_mut().bytes();
+    Ok(Attempt {
+        payment: Insert {
+            transaction_id: payment::transaction_id(clock::unix_micros(), &random),
+            idempotency_key,
+            request_hash: parameters.request_hash(),
+            amount: parameters.amount,
+            currency: parameters.currency,
+            outcome: parameters.outcome,
+            processing_ms: parameters.processing_ms,
+        },
         timeout,
+        result: Err(Failure::Abandoned),
+        elapsed: Duration::ZERO,
     })
 }
 
@@ -139,16 +143,19 @@ impl Rejection {
     }
 }
 
-impl Accepted {
-    /// Simulates the acquirer, then writes. `None` means that the caller has hung up, and nothing
-    /// was written.
+impl Attempt {
+    /// Simulates the acquirer, then writes.
     ///
     /// Dropped at an await, it leaves what it waits for; once the write was sent, its outcome is
     /// unknown to everybody but the database.
-    pub(super) async fn run(self, app: &App, hang_up: impl Future<Output = ()>) -> Option<Outcome> {
+    pub(super) async fn run(
+        &mut self,
+        app: &App,
+        hang_up: impl Future<Output = ()>,
+    ) -> Result<(), HungUp> {
         let _in_flight = InFlight::enter(&app.metrics.payments.in_flight);
         let mut hang_up = pin!(hang_up);
-        let Parameters { processing_ms, .. } = self.parameters;
+        let processing_ms = self.payment.processing_ms;
         if processing_ms > 0 {
             let mut acquirer = pin!(sleep(Duration::from_millis(processing_ms.into())));
             let processed = poll_fn(|cx| match acquirer.as_mut().poll(cx) {
@@ -156,38 +163,20 @@ impl Accepted {
                 Poll::Pending => hang_up.as_mut().poll(cx).map(|()| false),
             });
             if !processed.await {
-                return None;
+                return Err(HungUp);
             }
         }
         let began = Instant::now();
         let limit = self
             .timeout
             .map_or(app.payment_deadline, |own| own.min(app.payment_deadline));
-        let payment = self.into_insert(app);
-        let result = app.pool.write(&payment, began + limit, hang_up).await;
-        if matches!(result, Err(Failure::Abandoned)) {
-            return None;
+        self.result = app.pool.write(&self.payment, began + limit, hang_up).await;
+        if matches!(self.result, Err(Failure::Abandoned)) {
+            return Err(HungUp);
         }
-        let elapsed = began.elapsed();
-        app.metrics.payments.durations.observe(elapsed);
-        Some(Outcome {
-            payment,
-            result,
-            elapsed,
-        })
-    }
-
-    fn into_insert(self, app: &App) -> Insert {
-        let random = app.random.borrow_mut().bytes();
-        Insert {
-            transaction_id: payment::transaction_id(clock::unix_micros(), &random),
-            idempotency_key: self.idempotency_key,
-            request_hash: self.parameters.request_hash(),
-            amount: self.parameters.amount,
-            currency: self.parameters.currency,
-            outcome: self.parameters.outcome,
-            processing_ms: self.parameters.processing_ms,
-        }
+        self.elapsed = began.elapsed();
+        app.metrics.payments.durations.observe(self.elapsed);
+        Ok(())
     }
 }
 
@@ -249,7 +238,7 @@ impl Paid {
     }
 }
 
-impl Outcome {
+impl Attempt {
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         match &self.result {
             Ok(written) => self.write_success(app, caller, written, out),

@@ -91,7 +91,7 @@ pub struct Connection<S> {
     /// The payments it inserts, each with its `created_at` once that is known.
     inserts: ArrayVec<([u8; 16], Option<i64>), BATCH_MAX_COUNT>,
     row: Option<Row>,
-    refused: Option<ServerError>,
+    refused: Option<Rc<ServerError>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,8 +185,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Why PostgreSQL refused the finished exchange, if it did.
-    pub fn refusal(&self) -> Option<ServerError> {
-        self.refused
+    pub fn refusal(&self) -> Option<Rc<ServerError>> {
+        self.refused.clone()
     }
 
     /// Whether PostgreSQL said more than the end of the exchange, as it does before it shuts down.
@@ -246,11 +246,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 b'C' if self.statement != Statement::None && !self.completed => {
                     self.completed = true;
                 }
-                b'E' => self.refused = Some(ServerError::parse(message.body)),
+                b'E' => self.refused = Some(Rc::new(ServerError::parse(message.body))),
                 // ParseComplete and BindComplete say nothing that the answer does not.
                 b'1' | b'2' => {}
                 b'N' if self.completed && ServerError::is_warning(message.body) => {
-                    self.refused = Some(ServerError::parse(message.body));
+                    self.refused = Some(Rc::new(ServerError::parse(message.body)));
                     return Err(Broken::Warned);
                 }
                 _ if payments::is_asynchronous(&message) => {}

@@ -97,29 +97,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         in_company: bool,
     ) -> Result<Self, Broken> {
         let mut exchange = Self::new(lease);
-        let mut others: ArrayVec<(Seat, Insert), { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
-        let most = exchange.company.pool.settings.batch_max - 1;
+        let pool = exchange.company.pool.clone();
+        let mut others: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
+        let most = pool.settings.batch_max - 1;
         while in_company && others.len() < most && !others.is_full() {
-            let Some(next) = exchange.company.pool.take_waiter(exchange.company.started) else {
+            let Some(seat) = pool.take_waiter(exchange.company.started) else {
                 break;
             };
-            others.push(next);
+            others.push(seat);
         }
-        exchange.company.pool.gauges();
-        let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
-        batch.push((None, payment));
-        batch.extend(others.iter().map(|(seat, other)| (Some(*seat), other)));
-        batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
-        for (place, (seat, _)) in batch.iter().enumerate() {
-            match seat {
-                Some(seat) => exchange.company.seats.push((*seat, place)),
-                None => exchange.own = place,
+        pool.gauges();
+        // The waiters are let go before the exchange begins: one that fails to tells them.
+        let payments = {
+            let waiters = pool.waiters.borrow();
+            let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
+            batch.push((None, payment));
+            let company = others.iter().map(|&seat| (seat, waiters.payment(seat)));
+            batch.extend(company.filter_map(|(seat, payment)| Some((Some(seat), payment?))));
+            batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
+            for (place, (seat, _)) in batch.iter().enumerate() {
+                match seat {
+                    Some(seat) => exchange.company.seats.push((*seat, place)),
+                    None => exchange.own = place,
+                }
             }
-        }
-        let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
-            batch.iter().map(|(_, insert)| *insert).collect();
-        exchange.connection()?.queue_inserts(&inserts)?;
-        exchange.begin(batch.len())
+            let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
+                batch.iter().map(|(_, insert)| *insert).collect();
+            exchange.connection()?.queue_inserts(&inserts)?;
+            batch.len()
+        };
+        exchange.begin(payments)
     }
 
     /// Begins a look at the row that `payment` ran into.
@@ -198,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             return Finished::lost(elapsed);
         };
         if let Err(broken) = result {
-            pool.note_broken(&broken, member.connection.refusal().as_ref());
+            pool.note_broken(&broken, member.connection.refusal().as_deref());
             self.lease.close(Closed::Broken);
             return Finished::lost(elapsed);
         }
@@ -207,8 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let shared = !self.company.seats.is_empty();
         let connection = &member.connection;
         let refused = connection.refusal();
-        let verdict = |place| match (refused, connection.created_at(place)) {
-            (Some(error), _) => Verdict::Refused { error, shared },
+        let verdict = |place| match (&refused, connection.created_at(place)) {
+            (Some(error), _) => Verdict::Refused {
+                error: error.clone(),
+                shared,
+            },
             (None, Some(created_at)) => Verdict::Created(created_at),
             (None, None) => Verdict::Conflict,
         };
@@ -220,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             row: connection.row(),
         };
         self.company.deliver(verdict);
-        pool.note_answer(elapsed, refused.as_ref());
+        pool.note_answer(elapsed, refused.as_deref());
         match refused {
             Some(error) if error.state.ends_connection() => self.lease.close(Closed::Server),
             _ if said_more => self.lease.close(Closed::Server),

@@ -37,7 +37,6 @@ use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
 use crate::pg::error::{ConnectStep, ServerError};
-use crate::pg::payments::Insert;
 
 /// The pool, as handlers hold it; a clone is another handle to the same one.
 pub struct Pool<S: AsyncRead + AsyncWrite + Unpin + 'static>(Rc<Inner<S>>);
@@ -290,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         }
     }
 
-    fn take_waiter(&self, now: Instant) -> Option<(Seat, Insert)> {
+    fn take_waiter(&self, now: Instant) -> Option<Seat> {
         self.waiters.borrow_mut().take(now)
     }
 

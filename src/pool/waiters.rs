@@ -5,6 +5,7 @@
 //! joining, leaving and being served allocates nothing.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use crate::pg::payments::Insert;
 pub(super) type Seat = usize;
 
 /// What an exchange brought for one payment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
     /// From the write's first byte to ReadyForQuery.
@@ -32,7 +33,7 @@ impl Answer {
 }
 
 /// How an exchange ended for one payment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Verdict {
     /// Committed, with `created_at` in microseconds since PostgreSQL's epoch.
     Created(i64),
@@ -40,7 +41,10 @@ pub(super) enum Verdict {
     Conflict,
     /// Nothing was written: PostgreSQL refused. `shared` tells that another payment of the same
     /// exchange may have been the reason.
-    Refused { error: ServerError, shared: bool },
+    Refused {
+        error: Rc<ServerError>,
+        shared: bool,
+    },
     /// The answer never came; the outcome is unknown.
     Lost,
 }
@@ -55,7 +59,8 @@ pub(super) enum Turn<M> {
 
 enum State<M> {
     Free,
-    Queued(Queued),
+    /// It is passed over after this deadline; its owner finds out by itself.
+    Queued(Instant),
     Granted(M),
     /// In another waiter's exchange, since then without an owner if that one gave up.
     Taken {
@@ -64,15 +69,11 @@ enum State<M> {
     Done(Answer),
 }
 
-struct Queued {
-    /// Without a payment it takes no company: a lookup, or a retry of its own.
-    payment: Option<Insert>,
-    /// It is passed over after this; its owner finds out by itself.
-    deadline: Instant,
-}
-
 struct Slot<M> {
     state: State<M>,
+    /// Without a payment it takes no company: a lookup, or a retry of its own. It stays here while another
+    /// exchange carries it: it is not small.
+    payment: Option<Insert>,
     waker: Option<Waker>,
 }
 
@@ -102,18 +103,21 @@ impl<M> Waiters<M> {
     }
 
     /// Queues one more behind the others; `None` when the queue is full.
-    pub(super) fn join(&mut self, payment: Option<Insert>, deadline: Instant) -> Option<Seat> {
+    pub(super) fn join(&mut self, payment: Option<&Insert>, deadline: Instant) -> Option<Seat> {
         if self.queue.len() >= self.max {
             return None;
         }
         let seat = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 state: State::Free,
+                payment: None,
                 waker: None,
             });
             self.slots.len() - 1
         });
-        self.slots.get_mut(seat)?.state = State::Queued(Queued { payment, deadline });
+        let slot = self.slots.get_mut(seat)?;
+        slot.state = State::Queued(deadline);
+        slot.payment = payment.cloned();
         self.queue.push_back(seat);
         Some(seat)
     }
@@ -130,20 +134,22 @@ impl<M> Waiters<M> {
     }
 
     /// The next in the queue, if it takes company, from now on carried by the caller's exchange.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Seat, Insert)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<Seat> {
         let slot = self.next(now)?;
-        let State::Queued(queued) = &mut slot.state else {
-            return None;
-        };
-        let payment = queued.payment.take()?;
+        slot.payment.as_ref()?;
         slot.state = State::Taken { left: false };
-        Some((self.queue.pop_front()?, payment))
+        self.queue.pop_front()
+    }
+
+    /// The payment of a seat that was taken.
+    pub(super) fn payment(&self, seat: Seat) -> Option<&Insert> {
+        self.slots.get(seat)?.payment.as_ref()
     }
 
     /// The first in the queue whose deadline has not passed.
     fn next(&mut self, now: Instant) -> Option<&mut Slot<M>> {
         let late = |slot: &Slot<M>| match &slot.state {
-            State::Queued(queued) => queued.deadline <= now,
+            State::Queued(deadline) => *deadline <= now,
             _ => true,
         };
         while self.slots.get(*self.queue.front()?).is_none_or(late) {
@@ -224,6 +230,7 @@ impl<M> Waiters<M> {
     fn vacate(&mut self, seat: Seat) {
         if let Some(slot) = self.slots.get_mut(seat) {
             slot.state = State::Free;
+            slot.payment = None;
             slot.waker = None;
             self.free.push(seat);
         }

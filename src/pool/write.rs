@@ -31,7 +31,7 @@ pub struct Written {
 }
 
 /// Why a payment has no answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// Nothing was sent, hence nothing was written.
     Unavailable(Unavailable),
@@ -41,7 +41,7 @@ pub enum Failure {
         sent: bool,
     },
     /// PostgreSQL refused for good; nothing was written.
-    Refused(ServerError),
+    Refused(Rc<ServerError>),
     /// The idempotency key belongs to a payment with other parameters.
     KeyReused,
     /// The caller hung up while the payment waited; nothing was written.
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             return Some(Err(Failure::Deadline { sent: true }));
         };
         progress.database_time += finished.answer.elapsed;
-        if let Verdict::Refused { error, .. } = finished.answer.verdict
+        if let Verdict::Refused { error, .. } = &finished.answer.verdict
             && !error.state.is_transient()
         {
             return Some(Err(Failure::Deadline { sent: true }));
@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         mut abandoned: impl Future<Output = ()> + Unpin,
     ) -> Result<Turn<Lease<S>>, Attempt> {
         let joined = Instant::now();
-        let Some(seat) = self.waiters.borrow_mut().join(payment.cloned(), deadline) else {
+        let Some(seat) = self.waiters.borrow_mut().join(payment, deadline) else {
             self.metrics.pool.rejected(Rejected::WaitersFull);
             return Err(Attempt::NoConnection(Unavailable::WaitersFull));
         };

@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use super::Server;
 use super::buffers::Buffer;
 use super::registry::{Ending, Phase, Place};
-use crate::handlers::{self, Caller, Next};
+use crate::handlers::{self, Caller, HungUp, Next};
 use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Method, Refusal, request};
 use crate::limits::{
@@ -138,7 +138,8 @@ impl Connection {
         let app = self.server.app.clone();
         let head = self.read_head().await?;
         self.place.set(Phase::Busy);
-        let (mut caller, next) = loop {
+        let mut caller;
+        let next = loop {
             let output = room(&mut self.output, &self.server)?;
             let bytes = self.input.as_deref().and_then(|input| input.get(..head));
             let request = request::parse(bytes.unwrap_or_default())?;
@@ -148,16 +149,15 @@ impl Connection {
                 self.body_is_read = true;
                 continue;
             }
-            let mut caller = Caller::new(&app, &request, Instant::now());
+            caller = Caller::new(&app, &request, Instant::now());
             caller.keep_alive &= !self.evicted;
-            let next = handlers::handle(&app, &request, &caller, output);
-            break (caller, next);
+            break handlers::handle(&app, &request, &caller, output);
         };
         self.body_is_read = false;
         self.consume(head);
         let status = match next {
             Next::Answered(status) => status,
-            Next::Later(later) => {
+            Next::Later(mut later) => {
                 self.flush().await?;
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
@@ -167,12 +167,12 @@ impl Connection {
                     stream: &mut self.stream,
                     input: &mut self.input,
                 };
-                let Some(answer) = later.run(&app, hang_up).await else {
+                if let Err(HungUp) = later.run(&app, hang_up).await {
                     return Err(Stop::End(ConnectionEnd::Peer));
-                };
+                }
                 // A drain that began in the meantime closes this connection, too.
                 caller.keep_alive &= !app.is_draining();
-                answer.write(&app, &caller, room(&mut self.output, &self.server)?)
+                later.write(&app, &caller, room(&mut self.output, &self.server)?)
             }
         };
         app.note(&caller, status);
