@@ -197,13 +197,7 @@ fn read_line(line: &[u8]) -> Result<(Method, &str, Option<&str>), Refusal> {
         b"HEAD" => Method::Head,
         _ => Method::Other,
     };
-    if !target.bytes().all(|b| {
-        b.is_ascii_graphic()
-            && !matches!(
-                b,
-                b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
-            )
-    }) {
+    if !target.bytes().all(is_target) {
         return Err(Refusal::Target);
     }
     let (path, query) = read_target(token, target).ok_or(Refusal::Target)?;
@@ -403,6 +397,12 @@ impl<'a> Fields<'a> {
             accept: self.accept,
         })
     }
+}
+
+/// What RFC 3986 lets stand in a URI, percent-encoding included, but for the fragment's `#`.
+fn is_target(byte: u8) -> bool {
+    const TARGET: ByteSet = ByteSet::alphanumeric_and(b"-._~:/?[]@!$&'()*+,;=%");
+    TARGET.contains(byte)
 }
 
 /// RFC 9110 section 5.6.2.
