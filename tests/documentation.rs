@@ -128,6 +128,7 @@ const INTERNAL: [&str; 16] = [
     "PRUNE_PAUSE_FACTOR",
     "TLS_RECORD_MAX_BYTES",
     "TLS_INCOMING_MAX_BYTES",
+    "USUAL_HEADERS_COUNT",
 ];
 
 macro_rules! values {
