@@ -1,6 +1,7 @@
 //! What the load generator, the floor and the micro-benchmarks have in common: arrivals, timers,
 //! tallies, a payment.
 
+pub mod stamps;
 pub mod wire;
 
 use hdrhistogram::Histogram;
@@ -149,6 +150,16 @@ impl Timer {
         if let Some((set_for, _)) = self.set_for.take() {
             let late = self.now().saturating_sub(set_for).min(EARLY_MAX);
             self.early = (self.early * 15 + late) / 16;
+        }
+    }
+
+    /// Sleeps until what is due at `due` may be sent: one system call, and nothing that happens to a socket ends it.
+    pub fn nap(&mut self, due: Duration) {
+        let wait = due.saturating_sub(self.horizon());
+        if !wait.is_zero() {
+            self.set_for = Some((self.now() + wait, due));
+            std::thread::sleep(wait);
+            self.woke();
         }
     }
 

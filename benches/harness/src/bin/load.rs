@@ -3,16 +3,20 @@
 //! Requests are due at random times that do not depend on the answers. A latency counts from the
 //! moment its request was due: what waits for a free connection, or for the generator, waits in the
 //! figure too, and the generator's own lag is reported beside it.
+//!
+//! At high rates no answer wakes it while a connection is free, since each would take the core from the
+//! server: it reads what has come when the next request is due, and the kernel's receive timestamp says
+//! when each answer came.
 
-use payment_latency_harness::{Arrivals, Tally, Timer, nanos};
-use rustix::event::epoll;
+use payment_latency_harness::{Arrivals, Tally, Timer, nanos, stamps};
+use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{TcpStream, UdpSocket};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,6 +39,12 @@ const HELP: &str =
 
 /// When nothing has been answered for this long after the last arrival, nothing will be.
 const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// From this rate on answers do not wake the generator.
+const STAMPED_FROM: f64 = 4_000.0;
+
+/// The kernel begins to stamp in a task of its own, some time after the first socket that asks for it.
+const STAMPS_BEGIN: Duration = Duration::from_millis(10);
 
 struct Options {
     address: String,
@@ -128,6 +138,9 @@ struct Generator {
     options: Options,
     poll: OwnedFd,
     timer: Timer,
+    /// Where answers are dated by the kernel, a socket that keeps its stamping on while connections come and go.
+    stamping: Option<UdpSocket>,
+    bytes: Vec<u8>,
     places: Vec<Place>,
     free: VecDeque<usize>,
     waiting: VecDeque<Duration>,
@@ -137,6 +150,11 @@ struct Generator {
 }
 
 const TIMER: u64 = u64::MAX;
+
+const NO_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 fn main() -> Result<()> {
     let options = Options::read()?;
@@ -155,6 +173,14 @@ impl Generator {
     fn new(options: Options) -> Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = Timer::new()?;
+        let stamping = match options.rate >= STAMPED_FROM {
+            true => Some(UdpSocket::bind(("127.0.0.1", 0))?),
+            false => None,
+        };
+        if let Some(socket) = &stamping {
+            stamps::enable(socket)?;
+            std::thread::sleep(STAMPS_BEGIN);
+        }
         epoll::add(
             &poll,
             timer.descriptor(),
@@ -175,6 +201,8 @@ impl Generator {
             tally: Tally::new(),
             poll,
             timer,
+            stamping,
+            bytes: vec![0; 4_096],
             options,
         };
         if !generator.options.fresh {
@@ -191,6 +219,9 @@ impl Generator {
         let stream = TcpStream::connect(&self.options.address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
+        if self.stamping.is_some() {
+            stamps::enable(&stream)?;
+        }
         epoll::add(
             &self.poll,
             &stream,
@@ -205,7 +236,6 @@ impl Generator {
         let mut arrivals = Arrivals::new(self.options.rate, self.options.burst, self.options.seed);
         let end = self.options.warm_up + self.options.duration;
         let mut events = Vec::with_capacity(256);
-        self.timer.set(arrivals.peek())?;
         loop {
             let all_sent = arrivals.peek() > end;
             let all_free = self.free.len() == self.places.len() && self.waiting.is_empty();
@@ -216,31 +246,51 @@ impl Generator {
                 self.tally.failed += self.tally.unsent;
                 return Ok(());
             }
-            events.clear();
-            epoll::wait(
-                &self.poll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            )?;
-            for event in &events {
-                let index = event.data.u64();
-                match index {
-                    TIMER => self.timer.woke(),
-                    _ => self.receive(usize::try_from(index)?),
-                }
-            }
-            let horizon = self.timer.horizon();
-            while arrivals.peek() <= horizon && arrivals.peek() <= end {
-                self.waiting.push_back(arrivals.peek());
-                arrivals.advance();
+            // Without a free connection nothing can be sent before an answer comes.
+            let blocked = all_sent || self.stamping.is_some() && !self.waiting.is_empty();
+            // Behind the end it still wakes the loop to give up.
+            let next = match blocked {
+                true => self.timer.horizon() + Duration::from_secs(1),
+                false => arrivals.peek(),
+            };
+            if self.stamping.is_some() && !blocked {
+                self.timer.nap(next);
+                // What is due does not wait for the reading.
+                self.arrive(&mut arrivals, end);
+                self.send()?;
+                self.receive_all(&mut events, Some(&NO_TIME))?;
+            } else {
+                self.timer.set(next)?;
+                self.receive_all(&mut events, None)?;
+                self.arrive(&mut arrivals, end);
             }
             self.send()?;
-            // Behind the end it still wakes the loop to give up.
-            self.timer.set(match arrivals.peek() > end {
-                true => horizon + Duration::from_secs(1),
-                false => arrivals.peek(),
-            })?;
         }
+    }
+
+    /// Takes up the requests that are due.
+    fn arrive(&mut self, arrivals: &mut Arrivals, end: Duration) {
+        let horizon = self.timer.horizon();
+        while arrivals.peek() <= horizon && arrivals.peek() <= end {
+            self.waiting.push_back(arrivals.peek());
+            arrivals.advance();
+        }
+    }
+
+    fn receive_all(
+        &mut self,
+        events: &mut Vec<epoll::Event>,
+        timeout: Option<&Timespec>,
+    ) -> Result<()> {
+        events.clear();
+        epoll::wait(&self.poll, rustix::buffer::spare_capacity(events), timeout)?;
+        for event in events {
+            match event.data.u64() {
+                TIMER => self.timer.woke(),
+                index => self.receive(usize::try_from(index)?)?,
+            }
+        }
+        Ok(())
     }
 
     fn send(&mut self) -> Result<()> {
@@ -267,7 +317,7 @@ impl Generator {
                 .as_mut()
                 .map(|stream| stream.write_all(&self.options.request));
             if !matches!(sent, Some(Ok(()))) {
-                self.end(index, Kind::Failure);
+                self.end(index, Kind::Failure, self.timer.now());
             }
         }
         Ok(())
@@ -280,35 +330,59 @@ impl Generator {
         self.options.request[end - KEY_DIGITS..end].copy_from_slice(key.as_bytes());
     }
 
-    fn receive(&mut self, index: usize) {
+    fn receive(&mut self, index: usize) -> Result<()> {
         let place = &mut self.places[index];
-        let mut bytes = [0; 4_096];
         let Some(stream) = &mut place.stream else {
-            return;
+            return Ok(());
         };
-        match stream.read(&mut bytes) {
+        let read = match self.stamping {
+            Some(_) => stamps::read(stream, &mut self.bytes),
+            None => stream.read(&mut self.bytes).map(|count| (count, None)),
+        };
+        match read {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Ok(count) if count > 0 => {
-                place.answer.extend_from_slice(&bytes[..count]);
+            Ok((count, stamp)) if count > 0 => {
+                place.answer.extend_from_slice(&self.bytes[..count]);
                 if let Some(kind) = complete(&place.answer) {
                     if self.options.fresh {
                         place.stream = None;
                     }
-                    self.end(index, kind);
+                    let at = self.answered_at(index, stamp)?;
+                    self.end(index, kind, at);
                 }
             }
             // Idle or not, the server has closed it.
             _ => {
                 place.stream = None;
                 if !self.free.contains(&index) {
-                    self.end(index, Kind::Failure);
+                    self.end(index, Kind::Failure, self.timer.now());
                 }
             }
         }
+        Ok(())
+    }
+
+    /// When the answer that has just been read came. No stamp, or one that is not between the sending of the
+    /// request and now, ends the run: its latencies would mean nothing.
+    fn answered_at(&self, index: usize, stamp: Option<Duration>) -> Result<Duration> {
+        if self.stamping.is_none() {
+            return Ok(self.timer.now());
+        }
+        let stamp = stamp.ok_or("the kernel gave no receive timestamp (SO_TIMESTAMPNS)")?;
+        // The wall clock first: an interruption between the two makes an answer seem late, never early.
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let (now, sent) = (self.timer.now(), self.places[index].sent);
+        wall.checked_sub(stamp)
+            .and_then(|age| now.checked_sub(age))
+            .filter(|at| *at >= sent)
+            .ok_or_else(|| {
+                format!("a receive timestamp (SO_TIMESTAMPNS) of {stamp:?} at {wall:?}, sent at {sent:?} of {now:?}")
+                    .into()
+            })
     }
 
     /// Counts a request that has come to its end, and frees its place.
-    fn end(&mut self, index: usize, kind: Kind) {
+    fn end(&mut self, index: usize, kind: Kind, at: Duration) {
         let place = &mut self.places[index];
         let total = match kind {
             Kind::Success if self.options.server_timing => total(&place.answer),
@@ -320,10 +394,10 @@ impl Generator {
         if place.due < self.options.warm_up {
             return;
         }
-        let now = self.timer.now();
-        let latency = nanos(now.saturating_sub(place.due));
-        let answered = nanos(now.saturating_sub(place.sent));
-        self.tally.took = now.saturating_sub(self.options.warm_up);
+        let latency = nanos(at.saturating_sub(place.due));
+        let answered = nanos(at.saturating_sub(place.sent));
+        let took = at.saturating_sub(self.options.warm_up);
+        self.tally.took = self.tally.took.max(took);
         match kind {
             Kind::Success => {
                 if let Some(total) = total {
@@ -362,16 +436,40 @@ fn total(answer: &[u8]) -> Option<Duration> {
 
 /// What the answer is, once it is complete.
 fn complete(answer: &[u8]) -> Option<Kind> {
-    let head = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&answer[..head]).ok()?;
-    let length: usize = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse().ok())?
-    })?;
-    (answer.len() >= head + 4 + length).then(|| match text.get(9..12) {
-        Some("200") => Kind::Success,
-        Some("503") if text.contains("\r\nRetry-After: ") => Kind::Refusal,
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let head = match response.parse(answer).ok()? {
+        httparse::Status::Complete(head) => head,
+        httparse::Status::Partial => return None,
+    };
+    let named = |name: &str| {
+        response
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+    };
+    let length = std::str::from_utf8(named("Content-Length")?.value).ok()?;
+    let length: usize = length.trim().parse().ok()?;
+    (answer.len() >= head + length).then(|| match response.code {
+        Some(200) => Kind::Success,
+        Some(503) if named("Retry-After").is_some() => Kind::Refusal,
         _ => Kind::Failure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_what_its_status_says_once_its_body_is_there() {
+        let kind = |head: &str, body| complete(format!("HTTP/1.1 {head}\r\n\r\n{body}").as_bytes());
+        assert!(kind("200 OK\r\ncontent-length: 2", "{}") == Some(Kind::Success));
+        assert!(kind("200 OK\r\nContent-Length: 2", "{").is_none());
+        assert!(kind("200 OK\r\nDate: now", "{}").is_none());
+        assert!(kind("503 Busy\r\nRetry-After: 1\r\nContent-Length: 0", "") == Some(Kind::Refusal));
+        assert!(kind("503 Busy\r\nContent-Length: 0", "") == Some(Kind::Failure));
+        assert!(kind("429 Slow\r\nRetry-After: 1\r\nContent-Length: 0", "") == Some(Kind::Failure));
+        assert!(complete(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n").is_none());
+    }
 }
