@@ -141,6 +141,7 @@ struct Generator {
     /// Where answers are dated by the kernel, a socket that keeps its stamping on while connections come and go.
     stamping: Option<UdpSocket>,
     bytes: Vec<u8>,
+    control: stamps::Control,
     places: Vec<Place>,
     free: VecDeque<usize>,
     waiting: VecDeque<Duration>,
@@ -203,6 +204,7 @@ impl Generator {
             timer,
             stamping,
             bytes: vec![0; 4_096],
+            control: stamps::Control::default(),
             options,
         };
         if !generator.options.fresh {
@@ -336,7 +338,7 @@ impl Generator {
             return Ok(());
         };
         let read = match self.stamping {
-            Some(_) => stamps::read(stream, &mut self.bytes),
+            Some(_) => stamps::read(stream, &mut self.bytes, &mut self.control),
             None => stream.read(&mut self.bytes).map(|count| (count, None)),
         };
         match read {
