@@ -22,7 +22,7 @@ from stage import BARE, PEERS, PGBENCH, SERVICE, WIRE
 RECORD = stage.ROOT / "docs/performance/results.json"
 SIZES = stage.ROOT / "docs/performance/sizes.json"
 # Nobody fails at the first step when commits take no time, so it is left out there.
-LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000]
+LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000, 36000, 42000, 50000, 60000]
 LADDER_SECONDS = 2.0
 P99_LIMIT_US = 25_000
 MANAGED_COMMIT_US = 3000
