@@ -114,8 +114,8 @@ def climb(name, seed, delay_us, settings=None):
             before = server.cpu_seconds()
             run = stage.generate(server.port, rate, LADDER_SECONDS, seed, warm_up=0.5)
             if "error" in run:
-                steps.append({"rate": rate, "error": run["error"], "sustained": False})
-                break
+                # The generator's own fault, which no contestant answers for.
+                raise SystemExit(run["error"])
             sustained = not run["failed"] and run["latency_us"]["p99"] < P99_LIMIT_US
             steps.append({
                 "rate": rate,
@@ -205,12 +205,26 @@ class Bench:
                 if scenario.name not in [done.name for done in main] and repetition < scenario.repetitions:
                     self.add(scenario, repetition)
             if not self.quick:
-                self.climb_all(repetition, [SERVICE, *self.peers], 0)
-            if not self.quick and repetition < 3:
-                self.climb_all(repetition, [SERVICE, best], MANAGED_COMMIT_US)
+                self.climb_everybody(repetition, best)
             self.say(f"repetition {repetition + 1} is done")
         if not self.quick:
             self.overload()
+        self.count_instructions()
+
+    def saturation(self, best):
+        """The ladders, and what lies beyond them, anew."""
+        for repetition in range(7):
+            self.climb_everybody(repetition, best)
+            self.say(f"repetition {repetition + 1} is done")
+        self.overload()
+        self.count_instructions()
+
+    def climb_everybody(self, repetition, best):
+        self.climb_all(repetition, [SERVICE, *self.peers], 0)
+        if repetition < 3:
+            self.climb_all(repetition, [SERVICE, best], MANAGED_COMMIT_US)
+
+    def count_instructions(self):
         for name in [SERVICE, *self.peers]:
             self.say(f"counting the instructions of {name}")
             self.instructions[name] = stage.instructions(name)
@@ -241,6 +255,7 @@ class Bench:
                     "rate": scenario.rate,
                     "seconds": scenario.seconds,
                     "commit_delay_us": scenario.commit_delay_us,
+                    "beyond_knee": scenario.beyond_knee,
                     "contestants": contestants(scenario),
                 }
                 for name, scenario in self.scenarios.items()
@@ -354,6 +369,25 @@ def cpu_floor(result):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu_us": found}
 
 
+def saturated_anew(result, bench):
+    """The record with new ladders, and new scenarios beyond the knee."""
+    bench.saturation(next(
+        ladder["contestant"] for ladder in result["ladders"]
+        if ladder["commit_delay_us"] and ladder["contestant"] != SERVICE
+    ))  # fmt: skip
+    fresh = bench.result()
+    beyond = [name for name, scenario in result["scenarios"].items() if scenario.get("beyond_knee")]
+    for name in beyond:
+        del result["scenarios"][name]
+    for name, scenario in fresh["scenarios"].items():
+        result["scenarios"][name] = scenario | {"revision": revision()}
+    return result | {
+        "ladders": fresh["ladders"],
+        "instructions_per_payment": fresh["instructions_per_payment"],
+        "saturation_revision": revision(),
+    }
+
+
 def report(result):
     for name, scenario in result["scenarios"].items():
         print(figures.latency_table(name, scenario["contestants"]))
@@ -384,6 +418,7 @@ def main():
     parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
     parser.add_argument("--cpu-floor", action="store_true", help="CPU time beside a bare loop; added to the record")
     parser.add_argument("--sizes", action="store_true", help="how large the contestants' files are; recorded by itself")
+    parser.add_argument("--saturation", action="store_true", help="the ladders and beyond anew, put into the record")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
     options = parser.parse_args()
     if options.sizes:
@@ -397,6 +432,9 @@ def main():
         for name, scenario in fresh["scenarios"].items():
             result["scenarios"][name] = scenario | {"revision": revision()}
         write(RECORD, result)
+        return
+    if options.saturation:
+        write(RECORD, saturated_anew(json.loads(RECORD.read_text()), Bench(options)))
         return
     if options.connecting:
         result = json.loads(RECORD.read_text())

@@ -260,7 +260,8 @@ def machine(results):
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
         f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
-        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}."
+        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}. Ladders and "
+        f"instructions: at revision {results.get('saturation_revision', about['revision'])}."
         + later
     )
 

@@ -1,4 +1,4 @@
-//! Wall-clock time as text and numbers. Durations are measured with `Instant`, never with this.
+//! Times as text and numbers. Durations are measured with `Instant`, never by the wall clock.
 
 use arrayvec::ArrayString;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,19 +20,18 @@ pub fn unix_micros() -> i64 {
 /// Formats microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999.
 pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
     let seconds = unix_micros.div_euclid(1_000_000);
-    let micros = unix_micros.rem_euclid(1_000_000);
+    let micros = u32::try_from(unix_micros.rem_euclid(1_000_000)).unwrap_or(0);
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-    let of_day = seconds.rem_euclid(86_400);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    let of_day = u32::try_from(seconds.rem_euclid(86_400)).unwrap_or(0);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let pairs = [
-        (0, i64::from(year / 100)),
-        (2, i64::from(year)),
+        (0, year / 100),
+        (2, year),
         (5, month.into()),
         (8, day.into()),
-        (11, hour),
-        (14, minute),
-        (17, second),
+        (11, of_day / 3_600),
+        (14, of_day / 60 % 60),
+        (17, of_day % 60),
         (20, micros / 10_000),
         (22, micros / 100),
         (24, micros),
@@ -45,25 +44,26 @@ pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
     Rfc3339::from_byte_string(&text).unwrap_or_default()
 }
 
-/// A duration in milliseconds to the microsecond, such as `0.178`; one that is longer than 2^32
-/// microseconds is cut to that.
-pub fn milliseconds(duration: Duration) -> ArrayString<11> {
+/// A duration in milliseconds to the microsecond, such as `0.178`, up to 2^32 - 1 microseconds.
+pub fn milliseconds_text(duration: Duration) -> ArrayString<11> {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
-    let thousandths = micros % 1_000;
-    let decimals = [thousandths / 100, thousandths / 10, thousandths];
     let mut text = ArrayString::new();
     let _ = text.try_push_str(itoa::Buffer::new().format(micros / 1_000));
     let _ = text.try_push('.');
-    for digit in decimals {
-        let _ = text.try_push(char::from(b'0' + (digit % 10) as u8));
+    for unit in [100, 10, 1] {
+        let _ = text.try_push(char::from(digit(micros / unit)));
     }
     text
 }
 
-/// The last two decimal digits of a number that is not negative.
-pub fn last_two_digits(number: i64) -> [u8; 2] {
-    let digit = |n: i64| b'0' + u8::try_from(n % 10).unwrap_or(0);
+/// The last two decimal digits of a number.
+pub fn last_two_digits(number: u32) -> [u8; 2] {
     [digit(number / 10), digit(number)]
+}
+
+/// The last decimal digit of a number.
+fn digit(number: u32) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
 }
 
 /// The current time.
@@ -102,6 +102,21 @@ pub fn civil_from_days(days: i64) -> (u32, u8, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_three_decimals_and_an_end() {
+        for (micros, text) in [
+            (0, "0.000"),
+            (999, "0.999"),
+            (1_000, "1.000"),
+            (12_345, "12.345"),
+            (u64::from(u32::MAX), "4294967.295"),
+            (u64::MAX, "4294967.295"),
+        ] {
+            let duration = Duration::from_micros(micros);
+            assert_eq!(milliseconds_text(duration).as_str(), text);
+        }
+    }
 
     #[test]
     fn times_are_formatted_across_leap_years_and_centuries() {

@@ -226,7 +226,7 @@ pub enum Next {
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Later {
     /// A payment.
-    Payment(payment::Attempt),
+    Payment(payment::Payment),
     /// A health check.
     Health(health::State),
 }
@@ -248,7 +248,7 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     }
     Next::Answered(match caller.route {
         Route::Payment => match payment::accept(app, request) {
-            Ok(attempt) => return Next::Later(Later::Payment(attempt)),
+            Ok(payment) => return Next::Later(Later::Payment(payment)),
             Err(rejection) => rejection.write(app, caller, out),
         },
         Route::Health => return Next::Later(Later::Health(health::State::default())),
@@ -289,7 +289,7 @@ impl Later {
         hang_up: impl Future<Output = ()>,
     ) -> Result<(), HungUp> {
         match self {
-            Self::Payment(attempt) => attempt.run(app, hang_up).await,
+            Self::Payment(payment) => payment.run(app, hang_up).await,
             Self::Health(state) => {
                 state.check(app).await;
                 Ok(())
@@ -300,7 +300,7 @@ impl Later {
     /// Writes the answer, once it has run.
     pub fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         match self {
-            Self::Payment(attempt) => attempt.write(app, caller, out),
+            Self::Payment(payment) => payment.write(app, caller, out),
             Self::Health(state) => state.write(app, caller, out),
         }
     }

@@ -22,11 +22,12 @@ use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
 use crate::pg::payments::Insert;
 use crate::pool::{Failure, Unavailable, Written};
 
-/// A payment that its caller may make, and from its first attempt on what came of it.
-pub struct Attempt {
+/// A payment that its caller may make and, once it has run, what came of it.
+pub struct Payment {
     payment: Insert,
     /// The caller's own limit.
     timeout: Option<Duration>,
+    /// Until it has run: that nothing was written.
     result: Result<Written, Failure>,
     elapsed: Duration,
 }
@@ -39,8 +40,8 @@ pub(super) struct Rejection {
     field: Option<Cow<'static, str>>,
 }
 
-/// Checks who asks and for what, in this order, and does nothing yet.
-pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Attempt, Rejection> {
+/// Checks who asks and for what, in this order, and writes nothing yet.
+pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Rejection> {
     authenticate(app, request.api_key)?;
     let query = request.query.map(str::as_bytes);
     let parameters = Parameters::from_query(query, app.default_currency)
@@ -61,7 +62,7 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Attempt, Reject
         });
     }
     let random = app.random.borrow_mut().bytes();
-    Ok(Attempt {
+    Ok(Payment {
         payment: Insert {
             transaction_id: payment::transaction_id(clock::unix_micros(), &random),
             idempotency_key,
@@ -143,7 +144,7 @@ impl Rejection {
     }
 }
 
-impl Attempt {
+impl Payment {
     /// Simulates the acquirer, then writes.
     ///
     /// Dropped at an await, it leaves what it waits for; once the write was sent, its outcome is
@@ -207,8 +208,8 @@ struct Paid {
 }
 
 impl Paid {
-    /// Appends the JSON text. Put together by hand, since this is half of what a payment takes beside the
-    /// system calls: no value but the region, which is JSON already, has a character that JSON escapes.
+    /// Appends the JSON text, by hand: a serializer and its formatting take several times as many
+    /// instructions. No value but the region, which is JSON already, has a character that JSON escapes.
     fn write(&self, region: &str, database_ms: &str, out: &mut Vec<u8>) {
         let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
         let mut id = Uuid::encode_buffer();
@@ -238,7 +239,7 @@ impl Paid {
     }
 }
 
-impl Attempt {
+impl Payment {
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         match &self.result {
             Ok(written) => self.write_success(app, caller, written, out),
@@ -282,13 +283,13 @@ impl Attempt {
                 }
             }
         };
-        let database_ms = clock::milliseconds(written.database_time);
+        let database_ms = clock::milliseconds_text(written.database_time);
         let mut timing = ArrayString::<64>::new();
         for piece in [
             "db;dur=",
             &database_ms,
             ", total;dur=",
-            &clock::milliseconds(self.elapsed),
+            &clock::milliseconds_text(self.elapsed),
         ] {
             // Both durations and what stands before them fit by far.
             let _ = timing.try_push_str(piece);

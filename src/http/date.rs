@@ -13,7 +13,7 @@ const MONTHS: [&[u8; 3]; 12] = [
 /// Formats `unix_seconds`, which lies between the years 1970 and 9999.
 pub fn format(unix_seconds: u64) -> HttpDate {
     let days = unix_seconds / 86_400;
-    let of_day = unix_seconds % 86_400;
+    let of_day = u32::try_from(unix_seconds % 86_400).unwrap_or(0);
     let (year, month, day) = civil_from_days(i64::try_from(days).unwrap_or(0));
     let mut date = *b"Thu, 00 Jan 0000 00:00:00 GMT";
     let weekday = DAYS
@@ -22,13 +22,13 @@ pub fn format(unix_seconds: u64) -> HttpDate {
         .nth(usize::try_from(days % 7).unwrap_or(0));
     let month = MONTHS.get(usize::from(month - 1));
     put(&mut date, 0, *weekday.unwrap_or(&b"Thu"));
-    put(&mut date, 5, &digits(u64::from(day)));
+    put(&mut date, 5, &last_two_digits(day.into()));
     put(&mut date, 8, *month.unwrap_or(&b"Jan"));
-    put(&mut date, 12, &digits(u64::from(year / 100)));
-    put(&mut date, 14, &digits(u64::from(year % 100)));
-    put(&mut date, 17, &digits(of_day / 3_600));
-    put(&mut date, 20, &digits(of_day / 60 % 60));
-    put(&mut date, 23, &digits(of_day % 60));
+    put(&mut date, 12, &last_two_digits(year / 100));
+    put(&mut date, 14, &last_two_digits(year));
+    put(&mut date, 17, &last_two_digits(of_day / 3_600));
+    put(&mut date, 20, &last_two_digits(of_day / 60 % 60));
+    put(&mut date, 23, &last_two_digits(of_day % 60));
     date
 }
 
@@ -36,10 +36,6 @@ fn put(date: &mut HttpDate, at: usize, text: &[u8]) {
     if let Some(place) = date.get_mut(at..at + text.len()) {
         place.copy_from_slice(text);
     }
-}
-
-fn digits(number: u64) -> [u8; 2] {
-    last_two_digits(i64::try_from(number).unwrap_or(0))
 }
 
 #[cfg(test)]

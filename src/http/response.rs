@@ -54,7 +54,7 @@ statuses! {
 
 macro_rules! names {
     ($($name:ident $text:literal,)+) => {
-        /// The header fields that the service sends, but for those that every answer has.
+        /// The header fields that the service sends, but for those that `begin` and `body` write.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)] // named as the fields are
         pub enum Name { $($name,)+ }

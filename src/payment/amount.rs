@@ -63,9 +63,7 @@ impl Amount {
             exponent: currency.exponent(),
         })
     }
-}
 
-impl Amount {
     /// Gives the pieces of the decimal to `put`, in their order.
     pub fn write<E>(&self, mut put: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         if self.minor_units < 0 {

@@ -107,13 +107,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             others.push(seat);
         }
         pool.gauges();
-        // The waiters are let go before the exchange begins: one that fails to tells them.
-        let payments = {
+        // An exchange that ends tells the waiters, so none may end while they are borrowed.
+        let (payments, queued) = {
             let waiters = pool.waiters.borrow();
             let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
             batch.push((None, payment));
             let company = others.iter().map(|&seat| (seat, waiters.payment(seat)));
             batch.extend(company.filter_map(|(seat, payment)| Some((Some(seat), payment?))));
+            debug_assert_eq!(batch.len(), others.len() + 1);
             batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
             for (place, (seat, _)) in batch.iter().enumerate() {
                 match seat {
@@ -123,9 +124,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             }
             let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
                 batch.iter().map(|(_, insert)| *insert).collect();
-            exchange.connection()?.queue_inserts(&inserts)?;
-            batch.len()
+            let connection = exchange.connection();
+            let queued = connection.and_then(|connection| connection.queue_inserts(&inserts));
+            (batch.len(), queued)
         };
+        queued?;
         exchange.begin(payments)
     }
 

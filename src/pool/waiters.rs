@@ -184,17 +184,17 @@ impl<M> Waiters<M> {
         let Some(slot) = self.slots.get_mut(seat) else {
             return Poll::Pending;
         };
-        if !matches!(slot.state, State::Granted(_) | State::Done(_)) {
-            match &mut slot.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
-        }
         let turn = match std::mem::replace(&mut slot.state, State::Free) {
             State::Granted(member) => Turn::Granted(member),
             State::Done(answer) => Turn::Carried(answer),
-            _ => return Poll::Pending,
+            waiting => {
+                slot.state = waiting;
+                match &mut slot.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                return Poll::Pending;
+            }
         };
         self.vacate(seat);
         Poll::Ready(turn)

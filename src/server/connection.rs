@@ -138,6 +138,7 @@ impl Connection {
         let app = self.server.app.clone();
         let head = self.read_head().await?;
         self.place.set(Phase::Busy);
+        // Made where it stays, beside the loop: it is not small.
         let mut caller;
         let next = loop {
             let output = room(&mut self.output, &self.server)?;

@@ -6,7 +6,7 @@
 //!
 //! At high rates no answer wakes it while a connection is free, since each would take the core from the
 //! server: it reads what has come when the next request is due, and the kernel's receive timestamp says
-//! when each answer came.
+//! when each answer came. There a latency ends when the answer is in the caller's socket.
 
 use payment_latency_harness::{Arrivals, Tally, Timer, nanos, stamps};
 use rustix::event::{Timespec, epoll};
@@ -248,16 +248,16 @@ impl Generator {
                 self.tally.failed += self.tally.unsent;
                 return Ok(());
             }
-            // Without a free connection nothing can be sent before an answer comes.
-            let blocked = all_sent || self.stamping.is_some() && !self.waiting.is_empty();
-            // Behind the end it still wakes the loop to give up.
+            // Behind the end, or without a free connection, only an answer leads on.
+            let blocked = all_sent || (self.stamping.is_some() && !self.waiting.is_empty());
+            // The timer still wakes the loop to give up; the same time for a second is set once.
             let next = match blocked {
-                true => self.timer.horizon() + Duration::from_secs(1),
+                true => Duration::from_secs(self.timer.now().as_secs() + 2),
                 false => arrivals.peek(),
             };
             if self.stamping.is_some() && !blocked {
                 self.timer.nap(next);
-                // What is due does not wait for the reading.
+                // What is due does not wait for the reading, not even for that of a connection's end.
                 self.arrive(&mut arrivals, end);
                 self.send()?;
                 self.receive_all(&mut events, Some(&NO_TIME))?;
@@ -440,9 +440,10 @@ fn total(answer: &[u8]) -> Option<Duration> {
 fn complete(answer: &[u8]) -> Option<Kind> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
-    let head = match response.parse(answer).ok()? {
-        httparse::Status::Complete(head) => head,
-        httparse::Status::Partial => return None,
+    let head = match response.parse(answer) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) => return None,
+        Err(_) => return Some(Kind::Failure),
     };
     let named = |name: &str| {
         response
@@ -473,5 +474,6 @@ mod tests {
         assert!(kind("503 Busy\r\nContent-Length: 0", "") == Some(Kind::Failure));
         assert!(kind("429 Slow\r\nRetry-After: 1\r\nContent-Length: 0", "") == Some(Kind::Failure));
         assert!(complete(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n").is_none());
+        assert!(complete(b"SSH-2.0-1\r\n") == Some(Kind::Failure));
     }
 }
