@@ -32,8 +32,6 @@ use crate::route::Route;
 /// What handlers work with.
 pub struct App {
     region: Rc<str>,
-    /// The same as a JSON string, with its quotation marks.
-    region_json: String,
     environment: String,
     default_currency: Currency,
     payment_deadline: Duration,
@@ -53,7 +51,6 @@ impl App {
     pub fn new(config: &Config, pool: Pool<TcpStream>, metrics: Arc<Metrics>) -> Self {
         Self {
             region: config.region.as_str().into(),
-            region_json: serde_json::Value::from(config.region.as_str()).to_string(),
             environment: config.environment.clone(),
             default_currency: config.default_currency,
             payment_deadline: config.payment.deadline,
