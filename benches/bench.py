@@ -57,7 +57,7 @@ def scenarios(quick, peers, best):
     delayed = {"commit_delay_us": MANAGED_COMMIT_US, "repetitions": 3}
     return [
         Scenario("50/s", 50, 5, [*everybody, WIRE], 7),
-        Scenario("200/s", 200, 5, [*everybody, WIRE, PGBENCH], 7),
+        Scenario("200/s", 200, 10, [*everybody, WIRE, PGBENCH], 7),
         Scenario("1,000/s", 1000, 15, [*everybody, WIRE, PGBENCH], 7),
         Scenario("3,000/s", 3000, 5, everybody, 7),
         Scenario("burst: 500/s, 10 times as many for 200 ms of each second", 500, 8, both, 3, load=("--burst", 10)),
@@ -235,7 +235,7 @@ class Bench:
         for name, wanted in ((f"{beyond:,}/s, where {peer} is past its knee", beyond),
                              (f"{3 * rate:,}/s, three times what {peer} sustains", 3 * rate)):  # fmt: skip
             for repetition in range(1 if self.trial else 3):
-                self.add(Scenario(name, wanted, 4, [SERVICE, peer], 3, beyond_knee=True), repetition)
+                self.add(Scenario(name, wanted, 10, [SERVICE, peer], 3, beyond_knee=True), repetition)
 
     def result(self):
         contestants = lambda scenario: {
