@@ -83,19 +83,20 @@ payments() {
 }
 
 alarms() {
-  local found topic confirmed
+  local found topic confirmed firing unheard="" well=true
   found=$(aws_in "$1" cloudwatch describe-alarms --alarm-name-prefix "$(cluster "$1")" --output json) || return 2
   topic=$(jq -r '[.MetricAlarms[].AlarmActions[]?] | first // empty' <<<"$found")
   if [ -n "$topic" ]; then
     confirmed=$(aws_in "$1" sns get-topic-attributes --topic-arn "$topic" --query Attributes.SubscriptionsConfirmed --output text) ||
       return 2
     if [ "$confirmed" = 0 ]; then
-      echo "alarms of AWS reach nobody: the mail to alert_email has a link that confirms the subscription"
-      return 1
+      unheard="; they reach nobody: the mail to alert_email has a link that confirms the subscription" well=false
     fi
   fi
-  say_which "$(jq -r '.MetricAlarms[] | select(.StateValue == "ALARM") | .AlarmName' <<<"$found")" \
-    "$(jq '.MetricAlarms | length' <<<"$found") alarms of AWS"
+  firing=$(say_which "$(jq -r '.MetricAlarms[] | select(.StateValue == "ALARM") | .AlarmName' <<<"$found")" \
+    "$(jq '.MetricAlarms | length' <<<"$found") alarms of AWS") || well=false
+  echo "$firing$unheard"
+  $well
 }
 
 # What Prometheus fires of the chart's alerts.

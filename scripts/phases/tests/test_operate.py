@@ -36,7 +36,7 @@ class Status(Phases):
             (rule("curl .*mexico.*/health", "503"), "! endpoint   https://mexico.pay.example.com: 503"),
             (rule("curl --config -", each="403 0.1 0.2 \n"), "! payments   none of 20: status 403"),
             (rule("us-east-1 cloudwatch", '{"MetricAlarms": [{"AlarmName": "cpu", "StateValue": "ALARM"}]}'), "! alarms     cpu"),
-            (rule("us-east-1 sns", "0\n"), "! alarms     alarms of AWS reach nobody: the mail to alert_email"),
+            (rule("us-east-1 sns", "0\n"), "! alarms     none of 1 alarms of AWS; they reach nobody: the mail to alert_email"),
             (rule("--context mexico .*exec", '[{"metric": {"alertname": "PaymentLatencyBurnFast"}}]'), "! alerts     PaymentLatencyBurnFast"),
         ]
         for broken, line in cases:
@@ -44,6 +44,12 @@ class Status(Phases):
                 self.setUp()
                 self.first(broken)
                 self.assertIn(f"\n{line}", self.run_phase("status", code=1))
+
+    def test_an_alarm_that_fires_is_named_when_nobody_confirmed_the_mail_too(self):
+        firing = {"AlarmName": "cpu", "StateValue": "ALARM", "AlarmActions": ["arn:aws:sns:us-east-1:111122223333:alarms"]}
+        self.first(rule("us-east-1 cloudwatch", json.dumps({"MetricAlarms": [firing]})))
+        self.first(rule("us-east-1 sns", "0\n"))
+        self.assertIn("\n! alarms     cpu; they reach nobody: ", self.run_phase("status", code=1))
 
     def test_a_part_that_cannot_be_read_says_so_and_the_others_are_shown(self):
         self.first(rule("--context mexico get nodes", complains="Unable to connect to the server: EOF\n", code=1))
