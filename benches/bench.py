@@ -349,24 +349,47 @@ def measure_facts():
     }
 
 
+def cpu_in_turns(rate, contestants):
+    """CPU microseconds for a payment, of contestants that are each given as name and settings."""
+    costs = {label: [] for label in contestants}
+    for repetition in range(7):
+        for label in list(costs) if repetition % 2 == 0 else list(costs)[::-1]:
+            with stage.Server(*contestants[label]) as server:
+                costs[label].append(round(stage.cpu_us(server, rate, 4, repetition + 1), 1))
+    print(rate, costs, flush=True)
+    return costs
+
+
 def cpu_floor(result):
-    """CPU microseconds for a payment, beside a loop that makes the system calls of one and nothing else."""
+    """CPU time beside a loop that makes the system calls of a payment and nothing else."""
     scenario = next(name for name in result["scenarios"] if "three times" in name)
-    beyond, found = result["scenarios"][scenario]["rate"], {}
+    beyond = result["scenarios"][scenario]["rate"]
     peer = next(name for name in result["scenarios"][scenario]["contestants"] if name != SERVICE)
-    for rate, floor in ((1000, {}), (beyond, {"DATABASE_URL_FILE": None})):
-        costs = {name: [] for name in (SERVICE, peer, BARE)}
-        for repetition in range(7):
-            for name in list(costs) if repetition % 2 == 0 else list(costs)[::-1]:
-                stage.empty_table()
-                with stage.Server(name, floor if name == BARE else None) as server:
-                    stage.generate(server.port, rate, 1, repetition + 1, warm_up=0)
-                    before = server.cpu_seconds()
-                    run = stage.generate(server.port, rate, 4, repetition + 1, warm_up=0)
-                    costs[name].append(round((server.cpu_seconds() - before) * 1e6 / run["served"], 1))
-        found[str(rate)] = costs
-        print(rate, costs, flush=True)
+    found = {
+        str(rate): cpu_in_turns(rate, {SERVICE: (SERVICE,), peer: (peer,), BARE: (BARE, floor)})
+        for rate, floor in ((1000, {}), (beyond, {"DATABASE_URL_FILE": None}))
+    }
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu_us": found}
+
+
+def threads(_):
+    """What a second thread takes: Tokio's runtime of a peer with one worker thread, and with two, on one core."""
+    peer, workers = "axum + deadpool", {count: {"TOKIO_WORKER_THREADS": count} for count in ("1", "2")}
+    contestants = {count: (peer, settings) for count, settings in workers.items()}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "revision": revision(),
+        "peer": peer,
+        "cpu_us": {str(rate): cpu_in_turns(rate, contestants) for rate in (1000, 6000)},
+        "system_calls": {count: stage.system_calls(peer, settings=settings) for count, settings in workers.items()},
+    }
+
+
+# Parts of the record that can be measured by themselves.
+PARTS = {
+    "cpu_floor": cpu_floor,
+    "threads": threads,
+}
 
 
 def saturated_anew(result, bench):
@@ -416,7 +439,7 @@ def main():
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
     parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
     parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
-    parser.add_argument("--cpu-floor", action="store_true", help="CPU time beside a bare loop; added to the record")
+    parser.add_argument("--part", choices=PARTS, help="CPU time beside a bare loop, with two threads; added to the record")
     parser.add_argument("--sizes", action="store_true", help="how large the contestants' files are; recorded by itself")
     parser.add_argument("--saturation", action="store_true", help="the ladders and beyond anew, put into the record")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
@@ -441,9 +464,9 @@ def main():
         result["facts"]["connecting_us"] = [stage.connecting() for _ in range(5)]
         write(RECORD, result)
         return
-    if options.cpu_floor:
+    if options.part:
         result = json.loads(RECORD.read_text())
-        result["cpu_floor"] = cpu_floor(result)
+        result[options.part] = PARTS[options.part](result)
         write(RECORD, result)
         return
     if options.facts:
@@ -461,7 +484,8 @@ def main():
     write(out, result)
     if not short:
         result["facts"] = measure_facts()
-        result["cpu_floor"] = cpu_floor(result)
+        for name, measure in PARTS.items():
+            result[name] = measure(result)
         write(out, result)
         write(SIZES, sizes())
 

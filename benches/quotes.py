@@ -391,7 +391,22 @@ def fuzzing(*_):
     return table(["Target", "Minutes", "Processor seconds", "Executions", "Edges", "Findings", "Recorded"], rows)
 
 
+def threads(performance, _):
+    if "threads" not in performance:
+        raise Missing("docs/performance/results.json has no “threads”")
+    found = performance["threads"]
+    rows = [
+        [workers, *[spread(costs[workers], 1) for costs in found["cpu_us"].values()],
+         f"{sum(calls.values()):.1f}", f"{calls.get('futex', 0):.1f}"]
+        for workers, calls in found["system_calls"].items()
+    ]  # fmt: skip
+    columns = [f"{found['peer']}: worker threads", *[f"CPU µs for a payment at {int(rate):,}/s" for rate in found["cpu_us"]],
+               "System calls", "of them futex"]  # fmt: skip
+    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**found)
+
+
 PARTS = {
+    "threads": threads,
     "variants": variants(),
     "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),
     "fuzzing": fuzzing,

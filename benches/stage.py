@@ -285,9 +285,18 @@ def samples(port):
     return {name: float(value) for name, value in lines if payments(name)}
 
 
-def system_calls(name, payments_a_second=200, seconds=5):
+def cpu_us(server, rate, seconds, seed):
+    """CPU time of the process for one payment, in microseconds, after a second that does not count."""
+    empty_table()
+    generate(server.port, rate, 1, seed, warm_up=0)
+    before = server.cpu_seconds()
+    served = generate(server.port, rate, seconds, seed + 1, warm_up=0)["served"]
+    return (server.cpu_seconds() - before) * 1e6 / served
+
+
+def system_calls(name, payments_a_second=200, seconds=5, settings=None):
     """System calls of the process for one payment, by strace."""
-    with tempfile.TemporaryDirectory() as folder, Server(name) as server:
+    with tempfile.TemporaryDirectory() as folder, Server(name, settings) as server:
         counts = pathlib.Path(folder) / "counts"
         tool = ["strace", "-f", "-c", "-p", str(server.process.pid), "-o", str(counts)]
         with Process(tool, DATABASE_CORE) as tracer:

@@ -19,15 +19,6 @@ ROUNDS, RATE, SECONDS = 7, 1000, 3.0
 CROWD, CALM_SECONDS = 10_000, 10
 
 
-def loaded(server, seed):
-    """CPU time for a payment, in microseconds."""
-    stage.empty_table()
-    stage.generate(server.port, RATE, 1, seed, warm_up=0)
-    before = server.cpu_seconds()
-    run = stage.generate(server.port, RATE, SECONDS, seed + 1, warm_up=0)
-    return (server.cpu_seconds() - before) * 1e6 / run["served"]
-
-
 def resident_kib(server):
     """Memory after payments, and ten seconds after a crowd has gone that was idle beside some more."""
     sizes = [server.resident_kib()]
@@ -48,7 +39,7 @@ def main():
         for name in list(variants)[:: 1 if turn % 2 == 0 else -1]:
             binary, settings = variants[name]
             with stage.Server(SERVICE, settings, program=binary) as server:
-                rounds[name].append(loaded(server, turn))
+                rounds[name].append(stage.cpu_us(server, RATE, SECONDS, turn))
                 if turn == 0:
                     memory[name] = resident_kib(server)
     rows = []
