@@ -22,8 +22,8 @@ from stage import BARE, PEERS, PGBENCH, SERVICE, WIRE
 RECORD = stage.ROOT / "docs/performance/results.json"
 SIZES = stage.ROOT / "docs/performance/sizes.json"
 # Nobody fails at the first step when commits take no time, so it is left out there.
-LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000, 36000, 42000, 50000, 60000]
-LADDER_SECONDS = 2.0
+LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000, 36000, 42000, 50000, 60000, 72000]
+LADDER_SECONDS = 1.5
 P99_LIMIT_US = 25_000
 MANAGED_COMMIT_US = 3000
 
@@ -57,7 +57,7 @@ def scenarios(quick, peers, best):
     delayed = {"commit_delay_us": MANAGED_COMMIT_US, "repetitions": 3}
     return [
         Scenario("50/s", 50, 5, [*everybody, WIRE], 7),
-        Scenario("200/s", 200, 10, [*everybody, WIRE, PGBENCH], 7),
+        Scenario("200/s", 200, 8, [*everybody, WIRE, PGBENCH], 7),
         Scenario("1,000/s", 1000, 15, [*everybody, WIRE, PGBENCH], 7),
         Scenario("3,000/s", 3000, 5, everybody, 7),
         Scenario("burst: 500/s, 10 times as many for 200 ms of each second", 500, 8, both, 3, load=("--burst", 10)),
@@ -66,7 +66,7 @@ def scenarios(quick, peers, best):
         Scenario("200/s, a new connection for each", 200, 6, both, 3, load=("--fresh",)),
         Scenario("1,000/s, scraped each second", 1000, 15, [SERVICE], 7, companions=("/metrics", "/health")),
         Scenario("200/s, unnamed statements", 200, 6, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
-        Scenario("1,000/s, unnamed statements", 1000, 12, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
+        Scenario("1,000/s, unnamed statements", 1000, 8, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"}),
         Scenario("1,000/s, connections replaced, about two a second", 1000, 15, [SERVICE], 7,
                  settings={"CONNECTION_LIFETIME_S": "4"}),
         Scenario("200/s through pgbouncer, unnamed", 200, 6, [SERVICE], 3, settings={"STATEMENT_MODE": "unnamed"},
@@ -104,12 +104,12 @@ def run_once(scenario, name, seed):
         return run
 
 
-def climb(name, seed, delay_us, settings=None):
+def climb(name, seed, delay_us, settings=None, ladder=None):
     """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms."""
     stage.set_commit_delay(delay_us)
     steps = []
     with stage.Server(name, settings) as server:
-        for rate in LADDER if delay_us else LADDER[1:]:
+        for rate in ladder or (LADDER if delay_us else LADDER[1:]):
             stage.empty_table()
             before = server.cpu_seconds()
             run = stage.generate(server.port, rate, LADDER_SECONDS, seed, warm_up=0.5)
@@ -152,8 +152,8 @@ class Bench:
         stage.set_commit_delay(scenario.commit_delay_us)
         names, seconds = scenario.contestants, 1 if self.trial else scenario.seconds
         for name in names if repetition % 2 == 0 else names[::-1]:
-            # A run that does not count is repeated twice at most.
-            for _ in range(3):
+            # A run that does not count is repeated once.
+            for _ in range(2):
                 run = run_once(dataclasses.replace(scenario, seconds=seconds), name, repetition + 1)
                 reason = figures.verdict(run, scenario.beyond_knee)
                 if not reason:
@@ -232,10 +232,12 @@ class Bench:
     def overload(self):
         peer, rate = self.best_rate()
         beyond = next(step for step in LADDER if step > rate)
-        for name, wanted in ((f"{beyond:,}/s, where {peer} is past its knee", beyond),
-                             (f"{3 * rate:,}/s, three times what {peer} sustains", 3 * rate)):  # fmt: skip
+        for name, wanted, seconds in (
+            (f"{beyond:,}/s, where {peer} is past its knee", beyond, 10),
+            (f"{3 * rate:,}/s, three times what {peer} sustains", 3 * rate, 5),
+        ):
             for repetition in range(1 if self.trial else 3):
-                self.add(Scenario(name, wanted, 10, [SERVICE, peer], 3, beyond_knee=True), repetition)
+                self.add(Scenario(name, wanted, seconds, [SERVICE, peer], 3, beyond_knee=True), repetition)
 
     def result(self):
         contestants = lambda scenario: {
@@ -311,11 +313,11 @@ def sizes():
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "contestants": found}
 
 
-def measure_facts():
+def facts(result):
     """What needs no contestant: start, memory, system calls, and what coalescing brings."""
     managed, cores = {"commit_delay_us": MANAGED_COMMIT_US}, []
     rows = [
-        ("p99 in µs at 200/s", Scenario("", 200, 10, [], 3), "p99_us"),
+        ("p99 in µs at 200/s", Scenario("", 200, 6, [], 3), "p99_us"),
         ("p99 in µs at 1,000/s", Scenario("", 1000, 6, [], 3), "p99_us"),
         ("p99 in µs at 1,000/s, commits of 3 ms", Scenario("", 1000, 6, [], 3, **managed), "p99_us"),
         ("payments/s with p99 under 25 ms", 0, "sustained"),
@@ -327,7 +329,7 @@ def measure_facts():
             for batch in list(values) if repetition % 2 == 0 else list(values)[::-1]:
                 settings = {"BATCH_MAX": batch}
                 if figure == "sustained":
-                    values[batch] += sustained_rates([climb(SERVICE, repetition + 1, what, settings)])
+                    values[batch] += sustained_rates([climb(SERVICE, repetition + 1, what, settings, LADDER[::2])])
                 else:
                     stage.set_commit_delay(what.commit_delay_us)
                     run = run_once(dataclasses.replace(what, settings=settings), SERVICE, repetition + 1)
@@ -336,13 +338,14 @@ def measure_facts():
         print(cores[-1], flush=True)
     stage.set_commit_delay(0)
     names = [SERVICE, *(name for name in PEERS if name not in stage.missing())]
+    result["machine"]["binary_bytes"] = os.stat(os.environ["SERVICE"]).st_size
     return {
         "revision": revision(),
         "coalescing": cores,
         "start_to_ready_ms": [stage.start_to_ready_ms() for _ in range(10)],
         "resident_idle_kib": [stage.resident_idle_kib() for _ in range(3)],
         "segments_us": stage.segments(),
-        "connecting_us": [stage.connecting() for _ in range(5)],
+        "connecting_us": [stage.connecting() for _ in range(3)],
         "steps_ns": stage.steps(),
         "instruction_groups": stage.instruction_groups(),
         "system_calls_per_payment": {name: stage.system_calls(name) for name in names},
@@ -352,10 +355,10 @@ def measure_facts():
 def cpu_in_turns(rate, contestants):
     """CPU microseconds for a payment, of contestants that are each given as name and settings."""
     costs = {label: [] for label in contestants}
-    for repetition in range(7):
+    for repetition in range(5):
         for label in list(costs) if repetition % 2 == 0 else list(costs)[::-1]:
             with stage.Server(*contestants[label]) as server:
-                costs[label].append(round(stage.cpu_us(server, rate, 4, repetition + 1), 1))
+                costs[label].append(round(stage.cpu_us(server, rate, 3, repetition + 1), 1))
     print(rate, costs, flush=True)
     return costs
 
@@ -385,11 +388,9 @@ def threads(_):
     }
 
 
-# Parts of the record that can be measured by themselves.
-PARTS = {
-    "cpu_floor": cpu_floor,
-    "threads": threads,
-}
+# Parts of the record that can be measured alone; `make bench` measures the first ones, too.
+PARTS = {"facts": facts, "cpu_floor": cpu_floor}
+EXTRA_PARTS = {"threads": threads}
 
 
 def saturated_anew(result, bench):
@@ -437,9 +438,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the essential scenarios in about five minutes")
     parser.add_argument("--try", dest="trial", action="store_true", help="all of them once and short, to try the harness")
-    parser.add_argument("--facts", action="store_true", help="what needs no contestant; added to the record")
-    parser.add_argument("--connecting", action="store_true", help="a new database connection alone; added to the record")
-    parser.add_argument("--part", choices=PARTS, help="CPU time beside a bare loop, with two threads; added to the record")
+    parser.add_argument("--part", choices=[*PARTS, *EXTRA_PARTS], help="this part alone, put into the record")
     parser.add_argument("--sizes", action="store_true", help="how large the contestants' files are; recorded by itself")
     parser.add_argument("--saturation", action="store_true", help="the ladders and beyond anew, put into the record")
     parser.add_argument("--again", nargs="+", metavar="SCENARIO", help="these anew, put into the record")
@@ -459,20 +458,9 @@ def main():
     if options.saturation:
         write(RECORD, saturated_anew(json.loads(RECORD.read_text()), Bench(options)))
         return
-    if options.connecting:
-        result = json.loads(RECORD.read_text())
-        result["facts"]["connecting_us"] = [stage.connecting() for _ in range(5)]
-        write(RECORD, result)
-        return
     if options.part:
         result = json.loads(RECORD.read_text())
-        result[options.part] = PARTS[options.part](result)
-        write(RECORD, result)
-        return
-    if options.facts:
-        result = json.loads(RECORD.read_text())
-        result["facts"] = measure_facts()
-        result["machine"]["binary_bytes"] = os.stat(os.environ["SERVICE"]).st_size
+        result[options.part] = (PARTS | EXTRA_PARTS)[options.part](result)
         write(RECORD, result)
         return
     bench = Bench(options)
@@ -480,14 +468,17 @@ def main():
     result = bench.result()
     report(result)
     short = options.quick or options.trial
-    out = stage.ROOT / "target/bench/results.json" if short else RECORD
-    write(out, result)
-    if not short:
-        result["facts"] = measure_facts()
-        for name, measure in PARTS.items():
-            result[name] = measure(result)
-        write(out, result)
-        write(SIZES, sizes())
+    if short:
+        write(stage.ROOT / "target/bench/results.json", result)
+        return
+    former = json.loads(RECORD.read_text())
+    result |= {name: former[name] for name in EXTRA_PARTS if name in former}
+    write(RECORD, result)
+    for name, measure in PARTS.items():
+        result[name] = measure(result)
+        bench.say(f"measured: {name}")
+    write(RECORD, result)
+    write(SIZES, sizes())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ const STAMPED_FROM: f64 = 4_000.0;
 /// The kernel begins to stamp in a task of its own, some time after the first socket that asks for it.
 const STAMPS_BEGIN: Duration = Duration::from_millis(10);
 
+/// So many connections are made at once, then a pause: fewer than the 128 that many a listener queues. It gets no time
+/// to take them in meanwhile, and one more would be tried again by the kernel after a second.
+const CONNECT_TOGETHER: usize = 64;
+const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+
 struct Options {
     address: String,
     request: Vec<u8>,
@@ -160,7 +165,10 @@ const NO_TIME: Timespec = Timespec {
 fn main() -> Result<()> {
     let options = Options::read()?;
     let idle: Vec<TcpStream> = (0..options.idle)
-        .map(|_| TcpStream::connect(&options.address))
+        .map(|index| {
+            pause_between_crowds(index);
+            TcpStream::connect(&options.address)
+        })
         .collect::<std::io::Result<_>>()?;
     let mut generator = Generator::new(options)?;
     generator.run()?;
@@ -168,6 +176,13 @@ fn main() -> Result<()> {
     let Options { rate, duration, .. } = generator.options;
     println!("{}", generator.tally.to_json(rate, duration.as_secs_f64()));
     Ok(())
+}
+
+/// Lets the server take in those who connected before `index`.
+fn pause_between_crowds(index: usize) {
+    if index.is_multiple_of(CONNECT_TOGETHER) {
+        std::thread::sleep(CONNECT_PAUSE);
+    }
 }
 
 impl Generator {
@@ -209,6 +224,7 @@ impl Generator {
         };
         if !generator.options.fresh {
             for index in 0..generator.places.len() {
+                pause_between_crowds(index);
                 generator.connect(index)?;
             }
         }
