@@ -26,7 +26,9 @@ COMMIT_US = 3000
 BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
 BOUND_RATE = 660
 # More than one core carries, generator included, by more callers than the pool and its queue hold.
-FLOOD_RATE, FLOOD_CALLERS = 25_000, 2048
+FLOOD_FACTOR, FLOOD_CALLERS = 1.5, 2048
+# Nobody carries so much; fewer callers than the queue holds, so that nothing is refused.
+ENDLESS_RATE, PATIENT_CALLERS = 200_000, 256
 CALLERS = 1024
 # Payments a second of `growth`.
 RATE = 500
@@ -58,6 +60,11 @@ def calm(server, seconds):
     return load(server, 100, seconds, warm_up=0)
 
 
+def goodput(run, seconds):
+    """Payments a second, of the time that they took, which is longer than the load where the generator falls behind."""
+    return run["answered"] / max(run["took_s"], seconds)
+
+
 def flooded(server, rate, seconds, callers=CALLERS):
     """A flood, the calm before it, and the first second and the next five after it, as figures."""
     quiet = calm(server, 5)
@@ -78,8 +85,7 @@ def flooded(server, rate, seconds, callers=CALLERS):
     return {
         "rate": rate,
         "seconds": seconds,
-        # Of the time that it took, which is longer than the flood where the generator falls behind.
-        "goodput": round(run["answered"] / max(run["took_s"], seconds)),
+        "goodput": round(goodput(run, seconds)),
         "took_s": round(run["took_s"], 1),
         "refused": run["refused"],
         "unsent": run["unsent"],
@@ -116,9 +122,12 @@ def overload(seconds):
     stage.set_commit_delay(0)
     stage.empty_table()
     with stage.Server(SERVICE) as server:
+        most = goodput(load(server, ENDLESS_RATE, 1, warm_up=0, callers=PATIENT_CALLERS), 1)
+        rate = round(most * FLOOD_FACTOR, -3)
         # The second one shows whether memory goes on growing.
         for name in ("processor", "processor, again"):
-            figures = flooded(server, FLOOD_RATE, seconds, FLOOD_CALLERS)
+            figures = flooded(server, rate, seconds, FLOOD_CALLERS)
+            figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
             record("overload", name, figures)
             wrong += figures["failed_otherwise"] + figures["calm_failed"]
     stage.empty_table()
