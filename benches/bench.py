@@ -20,6 +20,7 @@ import stage
 from stage import BARE, PEERS, PGBENCH, SERVICE, WIRE
 
 RECORD = stage.ROOT / "docs/performance/results.json"
+PARTIAL = stage.ROOT / "target/bench/partial.json"
 SIZES = stage.ROOT / "docs/performance/sizes.json"
 # Nobody fails at the first step when commits take no time, so it is left out there.
 LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000, 36000, 42000, 50000, 60000, 72000]
@@ -100,7 +101,7 @@ def run_once(scenario, name, seed):
         run = stage.generate(server.port, scenario.rate, scenario.seconds, seed, *scenario.load)
         if run.get("served"):
             run["cpu_us"] = (server.cpu_seconds() - before) * 1e6 / run["served"]
-            run["resident_kib"] = server.resident_kib()
+            run["resident_kib"] = server.resident_kib(most=True)
         return run
 
 
@@ -152,8 +153,8 @@ class Bench:
         stage.set_commit_delay(scenario.commit_delay_us)
         names, seconds = scenario.contestants, 1 if self.trial else scenario.seconds
         for name in names if repetition % 2 == 0 else names[::-1]:
-            # A run that does not count is repeated once.
-            for _ in range(2):
+            # A run that does not count is repeated twice at most.
+            for _ in range(3):
                 run = run_once(dataclasses.replace(scenario, seconds=seconds), name, repetition + 1)
                 reason = figures.verdict(run, scenario.beyond_knee)
                 if not reason:
@@ -206,6 +207,9 @@ class Bench:
                     self.add(scenario, repetition)
             if not self.quick:
                 self.climb_everybody(repetition, best)
+            # An error of the generator, later, is to lose nothing.
+            PARTIAL.parent.mkdir(parents=True, exist_ok=True)
+            PARTIAL.write_text(json.dumps(self.result()))
             self.say(f"repetition {repetition + 1} is done")
         if not self.quick:
             self.overload()
@@ -313,7 +317,7 @@ def sizes():
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "contestants": found}
 
 
-def facts(result):
+def facts(_):
     """What needs no contestant: start, memory, system calls, and what coalescing brings."""
     managed, cores = {"commit_delay_us": MANAGED_COMMIT_US}, []
     rows = [
@@ -338,7 +342,6 @@ def facts(result):
         print(cores[-1], flush=True)
     stage.set_commit_delay(0)
     names = [SERVICE, *(name for name in PEERS if name not in stage.missing())]
-    result["machine"]["binary_bytes"] = os.stat(os.environ["SERVICE"]).st_size
     return {
         "revision": revision(),
         "coalescing": cores,
@@ -463,6 +466,7 @@ def main():
         result[options.part] = (PARTS | EXTRA_PARTS)[options.part](result)
         write(RECORD, result)
         return
+    former = json.loads(RECORD.read_text())
     bench = Bench(options)
     bench.everything()
     result = bench.result()
@@ -471,7 +475,6 @@ def main():
     if short:
         write(stage.ROOT / "target/bench/results.json", result)
         return
-    former = json.loads(RECORD.read_text())
     result |= {name: former[name] for name in EXTRA_PARTS if name in former}
     write(RECORD, result)
     for name, measure in PARTS.items():

@@ -100,7 +100,7 @@ def latency_table(title, contestants):
     for name, figures in contestants.items():
         if not figures.get("runs"):
             reasons = "; ".join(sorted({reason.split(":")[0] for reason in figures["rejected"]})) or "not run"
-            rows.append([name, f"none counts: {reasons}", "", "", "", f"0 of {len(figures['rejected'])}"])
+            rows.append([name, f"none counts: {reasons}", "", "", "", "", f"0 of {len(figures['rejected'])}"])
             continue
         tail = figures["together_us"]["p99.9"] if figures["samples"] >= SAMPLES_MIN else None
         rows.append([
@@ -109,9 +109,10 @@ def latency_table(title, contestants):
             spread(figures["p99_us"]),
             f"{tail:,.0f}" if tail else "-",
             spread(figures.get("cpu_us", []), 1),
+            spread(figures.get("lag_p99_us", [])),
             f"{figures['runs']} of {figures['runs'] + len(figures['rejected'])}",
         ])  # fmt: skip
-    return table(title, ["", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "runs"], rows)
+    return table(title, ["", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "lag p99 µs", "runs"], rows)
 
 
 def ratio(ours, theirs):

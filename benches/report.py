@@ -223,11 +223,11 @@ def anatomy(results):
     if not parts:
         return ""
     rows = [
-        ["between the caller and the service: two system calls each, the loopback, both wake-ups",
+        ["between the caller and the service, with the reading, parsing and writing in it: two system calls each, the loopback, both wake-ups",
          f"{parts['caller'] - parts['request']:,.0f}"],
-        ["in the service: read, parse, check, check out, encode, decode, write",
+        ["in the service: check, check out, put the answer together",
          f"{parts['request'] - parts['exchange']:,.0f}"],
-        ["the exchange: encrypt, loopback, PostgreSQL and its commit, wake-up, decrypt", f"{parts['exchange']:,.0f}"],
+        ["the exchange: encode, encrypt, loopback, PostgreSQL and its commit, wake-up, decrypt, decode", f"{parts['exchange']:,.0f}"],
         ["**the payment, as its caller sees it**", f"**{parts['caller']:,.0f}**"],
     ]  # fmt: skip
     times = table("", ["Mean time at 1,000/s", "µs"], rows).strip().removeprefix("###").strip()

@@ -76,6 +76,9 @@ pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// From here on, whoever takes a buffer ends the caller that has been sending a request or taking an
 /// answer for the longest time: the slow ones do not use up what the others need.
 pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
+/// Up to here a payment may wait with more than `BUFFER_BYTES` of what its caller has sent ahead; beyond it 503 and close.
+/// The waiting ones together then stay below `BUFFERED_TIGHT_BYTES`.
+pub const BUFFERED_AMPLE_BYTES: usize = BUFFERED_MAX_BYTES / 8;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
@@ -106,8 +109,8 @@ pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
 pub const WAITERS_MAX: Bound = bound(1_024, 0, 65_536);
 /// Longest simulated acquirer time.
 pub const PROCESSING_MAX_MS: u64 = 2_000;
-/// Payments inside their simulated processing or their write, all together: each holds two buffers, and
-/// all of them leave enough for the requests of others, `/livez` among them.
+/// Payments inside their simulated processing or their write, all together: each holds two buffers of the usual size,
+/// and all of them leave enough for the requests of others, `/livez` among them.
 pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
@@ -159,8 +162,6 @@ pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 /// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
-/// Attempts to write one payment, the first included; with their pauses they fill the deadline.
-pub const ATTEMPTS_MAX_COUNT: u32 = 16;
 /// First pause between two attempts; doubles. The very first repetition does not wait.
 pub const RETRY_PAUSE_MIN_MS: u64 = 10;
 /// Longest pause between two attempts.
@@ -249,7 +250,7 @@ const _: () = {
     assert!(RECONNECT_BACKOFF_MIN_MS < RECONNECT_BACKOFF_MAX_MS);
     assert!(RETRY_SPREAD_MS < RETRY_AFTER_S * 1_000);
     assert!(SPARE_BUFFERS_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES);
-    assert!(2 * IN_FLIGHT_MAX_COUNT * BUFFER_BYTES < BUFFERED_TIGHT_BYTES);
+    assert!(BUFFERED_AMPLE_BYTES + 2 * IN_FLIGHT_MAX_COUNT * BUFFER_BYTES <= BUFFERED_TIGHT_BYTES);
     assert!(WAITERS_MAX.default < IN_FLIGHT_MAX_COUNT as u64);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
 };

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::exchange::{Exchange, Finished, Lease};
 use super::waiters::{Answer, Seat, Turn, Verdict};
 use super::{Inner, Pool};
-use crate::limits::{ATTEMPTS_MAX_COUNT, RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MIN_MS};
+use crate::limits::{RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MIN_MS};
 use crate::metrics::Rejected;
 use crate::pg::error::ServerError;
 use crate::pg::payments::{Insert, Row};
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     ) -> Result<Written, Failure> {
         let mut abandoned = pin!(abandoned);
         let mut progress = Progress::default();
-        for _ in 0..ATTEMPTS_MAX_COUNT {
+        loop {
             let attempt = self
                 .attempt(payment, deadline, &progress, abandoned.as_mut())
                 .await;
@@ -95,11 +95,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
                 progress.grow_pause();
             }
             if !progress.pause(deadline).await {
-                break;
+                return Err(Failure::Deadline { sent: true });
             }
             self.0.metrics.pool.retry();
         }
-        Err(Failure::Deadline { sent: true })
     }
 
     async fn attempt(
@@ -222,13 +221,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
                 Attempt::Deadline { sent }
             }
             Ok(Some(turn)) => {
-                self.metrics.pool.checkout(joined.elapsed());
+                self.note_turn(joined, &turn);
                 return Ok(turn);
             }
             Ok(None) => Attempt::Abandoned,
             Err(_) if waiting.is_carried() => {
                 let rest = timeout_at(deadline, poll_fn(|cx| waiting.poll_turn(cx))).await;
-                return rest.map_err(|_| Attempt::Deadline { sent: true });
+                let turn = rest.map_err(|_| Attempt::Deadline { sent: true })?;
+                self.note_turn(joined, &turn);
+                return Ok(turn);
             }
             Err(_) if limit == deadline => Attempt::Deadline { sent },
             Err(_) if self.open.get() == 0 => Attempt::NoConnection(Unavailable::Disconnected),
@@ -240,6 +241,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             _ => Rejected::CheckoutTimeout,
         });
         Err(attempt)
+    }
+
+    /// Observes the wait that has ended with a connection, without the exchange of somebody else that carried it.
+    fn note_turn(&self, joined: Instant, turn: &Turn<Lease<S>>) {
+        let exchange = match turn {
+            Turn::Granted(_) => Duration::ZERO,
+            Turn::Carried(answer) => answer.elapsed,
+        };
+        let wait = joined.elapsed().saturating_sub(exchange);
+        self.metrics.pool.checkout(wait);
     }
 }
 

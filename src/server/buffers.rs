@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits::{
-    BUFFER_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, SPARE_BUFFERS_MAX_COUNT,
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES,
+    SPARE_BUFFERS_MAX_COUNT,
 };
 use crate::metrics::Metrics;
 
@@ -54,6 +55,11 @@ impl Buffers {
         self.used_bytes.get() > BUFFERED_TIGHT_BYTES
     }
 
+    /// Whether so little is in use that a payment may wait with more than a buffer of the usual size.
+    pub(super) fn are_ample(&self) -> bool {
+        self.used_bytes.get() <= BUFFERED_AMPLE_BYTES
+    }
+
     fn count(&self, before: usize, now: usize) {
         self.used_bytes.set(self.used_bytes.get() - before + now);
         self.metrics.http.buffered_bytes.set(self.used_bytes.get());
@@ -73,6 +79,16 @@ impl Buffer {
         self.bytes.reserve_exact(more);
         self.recount();
         true
+    }
+
+    /// Gives back what a large request took, as far as the rest of the content allows. False when more than the usual
+    /// size stays.
+    pub(super) fn shrink(&mut self) -> bool {
+        if self.bytes.capacity() > BUFFER_BYTES {
+            self.bytes.shrink_to(BUFFER_BYTES);
+            self.recount();
+        }
+        self.bytes.capacity() <= BUFFER_BYTES
     }
 
     /// Counts what writing into the buffer made it grow by.

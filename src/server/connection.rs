@@ -162,8 +162,7 @@ impl Connection {
                 self.flush().await?;
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
-                // Taken again before the request has an effect: there must be room for its answer.
-                room(&mut self.output, &self.server)?;
+                self.prepare_to_wait()?;
                 let hang_up = HangUp {
                     stream: &mut self.stream,
                     input: &mut self.input,
@@ -189,6 +188,21 @@ impl Connection {
             (false, true) => Err(Stop::Close(ConnectionEnd::Drain)),
             (false, false) => Err(Stop::Close(ConnectionEnd::Requested)),
         }
+    }
+
+    /// Before a request has an effect: there must be room for its answer, and many that wait may not hold the buffers
+    /// that others need.
+    fn prepare_to_wait(&mut self) -> Result<(), Stop> {
+        let small = self.input.as_mut().is_none_or(Buffer::shrink);
+        let prepared = match small || self.server.buffers.are_ample() {
+            true => room(&mut self.output, &self.server).map(drop),
+            false => Err(Refusal::BuffersExhausted.into()),
+        };
+        if prepared.is_err() {
+            // What stands there is the next request, and the refusal is of this one.
+            self.input = None;
+        }
+        prepared
     }
 
     async fn after_answer(&mut self) -> Result<(), Stop> {

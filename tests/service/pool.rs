@@ -223,6 +223,38 @@ fn beyond_all_connections_the_newcomer_is_told() {
 
 #[test]
 fn payments_in_flight_leave_room_for_the_requests_of_others() {
+    in_flight_with(&[("X-API-Key", KEY)]);
+}
+
+#[test]
+fn payments_in_flight_do_not_keep_the_room_that_their_large_heads_took() {
+    in_flight_with(&[("X-API-Key", KEY), ("X-Padding", &"x".repeat(15_000))]);
+}
+
+#[test]
+fn what_is_sent_ahead_of_a_large_head_is_answered_as_long_as_there_is_room() {
+    let cluster = database();
+    let service = Service::start(&cluster, &PATIENT);
+    let padding = "x".repeat(6_000);
+    let large = request(
+        "GET",
+        PAYMENT,
+        &[("X-API-Key", KEY), ("X-Padding", &padding)],
+    );
+    let mut caller = Caller::connect(service.address);
+    let lock = TableLock::take(&cluster);
+    caller.send(&large.repeat(3));
+    eventually("one is in flight", || {
+        service.metric("payments_in_flight") == 1.0
+    });
+    drop(lock);
+    for _ in 0..3 {
+        caller.receive().id();
+    }
+}
+
+/// As many payments as may be in flight, with these header fields, beside others.
+fn in_flight_with(headers: &[(&str, &str)]) {
     let cluster = database();
     let settings = [
         PATIENT[0],
@@ -233,7 +265,11 @@ fn payments_in_flight_leave_room_for_the_requests_of_others() {
     let service = Service::start(&cluster, &settings);
     let lock = TableLock::take(&cluster);
     let mut waiting: Vec<Caller> = (0..IN_FLIGHT_MAX_COUNT)
-        .map(|_| send_payment(&service))
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            caller.send(&request("GET", PAYMENT, headers));
+            caller
+        })
         .collect();
     eventually("all of them are in flight", || {
         service.metric("payments_in_flight") == IN_FLIGHT_MAX_COUNT as f64

@@ -23,7 +23,8 @@ const INSERT: &str = "INSERT INTO payments (transaction_id, idempotency_key, req
 #[derive(Clone)]
 struct App {
     pool: PgPool,
-    key: Arc<str>,
+    /// As SHA-256.
+    key: Arc<[u8]>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +54,7 @@ async fn simulate(
     let presented = headers
         .get("x-api-key")
         .map_or(&b""[..], |key| key.as_bytes());
-    if Sha256::digest(presented) != Sha256::digest(app.key.as_bytes()) {
+    if Sha256::digest(presented).as_slice() != &*app.key {
         return Err(StatusCode::FORBIDDEN);
     }
     let amount = parameters.amount.unwrap_or_else(|| "100.00".into());
@@ -115,7 +116,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(connections);
     let app = App {
         pool,
-        key: read("API_SECRET_KEY_FILE")?.into(),
+        key: Sha256::digest(read("API_SECRET_KEY_FILE")?).as_slice().into(),
     };
     let router = Router::new()
         .route("/api/payment/simulate", get(simulate))
