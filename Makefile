@@ -70,7 +70,7 @@ phase-7: ## both applications, host names, and a payment through each
 
 ##@ Latency
 .PHONY: bench bench-quick bench-micro bench-plots variants
-bench: ## latency beside the peers and the floors, an hour; recorded in docs/performance
+bench: ## latency beside the peers and the floors, about an hour; recorded in docs/performance
 	@scripts/bench.sh
 
 bench-quick: ## the essential part of it, in about five minutes; recorded nowhere

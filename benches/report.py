@@ -141,8 +141,8 @@ def cost_goals(results):
         row("static stripped binary", "≤ 3.5 MB", f"{size / 1e6:.2f} MB", size <= 3.5e6),
     ]  # fmt: skip
     if facts := results.get("facts"):
-        idle, start = median(facts["resident_idle_kib"]), facts["start_to_ready_ms"]
-        crowd = median(contestants(results, "200/s beside 10,000 idle connections")[SERVICE]["resident_kib"])
+        idle, crowd = (median(results["memory"][which]) for which in ("idle_kib", "crowd_kib"))
+        start = facts["start_to_ready_ms"]
         rows += [
             row("resident memory, idle", "≤ 4 MiB", f"{idle / 1024:.1f} MiB", idle <= 4096),
             row("the same beside 10,000 idle connections and 200/s", "≤ 20 MiB", f"{crowd / 1024:.1f} MiB",
@@ -190,7 +190,7 @@ def steady(results):
     facts = results.get("facts", {})
     calls = facts.get("system_calls_per_payment", {})
     rows = []
-    for name, count in results["instructions_per_payment"].items():
+    for name, count in results["instructions"]["per_payment"].items():
         each = calls.get(name, {})
         total = f"{sum(each.values()):.1f}" if each else "-"
         which = ", ".join(f"{call} {number:.1f}" for call, number in each.items() if number >= 0.05)
@@ -243,7 +243,7 @@ def anatomy(results):
     }
     rows = [[what, f"{facts['steps_ns'][name]:,.0f}"] for name, what in named.items() if name in facts.get("steps_ns", {})]
     alone = table("", ["A step alone, median", "ns"], rows).strip().removeprefix("###").strip()
-    groups = facts["instruction_groups"]
+    groups = results["instructions"]["groups"]
     rows = [[name, f"{count:,}"] for name, count in groups.items()]
     rows.append(["**all**", f"**{sum(groups.values()):,}**"])
     return times + "\n\n" + alone + "\n\n" + table("", ["Part of the program", "Instructions"], rows).strip().removeprefix("###").strip()
@@ -251,18 +251,19 @@ def anatomy(results):
 
 def machine(results):
     about = results["machine"]
-    again = {name: scenario["revision"] for name, scenario in results["scenarios"].items() if "revision" in scenario}
+    place = lambda part: part["revision"] + (f" on {part['cpu']}" if part.get("cpu", about["cpu"]) != about["cpu"] else "")
+    again = {name: place(scenario) for name, scenario in results["scenarios"].items() if "revision" in scenario}
     later = "".join(
-        f" At revision {revision}: {'; '.join(name for name in again if again[name] == revision)}."
-        for revision in dict.fromkeys(again.values())
+        f" At revision {where}: {'; '.join(name for name in again if again[name] == where)}."
+        for where in dict.fromkeys(again.values())
     )
     return (
         f"Recorded on {about['date']} at revision {about['revision']}: {about['cpu']}, {about['cores']} cores, a virtual "
         f"machine, Linux {about['kernel']}, PostgreSQL {about['postgresql']}, {about['rust'].split(' (')[0]}, "
-        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, memory, "
-        f"coalescing and the parts of a payment: at revision {results.get('facts', {}).get('revision', 'unknown')}. Ladders and "
-        f"instructions: at revision {results.get('saturation_revision', about['revision'])}."
-        + later
+        f"{about['go']}; pool of {results['pool_size']}, {results['connections']} keep-alive connections. Start, "
+        f"coalescing and the times of a payment's parts: at revision {results.get('facts', {}).get('revision', 'unknown')}. "
+        f"Ladders: at revision {results.get('saturation_revision', about['revision'])}. Memory: at "
+        f"revision {place(results['memory'])}. Instructions: at revision {place(results['instructions'])}." + later
     )
 
 

@@ -235,7 +235,7 @@ def segments(rate=1000, seconds=10):
         }
 
 
-def connecting(rate=200, seconds=10):
+def connecting(rate=200, seconds=6):
     """Mean times in microseconds of making a connection to the database, and of an exchange on an open one meanwhile."""
     with Server(SERVICE, {"CONNECTION_LIFETIME_S": "2"}) as server:
         before = samples(server.port)
@@ -335,6 +335,13 @@ def resident_idle_kib():
     with Server(SERVICE) as server:
         time.sleep(1)
         return server.resident_kib()
+
+
+def resident_crowd_kib(idle=10_000):
+    """The most that there was beside so many idle connections."""
+    with Server(SERVICE) as server:
+        generate(server.port, 200, 6, 1, "--idle", idle)
+        return server.resident_kib(most=True)
 
 
 def wire_loop(rate, seconds, seed):

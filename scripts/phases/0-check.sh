@@ -176,8 +176,9 @@ lambda_quota() {
   done
 }
 
-# Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 21: a group
-# grows by up to twice its zones (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html).
+# Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 19: a group
+# grows by up to twice its zones (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html), of
+# which the system nodes have two.
 processor_quota() {
   local site limit
   for site in $SITES; do
@@ -187,8 +188,8 @@ processor_quota() {
     [[ $limit =~ ^[0-9]+$ ]] || continue
     [ "$limit" -ge 10 ] ||
       die "$site: the account may run $limit processors of standard instances, and the fewest nodes need 10: ask Service Quotas for L-1216C47A"
-    [ "$limit" -ge 42 ] ||
-      step "$site: $limit processors of standard instances are enough to begin with; an upgrade of all nodes takes up to 42 (Service Quotas, L-1216C47A)"
+    [ "$limit" -ge 38 ] ||
+      step "$site: $limit processors of standard instances are enough to begin with; an upgrade of all nodes takes up to 38 (Service Quotas, L-1216C47A)"
   done
 }
 

@@ -301,7 +301,7 @@ SH
 
 # Of commands within a sentence: what moto does not know (accounts, add-ons, insights, a function's log, rotation), what
 # needs a kubelet (logs) or a pod that is not there, what only a region that was torn down may do.
-NOT_HERE='enable-region|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
+NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
 
 # by_hand SITE BLOCK: as its fence says: both regions, or Spain alone, or (dry) for the API server to judge only.
 by_hand() {

@@ -10,8 +10,8 @@ locals {
     "synchronous_commit" = { value = "on" }
     # A commit waits for nobody: the service itself makes one commit of payments that wait together.
     "commit_delay" = { value = "0" }
-    # After a checkpoint each page's first change is logged whole: rarer checkpoints mean smaller commits. Recovery
-    # after a crash takes longer, but a fail-over goes to the standby.
+    # After a checkpoint each page's first change is logged whole: rarer checkpoints mean smaller commits. The
+    # price: whoever takes over after a crash or a fail-over replays the log since the last checkpoint first.
     "checkpoint_timeout"           = { value = "900" }
     "max_wal_size"                 = { value = "16384" }
     "checkpoint_completion_target" = { value = "0.9" }
@@ -19,7 +19,8 @@ locals {
     "wal_compression" = { value = "lz4" }
     # WAL segments are recycled, not created, in the path of a commit.
     "min_wal_size" = { value = "4096" }
-    # Payments are only ever inserted: without this, index-only scans wait for a table of dead rows that never comes.
+    # Payments are only ever inserted: this has the visibility map, and so index-only scans, follow sooner than the
+    # default of a fifth of the table.
     "autovacuum_vacuum_insert_scale_factor" = { value = "0.05" }
     # An owner's forgotten transaction would hold vacuum back. Migrations finish each statement in time or say so.
     "idle_in_transaction_session_timeout" = { value = "60000" }
@@ -93,7 +94,8 @@ locals {
 
     # Longer than the service keeps a connection idle (it asks every 30 s).
     idle_client_timeout = 1800
-    # Shorter than a payment's deadline would allow: a payment that finds no connection is refused while its caller waits.
+    # Instead of 120 s: nobody waits so long. A payment gives up after its exchange's time-out of 0.9 s and tries again;
+    # a time-out of the proxy's is of whole seconds.
     connection_borrow_timeout = 2
     # The rest is for the owner, the rotation and the people who look after the database.
     max_connections_percent = 80

@@ -20,7 +20,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Content-Type: application/json\r\n\
     Content-Length: 223\r\n\
     \r\n\
-    {\"transaction_id\":\"01932a3c-5f0e-7c55-88a8-e96e4811715c\",\"status\":\"approved\",\"amount\":\"12.34\",\
+    {\"transaction_id\":\"019b7ca9-8f2e-7c55-88a8-e96e4811715c\",\"status\":\"approved\",\"amount\":\"12.34\",\
     \"currency\":\"EUR\",\"region\":\"eu-south-2\",\"processing_time_ms\":0,\"database_time_ms\":2.177,\
     \"timestamp\":\"2026-01-02T03:04:05.678901Z\"}";
 
