@@ -1,7 +1,9 @@
 //! The database is not there, goes away, comes back, hangs.
 
 use crate::postgres::{Cluster, Tls};
-use crate::support::{KEY, Load, Service, assert_durable, database, eventually, migrate};
+use crate::support::{
+    Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, migrate, request,
+};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -237,4 +239,25 @@ fn a_standby_is_left_for_a_server_that_takes_writes() {
         "ALTER DATABASE payments RESET default_transaction_read_only",
     );
     eventually("payments are made again", || service.pay("").status == 200);
+}
+
+#[test]
+fn a_payment_is_repeated_until_its_deadline_and_not_a_number_of_times() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[("PAYMENT_DEADLINE_MS", "30000")]);
+    cluster.psql("ALTER DATABASE payments SET default_transaction_read_only = on");
+    cluster.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
+    );
+    std::thread::sleep(Duration::from_millis(50));
+    let mut caller = Caller::connect(service.address);
+    caller.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]));
+    eventually("it was repeated more than twenty times", || {
+        service.metric("database_retries_total") > 20.0
+    });
+    cluster.psql_in(
+        "postgres",
+        "ALTER DATABASE payments RESET default_transaction_read_only",
+    );
+    caller.receive().id();
 }
