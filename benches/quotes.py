@@ -221,10 +221,10 @@ def knee(performance, _):
     below = [rate for rate in steps if shares[rate] < mark]
     above = [rate for rate in steps if shares[rate] >= mark]
     risen = [rate for rate in steps if tails[rate] > KNEE_RATIO * tails[1000]]
-    lines = [
+    lines = [prose(
         f"The chart's request is {request}m, {request / 10:g} % of a core. The goal is {percent} % of it, and pods are "
-        f"added where a tenth more is used, from {percent * (1 + TOLERANCE):g} %, {mark:.1f} % of a core:\n"
-    ]
+        f"added where a tenth more is used, from {percent * (1 + TOLERANCE):g} %, {mark:.1f} % of a core:"
+    ) + "\n"]
     for what, rates in (
         ("the last row below that", below[-1:]),
         ("the first row at or above it", above[:1]),
