@@ -76,8 +76,8 @@ pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// From here on, whoever takes a buffer ends the caller that has been sending a request or taking an
 /// answer for the longest time: the slow ones do not use up what the others need.
 pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
-/// Up to here a payment may wait with more than `BUFFER_BYTES` of what its caller has sent ahead; beyond it 503 and close.
-/// The waiting ones together then stay below `BUFFERED_TIGHT_BYTES`.
+/// Up to here a payment may wait with more than `BUFFER_BYTES` of what its caller has sent ahead; beyond it 503 and
+/// close. The waiting ones together then stay below `BUFFERED_TIGHT_BYTES`.
 pub const BUFFERED_AMPLE_BYTES: usize = BUFFERED_MAX_BYTES / 8;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;

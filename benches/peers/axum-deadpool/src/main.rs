@@ -140,7 +140,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(clients);
     let app = App {
         pool,
-        key: Sha256::digest(read("API_SECRET_KEY_FILE")?).as_slice().into(),
+        key: Sha256::digest(read("API_SECRET_KEY_FILE")?)
+            .as_slice()
+            .into(),
     };
     let router = Router::new()
         .route("/api/payment/simulate", get(simulate))

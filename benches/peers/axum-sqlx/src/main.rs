@@ -116,7 +116,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(connections);
     let app = App {
         pool,
-        key: Sha256::digest(read("API_SECRET_KEY_FILE")?).as_slice().into(),
+        key: Sha256::digest(read("API_SECRET_KEY_FILE")?)
+            .as_slice()
+            .into(),
     };
     let router = Router::new()
         .route("/api/payment/simulate", get(simulate))
