@@ -353,3 +353,50 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     busy.receive().id();
     waiting.receive().id();
 }
+
+#[test]
+fn a_wait_ends_where_the_exchange_begins_also_in_company() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let (first, second) = (
+        TableLock::key(&cluster, "first"),
+        TableLock::key(&cluster, "second"),
+    );
+    let send = |headers: &[(&str, &str)]| {
+        let mut caller = Caller::connect(service.address);
+        caller.send(&request("GET", PAYMENT, headers));
+        caller
+    };
+    let mut callers = vec![send(&[("X-API-Key", KEY), ("Idempotency-Key", "first")])];
+    eventually("the connection is in use", || {
+        service.metric("pool_connections{state=\"idle\"}") == 0.0
+    });
+    callers.push(send(&[("X-API-Key", KEY), ("Idempotency-Key", "second")]));
+    callers.push(send(&[("X-API-Key", KEY)]));
+    eventually("two wait", || service.metric("pool_waiters") == 2.0);
+    std::thread::sleep(Duration::from_millis(500));
+    drop(first);
+    eventually("both are under way", || {
+        service.metric("pool_waiters") == 0.0
+    });
+    // The exchange of both becomes much longer than the one that they waited for.
+    std::thread::sleep(Duration::from_secs(2));
+    drop(second);
+    for caller in &mut callers {
+        caller.receive().id();
+    }
+    assert_eq!(
+        service.metric("pool_checkout_duration_seconds_count"),
+        2.0,
+        "one got the connection, one a place"
+    );
+    let waits = service.metric("pool_checkout_duration_seconds_sum");
+    let exchanges = service.metric("database_exchange_duration_seconds_sum");
+    assert!(waits < exchanges, "{waits} s beside {exchanges} s");
+}
