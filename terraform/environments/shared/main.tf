@@ -139,7 +139,8 @@ module "rotation" {
     logs    = module.kms.arns.logs
   }
 
-  # The first rotation runs as soon as it is made, and one that found no value or no way to the database is tried again a few times at most.
+  # The first rotation runs as soon as it is made, and one that found no value or no way to the database is tried again a
+  # few times at most.
   depends_on = [module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation]
 }
 
