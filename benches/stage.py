@@ -183,7 +183,7 @@ def instructions(name, payments_a_second=100, seconds=10, settings=None, program
 # Where an instruction belongs, by the file that it was compiled from; the first that matches. Names of this project's
 # files have no slash before `src`: callgrind_annotate takes the folder that it runs in away.
 GROUPS = [
-    ("http, server, handlers: request and answer", r"^src/(http|server|handlers|route|random|clock)|httparse|serde|itoa|zmij|uuid|arrayvec"),
+    ("http, server, handlers: request and answer", r"^src/(http|server|handlers|route|random|clock|hex)|httparse|serde|itoa|zmij|uuid|arrayvec"),
     ("config, payment: keys and parameters", r"^src/(config|payment)|subtle|percent-encoding|iso_currency"),
     ("metrics, log", r"^src/(metrics|log)"),
     ("pool", r"^src/pool"),

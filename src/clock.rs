@@ -1,6 +1,7 @@
 //! Times as text and numbers. Durations are measured with `Instant`, never by the wall clock.
 
-use arrayvec::ArrayString;
+use arrayvec::{ArrayString, ArrayVec};
+use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// 2000-01-01T00:00:00Z, PostgreSQL's epoch, in microseconds since 1970.
@@ -19,10 +20,40 @@ pub fn unix_micros() -> i64 {
 
 /// Formats microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999.
 pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
-    let seconds = unix_micros.div_euclid(1_000_000);
-    let micros = u32::try_from(unix_micros.rem_euclid(1_000_000)).unwrap_or(0);
-    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-    let of_day = u32::try_from(seconds.rem_euclid(86_400)).unwrap_or(0);
+    let text = Rfc3339Cache::default().format(unix_micros);
+    Rfc3339::from_byte_string(&text).unwrap_or_default()
+}
+
+/// Formats times that come close after each other: the text of the last second is kept.
+#[derive(Debug)]
+pub struct Rfc3339Cache(Cell<(i64, [u8; 27])>);
+
+impl Default for Rfc3339Cache {
+    fn default() -> Self {
+        Self(Cell::new((0, whole_second(0))))
+    }
+}
+
+impl Rfc3339Cache {
+    /// As [`rfc3339`] does.
+    pub fn format(&self, unix_micros: i64) -> [u8; 27] {
+        let second = unix_micros.div_euclid(1_000_000);
+        let micros = u32::try_from(unix_micros.rem_euclid(1_000_000)).unwrap_or(0);
+        let (kept, mut text) = self.0.get();
+        if kept != second {
+            text = whole_second(second);
+            self.0.set((second, text));
+        }
+        text[20..22].copy_from_slice(&last_two_digits(micros / 10_000));
+        text[22..24].copy_from_slice(&last_two_digits(micros / 100));
+        text[24..26].copy_from_slice(&last_two_digits(micros));
+        text
+    }
+}
+
+fn whole_second(unix_seconds: i64) -> [u8; 27] {
+    let (year, month, day) = civil_from_days(unix_seconds.div_euclid(86_400));
+    let of_day = u32::try_from(unix_seconds.rem_euclid(86_400)).unwrap_or(0);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let pairs = [
         (0, year / 100),
@@ -32,27 +63,23 @@ pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
         (11, of_day / 3_600),
         (14, of_day / 60 % 60),
         (17, of_day % 60),
-        (20, micros / 10_000),
-        (22, micros / 100),
-        (24, micros),
     ];
     for (place, number) in pairs {
         if let Some(digits) = text.get_mut(place..place + 2) {
             digits.copy_from_slice(&last_two_digits(number));
         }
     }
-    Rfc3339::from_byte_string(&text).unwrap_or_default()
+    text
 }
 
 /// A duration in milliseconds to the microsecond, such as `0.178`, up to 2^32 - 1 microseconds.
-pub fn milliseconds_text(duration: Duration) -> ArrayString<11> {
+pub fn milliseconds_text(duration: Duration) -> ArrayVec<u8, 11> {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
-    let mut text = ArrayString::new();
-    let _ = text.try_push_str(itoa::Buffer::new().format(micros / 1_000));
-    let _ = text.try_push('.');
-    for unit in [100, 10, 1] {
-        let _ = text.try_push(char::from(digit(micros / unit)));
-    }
+    let decimals = [100, 10, 1].map(|unit| digit(micros / unit));
+    let mut text = ArrayVec::new();
+    let _ = text.try_extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
+    let _ = text.try_extend_from_slice(b".");
+    let _ = text.try_extend_from_slice(&decimals);
     text
 }
 
@@ -114,14 +141,16 @@ mod tests {
             (u64::MAX, "4294967.295"),
         ] {
             let duration = Duration::from_micros(micros);
-            assert_eq!(milliseconds_text(duration).as_str(), text);
+            assert_eq!(milliseconds_text(duration).as_slice(), text.as_bytes());
         }
     }
 
     #[test]
     fn times_are_formatted_across_leap_years_and_centuries() {
+        let cache = Rfc3339Cache::default();
         for (micros, text) in [
             (0, "1970-01-01T00:00:00.000000Z"),
+            (907, "1970-01-01T00:00:00.000907Z"),
             (-1, "1969-12-31T23:59:59.999999Z"),
             (POSTGRES_EPOCH_MICROS, "2000-01-01T00:00:00.000000Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
@@ -130,6 +159,7 @@ mod tests {
             (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(rfc3339(micros).as_str(), text);
+            assert_eq!(cache.format(micros), text.as_bytes());
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod limits;
 
 pub mod clock;
 pub mod config;
+pub mod hex;
 pub mod log;
 pub mod metrics;
 pub mod random;

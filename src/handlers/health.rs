@@ -4,9 +4,9 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{App, Caller, JSON, json, milliseconds, retry_after};
+use super::{App, Caller, json, milliseconds, retry_after};
 use crate::clock;
-use crate::http::Status;
+use crate::http::{Content, Status};
 use crate::limits::{HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS};
 
 /// Whether the database answered.
@@ -70,7 +70,7 @@ impl State {
         } else {
             retry_after(response)
         };
-        response.body(JSON, json(&body));
+        response.body(Content::Json, json(&body));
         status
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{App, Caller, JSON, json};
+use super::{App, Caller, json};
 use crate::clock;
-use crate::http::Status;
+use crate::http::{Content, Status};
 
 #[derive(Serialize)]
 struct Info<'a> {
@@ -32,6 +32,8 @@ pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         rust_version: env!("CARGO_PKG_RUST_VERSION"),
         target: std::env::consts::ARCH,
     };
-    caller.respond(app, Status::Ok, out).body(JSON, json(&info));
+    caller
+        .respond(app, Status::Ok, out)
+        .body(Content::Json, json(&info));
     Status::Ok
 }

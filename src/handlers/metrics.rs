@@ -2,8 +2,8 @@
 
 use super::{App, Caller};
 use crate::http::response::Name;
-use crate::http::{Request, Status};
-use crate::metrics::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE, accepts_openmetrics};
+use crate::http::{Content, Request, Status};
+use crate::metrics::accepts_openmetrics;
 
 pub(super) fn answer(
     app: &App,
@@ -15,8 +15,8 @@ pub(super) fn answer(
         .respond(app, Status::Ok, out)
         .header(Name::Vary, b"Accept");
     match accepts_openmetrics(request.accept) {
-        true => response.body(OPENMETRICS_CONTENT_TYPE, |out| app.openmetrics.write(out)),
-        false => response.body(TEXT_CONTENT_TYPE, |out| app.metrics.write_text(out)),
+        true => response.body(Content::OpenMetrics, |out| app.openmetrics.write(out)),
+        false => response.body(Content::PrometheusText, |out| app.metrics.write_text(out)),
     }
     Status::Ok
 }

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-use crate::clock;
+use crate::clock::{self, Rfc3339Cache};
 use crate::config::{ApiKeys, Config};
 use crate::http::date::{self, HttpDate};
-use crate::http::problem::{self, Problem};
+use crate::http::problem::Problem;
 use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
-use crate::http::{Field, Method, Refusal, Request, Response, Status, Version};
+use crate::http::{Content, Field, Method, Refusal, Request, Response, Status, Version};
 use crate::limits::RETRY_AFTER_S;
 use crate::log;
 use crate::metrics::{Metrics, OpenMetrics};
@@ -42,8 +42,9 @@ pub struct App {
     api_keys: RefCell<ApiKeys>,
     draining: Cell<bool>,
     random: RefCell<Random>,
-    /// The second that the date was formatted for.
-    date: Cell<(u64, HttpDate)>,
+    /// What `Date` says, and until when.
+    date: Cell<(Instant, HttpDate)>,
+    timestamps: Rfc3339Cache,
 }
 
 impl App {
@@ -61,7 +62,8 @@ impl App {
             api_keys: RefCell::new(config.api_keys.clone()),
             draining: Cell::new(false),
             random: RefCell::default(),
-            date: Cell::new((0, date::format(0))),
+            date: Cell::new((Instant::now(), date::format(0))),
+            timestamps: Rfc3339Cache::default(),
         }
     }
 
@@ -108,14 +110,16 @@ impl App {
         }
     }
 
-    fn http_date(&self) -> HttpDate {
-        let now = u64::try_from(clock::unix_micros()).unwrap_or(0) / 1_000_000;
-        let (second, date) = self.date.get();
-        if now == second {
+    /// The date of an answer to what came in at `received`. The clock is read once a second.
+    fn http_date(&self, received: Instant) -> HttpDate {
+        let (until, date) = self.date.get();
+        if received < until {
             return date;
         }
-        let date = date::format(now);
-        self.date.set((now, date));
+        let now = u64::try_from(clock::unix_micros()).unwrap_or(0);
+        let rest = Duration::from_micros(1_000_000 - now % 1_000_000);
+        let date = date::format(now / 1_000_000);
+        self.date.set((Instant::now() + rest, date));
         date
     }
 }
@@ -167,7 +171,7 @@ impl Caller {
             version: self.version,
             keep_alive: self.keep_alive,
             method: self.method,
-            date: app.http_date(),
+            date: app.http_date(self.received),
         };
         let response = Response::begin(out, &context, status)
             .header(Name::RequestId, self.request_id.as_bytes());
@@ -177,7 +181,7 @@ impl Caller {
         };
         match self.route {
             Route::Metrics | Route::Info | Route::Unmatched => response,
-            _ => response.header(Name::CacheControl, b"no-store"),
+            _ => response.no_store(),
         }
     }
 
@@ -205,7 +209,7 @@ impl Caller {
             request_id: Some(&self.request_id),
             ..problem.clone()
         };
-        response.body(problem::CONTENT_TYPE, |out| problem.write(out));
+        response.body(Content::Problem, |out| problem.write(out));
         status
     }
 }
@@ -266,7 +270,7 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
         version: Version::Http11,
         keep_alive: false,
         method,
-        date: app.http_date(),
+        date: app.http_date(Instant::now()),
     };
     let status = refusal.status();
     let response = Response::begin(out, &context, status);
@@ -275,7 +279,7 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
         _ => response,
     };
     let problem = Problem::new(status, refusal.code(), refusal.detail());
-    response.body(problem::CONTENT_TYPE, |out| problem.write(out));
+    response.body(Content::Problem, |out| problem.write(out));
 }
 
 impl Later {
@@ -313,8 +317,6 @@ fn milliseconds(duration: Duration) -> f64 {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1_000.0
 }
-
-const JSON: &str = "application/json";
 
 fn json(value: &impl serde::Serialize) -> impl FnOnce(&mut Vec<u8>) + '_ {
     move |out| {

@@ -1,6 +1,5 @@
 //! `GET /api/payment/simulate`: one simulated payment, committed before the answer.
 
-use arrayvec::ArrayString;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -8,13 +7,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
-use super::{App, Caller, HungUp, JSON};
+use super::{App, Caller, HungUp};
 use crate::clock::{self, POSTGRES_EPOCH_MICROS};
+use crate::hex;
 use crate::http::problem::Problem;
 use crate::http::response::Name;
-use crate::http::{Field, Request, Status};
+use crate::http::{Content, Field, Request, Status};
 use crate::limits::IN_FLIGHT_MAX_COUNT;
 use crate::log;
 use crate::metrics::Gauge;
@@ -210,32 +209,29 @@ struct Paid {
 impl Paid {
     /// Appends the JSON text, by hand: a serializer and its formatting take several times as many
     /// instructions. No value has a character that JSON escapes, nor may a region's name have one.
-    fn write(&self, region: &str, database_ms: &str, out: &mut Vec<u8>) {
-        let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
-        let mut id = Uuid::encode_buffer();
-        put("{\"transaction_id\":\"");
-        put(Uuid::from_bytes(self.transaction_id)
-            .hyphenated()
-            .encode_lower(&mut id));
-        put("\",\"status\":\"");
-        put(self.outcome.as_str());
+    fn write(&self, region: &str, database_ms: &[u8], created_at: &[u8; 27], out: &mut Vec<u8>) {
+        let mut put = |text: &[u8]| out.extend_from_slice(text);
+        put(b"{\"transaction_id\":\"");
+        put(&hex::uuid(&self.transaction_id));
+        put(b"\",\"status\":\"");
+        put(self.outcome.as_str().as_bytes());
         // As a string: a JSON number becomes a binary fraction in most readers.
-        put("\",\"amount\":\"");
+        put(b"\",\"amount\":\"");
         let Ok(()) = self.amount.write(|piece| -> Result<(), Infallible> {
-            put(piece);
+            put(piece.as_bytes());
             Ok(())
         });
-        put("\",\"currency\":\"");
-        put(self.currency.code());
-        put("\",\"region\":\"");
-        put(region);
-        put("\",\"processing_time_ms\":");
-        put(itoa::Buffer::new().format(self.processing_ms));
-        put(",\"database_time_ms\":");
+        put(b"\",\"currency\":\"");
+        put(self.currency.code().as_bytes());
+        put(b"\",\"region\":\"");
+        put(region.as_bytes());
+        put(b"\",\"processing_time_ms\":");
+        put(itoa::Buffer::new().format(self.processing_ms).as_bytes());
+        put(b",\"database_time_ms\":");
         put(database_ms);
-        put(",\"timestamp\":\"");
-        put(&clock::rfc3339(self.created_at + POSTGRES_EPOCH_MICROS));
-        put("\"}");
+        put(b",\"timestamp\":\"");
+        put(created_at);
+        put(b"\"}");
     }
 }
 
@@ -284,24 +280,21 @@ impl Payment {
             }
         };
         let database_ms = clock::milliseconds_text(written.database_time);
-        let mut timing = ArrayString::<64>::new();
-        for piece in [
-            "db;dur=",
-            &database_ms,
-            ", total;dur=",
-            &clock::milliseconds_text(self.elapsed),
-        ] {
-            // Both durations and what stands before them fit by far.
-            let _ = timing.try_push_str(piece);
-        }
+        let total_ms = clock::milliseconds_text(self.elapsed);
+        let timing = [b"db;dur=", &*database_ms, b", total;dur=", &total_ms];
+        let created_at = app
+            .timestamps
+            .format(paid.created_at + POSTGRES_EPOCH_MICROS);
         let response = caller
             .respond(app, Status::Ok, out)
-            .header(Name::ServerTiming, timing.as_bytes());
+            .header_of(Name::ServerTiming, timing);
         let response = match written.replayed {
             Some(_) => response.header(Name::IdempotencyReplayed, b"true"),
             None => response,
         };
-        response.body(JSON, |out| paid.write(&app.region, &database_ms, out));
+        response.body(Content::Json, |out| {
+            paid.write(&app.region, &database_ms, &created_at, out);
+        });
         Status::Ok
     }
 
@@ -313,9 +306,8 @@ impl Payment {
         out: &mut Vec<u8>,
     ) -> Status {
         let (status, code, detail) = describe(failure);
-        let mut text = Uuid::encode_buffer();
-        let id = Uuid::from_bytes(self.payment.transaction_id);
-        let id: &str = id.hyphenated().encode_lower(&mut text);
+        let id = hex::uuid(&self.payment.transaction_id);
+        let id = std::str::from_utf8(&id).unwrap_or_default();
         let outcome = match failure {
             Failure::Deadline { sent: true } => Some("unknown"),
             Failure::Deadline { sent: false } => Some("not_sent"),

@@ -3,9 +3,9 @@
 //! Ready once the pool has been complete, and then until the drain. A database that goes away later
 //! is the matter of `/health`: a fail-over must not take every instance out at once.
 
-use super::{App, Caller, JSON};
-use crate::http::Status;
+use super::{App, Caller};
 use crate::http::problem::Problem;
+use crate::http::{Content, Status};
 
 pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
     let unavailable = Status::ServiceUnavailable;
@@ -23,6 +23,8 @@ pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
     }
     caller
         .respond(app, Status::Ok, out)
-        .body(JSON, |out| out.extend_from_slice(br#"{"status":"ready"}"#));
+        .body(Content::Json, |out| {
+            out.extend_from_slice(br#"{"status":"ready"}"#)
+        });
     Status::Ok
 }

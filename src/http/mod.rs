@@ -20,4 +20,4 @@ pub use body::BodyReader;
 pub use head::HeadScan;
 pub use refusal::Refusal;
 pub use request::{BodyLength, Field, Method, Request, Version};
-pub use response::{Response, Status};
+pub use response::{Content, Response, Status};

@@ -4,9 +4,6 @@ use serde::Serialize;
 
 use super::response::Status;
 
-/// The media type.
-pub const CONTENT_TYPE: &str = "application/problem+json";
-
 /// One error, as its caller gets to see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem<'a> {

@@ -116,7 +116,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
         .next()
         .and_then(|line| line.strip_suffix(b"\r"))
         .unwrap_or_default();
-    let version = check_line(line)?;
+    let (token, target, version) = check_line(line)?;
     // httparse knows the two digits of its own versions only: the line was checked above, and it
     // gets to see the header lines.
     let block = head.get(line.len() + 2..).unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
                 .unwrap_or(Refusal::HeaderLine));
         }
     };
-    let (method, path, query) = read_line(line)?;
+    let (method, path, query) = read_line(token, target)?;
     let mut fields = Fields::default();
     for header in parsed {
         fields.add(header)?;
@@ -147,8 +147,8 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
     fields.into_request(method, version, path, query)
 }
 
-/// The version of a request line that has its three parts.
-fn check_line(line: &[u8]) -> Result<Version, Refusal> {
+/// The three parts of a request line, the target unread.
+fn check_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     let mut parts = line.split(|&b| b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -161,14 +161,15 @@ fn check_line(line: &[u8]) -> Result<Version, Refusal> {
     if target.len() > TARGET_MAX_BYTES {
         return Err(Refusal::TargetTooLong);
     }
-    match version {
-        b"HTTP/1.0" => Ok(Version::Http10),
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Ok(Version::Http11),
+    let version = match version {
+        b"HTTP/1.0" => Version::Http10,
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Version::Http11,
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal::VersionUnsupported)
+            return Err(Refusal::VersionUnsupported);
         }
-        _ => Err(Refusal::RequestLine),
-    }
+        _ => return Err(Refusal::RequestLine),
+    };
+    Ok((method, target, version))
 }
 
 /// Tells apart what httparse refuses in one go. Tests and fuzzing ask it about what httparse takes, too.
@@ -190,10 +191,10 @@ fn header_line_fault(line: &[u8]) -> Option<Refusal> {
     }
 }
 
-fn read_line(line: &[u8]) -> Result<(Method, &str, Option<&str>), Refusal> {
-    let mut parts = line.split(|&b| b == b' ');
-    let token = parts.next().unwrap_or_default();
-    let target = parts.next().unwrap_or_default();
+fn read_line<'a>(
+    token: &[u8],
+    target: &'a [u8],
+) -> Result<(Method, &'a str, Option<&'a str>), Refusal> {
     let target = std::str::from_utf8(target).map_err(|_| Refusal::Target)?;
     let method = match token {
         b"GET" => Method::Get,

@@ -24,9 +24,10 @@ macro_rules! statuses {
                 match self { $(Self::$name => $reason,)+ }
             }
 
-            /// The status line, in the server's own version whatever the request's is (RFC 9110 section 2.5).
+            /// The status line, in the server's own version whatever the request's is (RFC 9110 section 2.5), up to
+            /// the date.
             fn line(self) -> &'static str {
-                match self { $(Self::$name => concat!("HTTP/1.1 ", $code, " ", $reason),)+ }
+                match self { $(Self::$name => concat!("HTTP/1.1 ", $code, " ", $reason, "\r\nDate: "),)+ }
             }
         }
     };
@@ -70,7 +71,6 @@ macro_rules! names {
 
 names! {
     Allow "Allow",
-    CacheControl "Cache-Control",
     IdempotencyReplayed "Idempotency-Replayed",
     RequestId "X-Request-Id",
     RetryAfter "Retry-After",
@@ -78,6 +78,32 @@ names! {
     TraceParent "traceparent",
     Vary "Vary",
     WwwAuthenticate "WWW-Authenticate",
+}
+
+macro_rules! contents {
+    ($($name:ident $media_type:literal,)+) => {
+        /// The media types of what the service sends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)] // named as the types are
+        pub enum Content { $($name,)+ }
+
+        impl Content {
+            /// The end of the head, with zeros in the place of the length.
+            fn end_of_head(self) -> &'static str {
+                match self { $(Self::$name => concat!(
+                    "\r\nContent-Type: ", $media_type,
+                    "\r\nContent-Length: 00000000000000000000\r\n\r\n",
+                ),)+ }
+            }
+        }
+    };
+}
+
+contents! {
+    Json "application/json",
+    Problem "application/problem+json",
+    OpenMetrics "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    PrometheusText "text/plain; version=0.0.4; charset=utf-8",
 }
 
 /// The interim answer to `Expect: 100-continue`.
@@ -114,13 +140,12 @@ impl<'a> Response<'a> {
     /// Writes the status line, `Date` and what there is to say of the connection.
     pub fn begin(out: &'a mut Vec<u8>, context: &Context, status: Status) -> Self {
         out.extend_from_slice(status.line().as_bytes());
-        out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(&context.date);
-        out.extend_from_slice(match (context.keep_alive, context.version) {
-            (false, _) => b"\r\nConnection: close".as_slice(),
-            (true, Version::Http10) => b"\r\nConnection: keep-alive",
-            (true, Version::Http11) => b"",
-        });
+        match (context.keep_alive, context.version) {
+            (false, _) => out.extend_from_slice(b"\r\nConnection: close"),
+            (true, Version::Http10) => out.extend_from_slice(b"\r\nConnection: keep-alive"),
+            (true, Version::Http11) => {}
+        }
         Self {
             out,
             head_only: context.method == Method::Head,
@@ -136,16 +161,27 @@ impl<'a> Response<'a> {
         self
     }
 
+    /// Adds `Cache-Control: no-store`.
+    pub fn no_store(self) -> Self {
+        self.out.extend_from_slice(b"\r\nCache-Control: no-store");
+        self
+    }
+
+    /// Adds a header field whose value is in pieces.
+    pub fn header_of<const N: usize>(self, name: Name, pieces: [&[u8]; N]) -> Self {
+        let response = self.header(name, b"");
+        for piece in pieces {
+            response.out.extend_from_slice(piece);
+        }
+        response
+    }
+
     /// Ends the answer with the content that `write` appends.
-    pub fn body(self, content_type: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn body(self, content: Content, write: impl FnOnce(&mut Vec<u8>)) {
         let Self { out, head_only } = self;
-        out.extend_from_slice(b"\r\nContent-Type: ");
-        out.extend_from_slice(content_type.as_bytes());
-        out.extend_from_slice(b"\r\nContent-Length: ");
-        let number = out.len();
-        out.extend_from_slice(&[b'0'; LENGTH_DIGITS]);
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(content.end_of_head().as_bytes());
         let body = out.len();
+        let number = body.saturating_sub(LENGTH_DIGITS + "\r\n\r\n".len());
         write(out);
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(out.len() - body).as_bytes();
@@ -171,7 +207,7 @@ mod tests {
         let mut out = b"before".to_vec();
         Response::begin(&mut out, context, Status::NotFound)
             .header(Name::Allow, b"GET")
-            .body("text/plain", |out| out.extend_from_slice(body.as_bytes()));
+            .body(Content::Json, |out| out.extend_from_slice(body.as_bytes()));
         String::from_utf8(out).unwrap()
     }
 
@@ -204,7 +240,7 @@ mod tests {
                 let content = if method == Method::Head { "" } else { body };
                 let expected = format!(
                     "beforeHTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n{connection}\
-                     Allow: GET\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{content}",
+                     Allow: GET\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{content}",
                     body.len(),
                 );
                 assert_eq!(written(&context, body), expected);
@@ -224,7 +260,7 @@ mod tests {
             let length = 10_usize.pow(digits);
             let mut out = Vec::new();
             Response::begin(&mut out, &context, Status::Ok)
-                .body("a/b", |out| out.resize(out.len() + length, b'z'));
+                .body(Content::Json, |out| out.resize(out.len() + length, b'z'));
             let head = out.len() - length;
             let end = format!("Content-Length: {length}\r\n\r\n");
             assert!(out[..head].ends_with(end.as_bytes()), "{length}");
@@ -237,7 +273,7 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(
                 status.line(),
-                format!("HTTP/1.1 {} {}", status.code(), status.reason())
+                format!("HTTP/1.1 {} {}\r\nDate: ", status.code(), status.reason())
             );
         }
     }

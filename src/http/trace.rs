@@ -2,8 +2,8 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 use std::fmt::Write;
-use uuid::Uuid;
 
+use crate::hex;
 use crate::limits::REQUEST_ID_MAX_BYTES;
 
 /// A request's name in logs and answers.
@@ -26,8 +26,8 @@ pub fn request_id(value: &[u8]) -> Option<RequestId> {
 
 /// A request id of 128 random bits.
 pub fn new_request_id(random: [u8; 16]) -> RequestId {
-    let mut text = Uuid::encode_buffer();
-    let text = Uuid::from_bytes(random).simple().encode_lower(&mut text);
+    let digits = hex::digits(&random);
+    let text = std::str::from_utf8(&digits).unwrap_or_default();
     RequestId::from(text).unwrap_or_default()
 }
 
@@ -68,22 +68,12 @@ pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
 
 /// A trace context of random ids, not sampled: nobody asked for a trace.
 pub fn new_traceparent(trace: [u8; 16], parent: [u8; 8]) -> TraceParent {
-    let mut text = TraceParent::new();
-    let _ = text.try_push_str("00-");
-    push_hex(&mut text, &trace);
-    let _ = text.try_push_str("-");
-    push_hex(&mut text, &parent);
-    let _ = text.try_push_str("-00");
-    text
-}
-
-fn push_hex<const N: usize>(text: &mut ArrayString<N>, bytes: &[u8]) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
-            let _ = text.try_push(digit);
-        }
-    }
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    text[3..35].copy_from_slice(&hex::digits(&trace));
+    let mut padded = [0; 16];
+    padded[..8].copy_from_slice(&parent);
+    text[36..52].copy_from_slice(&hex::digits(&padded)[..16]);
+    TraceParent::from_byte_string(&text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -91,8 +91,8 @@ impl Default for Batches {
 impl Durations {
     /// Counts `duration`, to the microsecond, rounded up: none counts as faster than it was.
     pub fn observe(&self, duration: Duration) {
-        let micros = duration.as_nanos().div_ceil(1_000);
-        self.add(u64::try_from(micros).unwrap_or(u64::MAX));
+        let whole = duration.as_secs().saturating_mul(1_000_000);
+        self.add(whole.saturating_add(duration.subsec_nanos().div_ceil(1_000).into()));
     }
 }
 

@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 pub use cells::{
     BATCH_BOUNDS, Batches, Counter, Counters, DURATION_BOUNDS, Durations, Gauge, Histogram,
 };
-pub use openmetrics::CONTENT_TYPE as OPENMETRICS_CONTENT_TYPE;
 pub use openmetrics::{OpenMetrics, accepts_openmetrics};
-pub use text::CONTENT_TYPE as TEXT_CONTENT_TYPE;
 
 use crate::clock;
 use crate::http::{Method, Status, refusal};

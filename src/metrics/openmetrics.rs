@@ -10,9 +10,6 @@ use std::sync::Arc;
 use super::Metrics;
 use super::families::{self, Kind, Sink, Value, Visitor};
 
-/// The media type that goes with it.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// A registry that sees the cells of [`Metrics`].
 #[derive(Debug)]
 pub struct OpenMetrics(Registry);

@@ -6,9 +6,6 @@ use std::io::Write;
 use super::Metrics;
 use super::families::{self, Kind, Labels, Sink, Value, Visitor};
 
-/// The media type that goes with it.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 pub(super) fn write(metrics: &Metrics, out: &mut Vec<u8>) {
     families::visit(metrics, &mut Text(out));
 }

@@ -4,7 +4,7 @@
 //! The valid path allocates nothing; a refusal may.
 
 use arrayvec::ArrayVec;
-use ring::digest::{Context, SHA256};
+use ring::digest::{SHA256, digest};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -22,6 +22,9 @@ const QUERY: &str = "query";
 /// First bytes of every request hash. The number changes when the encoding behind it does, so that
 /// a hash is never compared with one of another meaning.
 const HASH_CONTEXT: [u8; 19] = *b"payment-parameters\x01";
+
+/// More than the encoding of any payment takes.
+const HASHED_MAX_BYTES: usize = 64;
 
 type Text = ArrayVec<u8, PARAMETER_MAX_BYTES>;
 
@@ -95,15 +98,20 @@ impl Parameters {
             Outcome::Approved => 1,
             Outcome::Declined => 2,
         };
-        let mut hashing = Context::new(&SHA256);
-        hashing.update(&HASH_CONTEXT);
-        hashing.update(&self.amount.minor_units.to_be_bytes());
-        hashing.update(&[self.amount.exponent]);
-        hashing.update(self.currency.code().as_bytes());
-        hashing.update(&[outcome]);
-        hashing.update(&self.processing_ms.to_be_bytes());
+        let mut encoded = ArrayVec::<u8, HASHED_MAX_BYTES>::new();
+        for piece in [
+            HASH_CONTEXT.as_slice(),
+            &self.amount.minor_units.to_be_bytes(),
+            &[self.amount.exponent],
+            self.currency.code().as_bytes(),
+            &[outcome],
+            &self.processing_ms.to_be_bytes(),
+        ] {
+            // All of it fits.
+            let _ = encoded.try_extend_from_slice(piece);
+        }
         let mut hash = [0; 32];
-        if let Some(digest) = hashing.finish().as_ref().first_chunk() {
+        if let Some(digest) = digest(&SHA256, &encoded).as_ref().first_chunk() {
             hash = *digest;
         }
         hash

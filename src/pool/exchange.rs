@@ -64,7 +64,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
         let elapsed = self.started.elapsed();
         for (seat, place) in self.seats.drain(..) {
             let verdict = verdict(place);
-            self.pool.deliver(seat, Answer { verdict, elapsed });
+            let answer = Answer {
+                verdict,
+                began: self.started,
+                elapsed,
+            };
+            self.pool.deliver(seat, answer);
         }
     }
 }
@@ -202,15 +207,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     }
 
     fn end(mut self, result: Result<(), Broken>) -> Finished {
-        let elapsed = self.company.started.elapsed();
+        let began = self.company.started;
+        let elapsed = began.elapsed();
         let pool = self.company.pool.clone();
         let Some(member) = self.lease.member.as_deref_mut() else {
-            return Finished::lost(elapsed);
+            return Finished::lost(began, elapsed);
         };
         if let Err(broken) = result {
             pool.note_broken(&broken, member.connection.refusal().as_deref());
             self.lease.close(Closed::Broken);
-            return Finished::lost(elapsed);
+            return Finished::lost(began, elapsed);
         }
         member.served = true;
         let said_more = member.connection.said_more();
@@ -228,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let finished = Finished {
             answer: Answer {
                 verdict: verdict(self.own),
+                began,
                 elapsed,
             },
             row: connection.row(),
@@ -243,12 +250,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     }
 
     fn time_out(self) -> Finished {
-        let elapsed = self.company.started.elapsed();
+        let began = self.company.started;
+        let elapsed = began.elapsed();
         let pool = self.company.pool.clone();
         pool.note_broken(&Broken::Timeout, None);
         self.lease.close(Closed::Timeout);
         pool.suspect_idle();
-        Finished::lost(elapsed)
+        Finished::lost(began, elapsed)
     }
 }
 
@@ -260,10 +268,11 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    fn lost(elapsed: Duration) -> Self {
+    fn lost(began: Instant, elapsed: Duration) -> Self {
         Self {
             answer: Answer {
                 verdict: Verdict::Lost,
+                began,
                 elapsed,
             },
             row: None,

@@ -20,16 +20,9 @@ pub(super) type Seat = usize;
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
+    pub(super) began: Instant,
     /// From the write's first byte to ReadyForQuery.
     pub(super) elapsed: Duration,
-}
-
-impl Answer {
-    /// The answer of an exchange that could not even begin.
-    pub(super) const LOST: Self = Self {
-        verdict: Verdict::Lost,
-        elapsed: Duration::ZERO,
-    };
 }
 
 /// How an exchange ended for one payment.

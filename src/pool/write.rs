@@ -124,7 +124,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             }
         };
         let Ok(exchange) = Exchange::write(lease, payment, !progress.alone) else {
-            return Attempt::Answered(Answer::LOST);
+            return Attempt::Answered(Answer {
+                verdict: Verdict::Lost,
+                began: Instant::now(),
+                elapsed: Duration::ZERO,
+            });
         };
         match exchange.run(deadline).await {
             Some(Finished { answer, .. }) => Attempt::Answered(answer),
@@ -243,14 +247,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         Err(attempt)
     }
 
-    /// Observes the wait that has ended with a connection, without the exchange of somebody else that carried it.
+    /// Observes the wait that has ended with a connection, or with the exchange of somebody else that carried it.
     fn note_turn(&self, joined: Instant, turn: &Turn<Lease<S>>) {
-        let exchange = match turn {
-            Turn::Granted(_) => Duration::ZERO,
-            Turn::Carried(answer) => answer.elapsed,
+        let end = match turn {
+            Turn::Granted(_) => Instant::now(),
+            Turn::Carried(answer) => answer.began,
         };
-        let wait = joined.elapsed().saturating_sub(exchange);
-        self.metrics.pool.checkout(wait);
+        self.metrics
+            .pool
+            .checkout(end.saturating_duration_since(joined));
     }
 }
 

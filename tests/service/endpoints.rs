@@ -1,5 +1,9 @@
 //! Every endpoint, and every status that does not take a fault to get.
 
+use payment_latency_api::http::date;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::support::{Caller, KEY, PAYMENT, Response, Service, request, shared};
 
 #[test]
@@ -42,6 +46,24 @@ fn the_small_endpoints_answer_as_documented() {
     assert!(health["timestamp"].as_str().unwrap().ends_with('Z'));
     assert_eq!(health["pool"]["size"], 8);
     assert_eq!(health["pool"]["open"], 8);
+}
+
+#[test]
+fn every_answer_has_the_date_of_its_second() {
+    let service = Service::start(shared(), &[]);
+    let date_now = |earlier| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        String::from_utf8(date::format(now.as_secs() - earlier).to_vec()).unwrap()
+    };
+    for _ in 0..3 {
+        // The second may end between the answer and a look at the clock.
+        let just_before = date_now(1);
+        let live = service.get("/livez", &[]);
+        let possible = [just_before, date_now(1), date_now(0)];
+        let said = live.header("date").to_owned();
+        assert!(possible.contains(&said), "{said} is none of {possible:?}");
+        sleep(Duration::from_millis(1_100));
+    }
 }
 
 #[test]

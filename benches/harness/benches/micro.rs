@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use divan::{AllocProfiler, Bencher, black_box};
 use payment_latency_api::config::{PoolSettings, StatementMode};
-use payment_latency_api::http::response::{Context, Name};
+use payment_latency_api::http::response::{Content, Context, Name};
 use payment_latency_api::http::{HeadScan, Method, Response, Status, Version, date, request};
 use payment_latency_api::metrics::{Build, Metrics};
 use payment_latency_api::pg::connection::Connection;
@@ -73,9 +73,9 @@ fn respond(bencher: Bencher) {
         out.clear();
         Response::begin(&mut out, black_box(&context), Status::Ok)
             .header(Name::RequestId, b"01890a5d-ac96-774b-bcce-b302099a8057")
-            .header(Name::CacheControl, b"no-store")
+            .no_store()
             .header(Name::ServerTiming, b"db;dur=0.412, total;dur=0.431")
-            .body("application/json", |out| out.extend_from_slice(BODY));
+            .body(Content::Json, |out| out.extend_from_slice(BODY));
     });
 }
 
