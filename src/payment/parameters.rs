@@ -23,8 +23,8 @@ const QUERY: &str = "query";
 /// a hash is never compared with one of another meaning.
 const HASH_CONTEXT: [u8; 19] = *b"payment-parameters\x01";
 
-/// More than the encoding of any payment takes.
-const HASHED_MAX_BYTES: usize = 64;
+/// What is hashed: the context, and the fields of fixed widths behind it.
+const ENCODED_LENGTH: usize = HASH_CONTEXT.len() + 8 + 1 + 3 + 1 + 2;
 
 type Text = ArrayVec<u8, PARAMETER_MAX_BYTES>;
 
@@ -98,7 +98,7 @@ impl Parameters {
             Outcome::Approved => 1,
             Outcome::Declined => 2,
         };
-        let mut encoded = ArrayVec::<u8, HASHED_MAX_BYTES>::new();
+        let mut encoded = ArrayVec::<u8, ENCODED_LENGTH>::new();
         for piece in [
             HASH_CONTEXT.as_slice(),
             &self.amount.minor_units.to_be_bytes(),
@@ -107,7 +107,6 @@ impl Parameters {
             &[outcome],
             &self.processing_ms.to_be_bytes(),
         ] {
-            // All of it fits.
             let _ = encoded.try_extend_from_slice(piece);
         }
         let mut hash = [0; 32];
