@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// `2026-01-02T03:04:05.678901Z`
-pub type Rfc3339 = ArrayString<27>;
+pub type Rfc3339 = [u8; 27];
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub fn unix_micros() -> i64 {
@@ -18,15 +18,10 @@ pub fn unix_micros() -> i64 {
     })
 }
 
-/// Formats microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999.
-pub fn rfc3339(unix_micros: i64) -> Rfc3339 {
-    let text = Rfc3339Cache::default().format(unix_micros);
-    Rfc3339::from_byte_string(&text).unwrap_or_default()
-}
-
-/// Formats times that come close after each other: the text of the last second is kept.
+/// Microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999. Of times that come close after
+/// each other the text of their second is formatted once.
 #[derive(Debug)]
-pub struct Rfc3339Cache(Cell<(i64, [u8; 27])>);
+pub struct Rfc3339Cache(Cell<(i64, Rfc3339)>);
 
 impl Default for Rfc3339Cache {
     fn default() -> Self {
@@ -35,23 +30,27 @@ impl Default for Rfc3339Cache {
 }
 
 impl Rfc3339Cache {
-    /// As [`rfc3339`] does.
-    pub fn format(&self, unix_micros: i64) -> [u8; 27] {
+    /// The text of a time.
+    pub fn format(&self, unix_micros: i64) -> Rfc3339 {
         let second = unix_micros.div_euclid(1_000_000);
-        let micros = u32::try_from(unix_micros.rem_euclid(1_000_000)).unwrap_or(0);
         let (kept, mut text) = self.0.get();
         if kept != second {
             text = whole_second(second);
             self.0.set((second, text));
         }
-        text[20..22].copy_from_slice(&last_two_digits(micros / 10_000));
-        text[22..24].copy_from_slice(&last_two_digits(micros / 100));
-        text[24..26].copy_from_slice(&last_two_digits(micros));
+        put_micros(unix_micros, &mut text);
         text
     }
 }
 
-fn whole_second(unix_seconds: i64) -> [u8; 27] {
+fn put_micros(unix_micros: i64, text: &mut Rfc3339) {
+    let micros = u32::try_from(unix_micros.rem_euclid(1_000_000)).unwrap_or(0);
+    text[20..22].copy_from_slice(&last_two_digits(micros / 10_000));
+    text[22..24].copy_from_slice(&last_two_digits(micros / 100));
+    text[24..26].copy_from_slice(&last_two_digits(micros));
+}
+
+fn whole_second(unix_seconds: i64) -> Rfc3339 {
     let (year, month, day) = civil_from_days(unix_seconds.div_euclid(86_400));
     let of_day = u32::try_from(unix_seconds.rem_euclid(86_400)).unwrap_or(0);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
@@ -94,8 +93,11 @@ fn digit(number: u32) -> u8 {
 }
 
 /// The current time.
-pub fn now_rfc3339() -> Rfc3339 {
-    rfc3339(unix_micros())
+pub fn now_rfc3339() -> ArrayString<27> {
+    let now = unix_micros();
+    let mut text = whole_second(now.div_euclid(1_000_000));
+    put_micros(now, &mut text);
+    ArrayString::from_byte_string(&text).unwrap_or_default()
 }
 
 /// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, in the proleptic
@@ -152,13 +154,14 @@ mod tests {
             (0, "1970-01-01T00:00:00.000000Z"),
             (907, "1970-01-01T00:00:00.000907Z"),
             (-1, "1969-12-31T23:59:59.999999Z"),
+            (-20, "1969-12-31T23:59:59.999980Z"),
             (POSTGRES_EPOCH_MICROS, "2000-01-01T00:00:00.000000Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (951_782_400_123_456, "2000-02-29T00:00:00.123456Z"),
             (4_107_542_400_000_001, "2100-03-01T00:00:00.000001Z"),
             (1_767_323_045_678_901, "2026-01-02T03:04:05.678901Z"),
             (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ] {
-            assert_eq!(rfc3339(micros).as_str(), text);
             assert_eq!(cache.format(micros), text.as_bytes());
         }
     }

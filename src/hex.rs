@@ -1,23 +1,24 @@
 //! Bytes as lower-case hexadecimal digits.
 
-/// The digits of sixteen bytes.
-pub fn digits(bytes: &[u8; 16]) -> [u8; 32] {
-    let mut all = [0; 32];
-    for (place, &four) in all.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+/// Writes the two digits of each of `bytes`, four bytes at a time, into a place twice as long.
+pub fn put(bytes: &[u8], place: &mut [u8]) {
+    debug_assert!(bytes.len().is_multiple_of(4) && place.len() == 2 * bytes.len());
+    let (places, _) = place.as_chunks_mut();
+    for (place, &four) in places.iter_mut().zip(bytes.as_chunks().0) {
         *place = eight_digits(four);
     }
-    all
 }
 
 /// The text of a UUID (RFC 9562 section 4).
 pub fn uuid(id: &[u8; 16]) -> [u8; 36] {
-    let all = digits(id);
+    let mut digits = [0; 32];
+    put(id, &mut digits);
     let mut text = *b"00000000-0000-0000-0000-000000000000";
-    text[..8].copy_from_slice(&all[..8]);
-    text[9..13].copy_from_slice(&all[8..12]);
-    text[14..18].copy_from_slice(&all[12..16]);
-    text[19..23].copy_from_slice(&all[16..20]);
-    text[24..].copy_from_slice(&all[20..]);
+    text[..8].copy_from_slice(&digits[..8]);
+    text[9..13].copy_from_slice(&digits[8..12]);
+    text[14..18].copy_from_slice(&digits[12..16]);
+    text[19..23].copy_from_slice(&digits[16..20]);
+    text[24..].copy_from_slice(&digits[20..]);
     text
 }
 
@@ -46,13 +47,15 @@ mod tests {
                     *b"\x09\x9a\xa0\xff\x00\x10\x0f\xf0\x99\xaa\x19\x91\x7f\x80\xab\xcd";
                 bytes[place] = byte;
                 let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                assert_eq!(&digits(&bytes), expected.as_bytes());
+                let mut digits = [0; 32];
+                put(&bytes, &mut digits);
+                assert_eq!(digits, expected.as_bytes());
             }
         }
     }
 
     #[test]
-    fn uuids_are_written_as_the_field_does() {
+    fn a_uuid_has_its_four_dashes() {
         let id = 0x0189_0a5d_ac96_774b_bcce_b302_099a_8057_u128;
         let text = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(uuid(&id.to_be_bytes()), text.as_bytes());

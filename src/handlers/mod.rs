@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-use crate::clock::{self, Rfc3339Cache};
+use crate::clock::Rfc3339Cache;
 use crate::config::{ApiKeys, Config};
-use crate::http::date::{self, HttpDate};
+use crate::http::date::DateCache;
 use crate::http::problem::Problem;
 use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
@@ -42,8 +42,7 @@ pub struct App {
     api_keys: RefCell<ApiKeys>,
     draining: Cell<bool>,
     random: RefCell<Random>,
-    /// What `Date` says, and until when.
-    date: Cell<(Instant, HttpDate)>,
+    date: DateCache,
     timestamps: Rfc3339Cache,
 }
 
@@ -62,7 +61,7 @@ impl App {
             api_keys: RefCell::new(config.api_keys.clone()),
             draining: Cell::new(false),
             random: RefCell::default(),
-            date: Cell::new((Instant::now(), date::format(0))),
+            date: DateCache::default(),
             timestamps: Rfc3339Cache::default(),
         }
     }
@@ -109,19 +108,6 @@ impl App {
                 .emit();
         }
     }
-
-    /// The date of an answer to what came in at `received`. The clock is read once a second.
-    fn http_date(&self, received: Instant) -> HttpDate {
-        let (until, date) = self.date.get();
-        if received < until {
-            return date;
-        }
-        let now = u64::try_from(clock::unix_micros()).unwrap_or(0);
-        let rest = Duration::from_micros(1_000_000 - now % 1_000_000);
-        let date = date::format(now / 1_000_000);
-        self.date.set((Instant::now() + rest, date));
-        date
-    }
 }
 
 /// Who asks, and how to answer.
@@ -135,6 +121,8 @@ pub struct Caller {
     request_id: RequestId,
     traceparent: Option<TraceParent>,
     received: Instant,
+    /// The time that its answer has: when it came in, or when what it waited for was there.
+    pub now: Instant,
 }
 
 impl Caller {
@@ -162,6 +150,7 @@ impl Caller {
                 }
             },
             received,
+            now: received,
         }
     }
 
@@ -171,7 +160,7 @@ impl Caller {
             version: self.version,
             keep_alive: self.keep_alive,
             method: self.method,
-            date: app.http_date(self.received),
+            date: app.date.at(self.now),
         };
         let response = Response::begin(out, &context, status)
             .header(Name::RequestId, self.request_id.as_bytes());
@@ -270,7 +259,7 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
         version: Version::Http11,
         keep_alive: false,
         method,
-        date: app.http_date(Instant::now()),
+        date: app.date.at(Instant::now()),
     };
     let status = refusal.status();
     let response = Response::begin(out, &context, status);
@@ -283,17 +272,17 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
 }
 
 impl Later {
-    /// Asks the database.
+    /// Asks the database, and tells when that was over.
     pub async fn run(
         &mut self,
         app: &App,
         hang_up: impl Future<Output = ()>,
-    ) -> Result<(), HungUp> {
+    ) -> Result<Instant, HungUp> {
         match self {
             Self::Payment(payment) => payment.run(app, hang_up).await,
             Self::Health(state) => {
                 state.check(app).await;
-                Ok(())
+                Ok(Instant::now())
             }
         }
     }

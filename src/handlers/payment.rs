@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{App, Caller, HungUp};
-use crate::clock::{self, POSTGRES_EPOCH_MICROS};
+use crate::clock::{self, POSTGRES_EPOCH_MICROS, Rfc3339};
 use crate::hex;
 use crate::http::problem::Problem;
 use crate::http::response::Name;
@@ -152,7 +152,7 @@ impl Payment {
         &mut self,
         app: &App,
         hang_up: impl Future<Output = ()>,
-    ) -> Result<(), HungUp> {
+    ) -> Result<std::time::Instant, HungUp> {
         let _in_flight = InFlight::enter(&app.metrics.payments.in_flight);
         let mut hang_up = pin!(hang_up);
         let processing_ms = self.payment.processing_ms;
@@ -174,9 +174,10 @@ impl Payment {
         if matches!(self.result, Err(Failure::Abandoned)) {
             return Err(HungUp);
         }
-        self.elapsed = began.elapsed();
+        let over = Instant::now();
+        self.elapsed = over - began;
         app.metrics.payments.durations.observe(self.elapsed);
-        Ok(())
+        Ok(over.into_std())
     }
 }
 
@@ -203,13 +204,12 @@ struct Paid {
     amount: Amount,
     currency: Currency,
     processing_ms: u16,
-    created_at: i64,
 }
 
 impl Paid {
     /// Appends the JSON text, by hand: a serializer and its formatting take several times as many
     /// instructions. No value has a character that JSON escapes, nor may a region's name have one.
-    fn write(&self, region: &str, database_ms: &[u8], created_at: &[u8; 27], out: &mut Vec<u8>) {
+    fn write(&self, region: &str, database_ms: &[u8], created_at: &Rfc3339, out: &mut Vec<u8>) {
         let mut put = |text: &[u8]| out.extend_from_slice(text);
         put(b"{\"transaction_id\":\"");
         put(&hex::uuid(&self.transaction_id));
@@ -261,7 +261,6 @@ impl Payment {
                     amount: row.amount,
                     currency: row.currency,
                     processing_ms: row.processing_ms,
-                    created_at: written.created_at,
                 }
             }
             None => {
@@ -275,19 +274,17 @@ impl Payment {
                     amount: payment.amount,
                     currency: payment.currency,
                     processing_ms: payment.processing_ms,
-                    created_at: written.created_at,
                 }
             }
         };
         let database_ms = clock::milliseconds_text(written.database_time);
         let total_ms = clock::milliseconds_text(self.elapsed);
         let timing = [b"db;dur=", &*database_ms, b", total;dur=", &total_ms];
-        let created_at = app
-            .timestamps
-            .format(paid.created_at + POSTGRES_EPOCH_MICROS);
+        let created_at = written.created_at + POSTGRES_EPOCH_MICROS;
+        let created_at = app.timestamps.format(created_at);
         let response = caller
             .respond(app, Status::Ok, out)
-            .header_of(Name::ServerTiming, timing);
+            .header_of(Name::ServerTiming, &timing);
         let response = match written.replayed {
             Some(_) => response.header(Name::IdempotencyReplayed, b"true"),
             None => response,

@@ -1,6 +1,9 @@
 //! The `Date` header's format (RFC 9110 section 5.6.7).
 
-use crate::clock::{civil_from_days, last_two_digits};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::clock::{civil_from_days, last_two_digits, unix_micros};
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 pub type HttpDate = [u8; 29];
@@ -9,6 +12,33 @@ const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"W
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
+
+/// The date now, formatted once a second: until the second ends nobody looks at the wall clock.
+#[derive(Debug)]
+pub struct DateCache(Cell<(HttpDate, Instant)>);
+
+impl Default for DateCache {
+    fn default() -> Self {
+        Self(Cell::new((format(0), Instant::now())))
+    }
+}
+
+impl DateCache {
+    /// The date at `now`.
+    pub fn at(&self, now: Instant) -> HttpDate {
+        let (date, until) = self.0.get();
+        if now < until {
+            return date;
+        }
+        // Looked at first: a pause between the two clocks ends the second early, never late.
+        let looked = Instant::now();
+        let micros = u64::try_from(unix_micros()).unwrap_or(0);
+        let date = format(micros / 1_000_000);
+        let rest = Duration::from_micros(1_000_000 - micros % 1_000_000);
+        self.0.set((date, looked + rest));
+        date
+    }
+}
 
 /// Formats `unix_seconds`, which lies between the years 1970 and 9999.
 pub fn format(unix_seconds: u64) -> HttpDate {

@@ -116,7 +116,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
         .next()
         .and_then(|line| line.strip_suffix(b"\r"))
         .unwrap_or_default();
-    let (token, target, version) = check_line(line)?;
+    let (token, target, version) = split_line(line)?;
     // httparse knows the two digits of its own versions only: the line was checked above, and it
     // gets to see the header lines.
     let block = head.get(line.len() + 2..).unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
                 .unwrap_or(Refusal::HeaderLine));
         }
     };
-    let (method, path, query) = read_line(token, target)?;
+    let (method, path, query) = read_method_and_target(token, target)?;
     let mut fields = Fields::default();
     for header in parsed {
         fields.add(header)?;
@@ -147,8 +147,8 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
     fields.into_request(method, version, path, query)
 }
 
-/// The three parts of a request line, the target unread.
-fn check_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
+/// The three parts of a request line, checked but for what the target says.
+fn split_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     let mut parts = line.split(|&b| b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -191,7 +191,7 @@ fn header_line_fault(line: &[u8]) -> Option<Refusal> {
     }
 }
 
-fn read_line<'a>(
+fn read_method_and_target<'a>(
     token: &[u8],
     target: &'a [u8],
 ) -> Result<(Method, &'a str, Option<&'a str>), Refusal> {

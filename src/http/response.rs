@@ -55,7 +55,7 @@ statuses! {
 
 macro_rules! names {
     ($($name:ident $text:literal,)+) => {
-        /// The header fields that the service sends, but for those that `begin` and `body` write.
+        /// The header fields that the service sends, but for those that `begin`, `no_store` and `body` write.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)] // named as the fields are
         pub enum Name { $($name,)+ }
@@ -88,7 +88,7 @@ macro_rules! contents {
         pub enum Content { $($name,)+ }
 
         impl Content {
-            /// The end of the head, with zeros in the place of the length.
+            /// The end of the head, with [`LENGTH_DIGITS`] zeros in the place of the length.
             fn end_of_head(self) -> &'static str {
                 match self { $(Self::$name => concat!(
                     "\r\nContent-Type: ", $media_type,
@@ -123,7 +123,7 @@ pub struct Context {
     pub keep_alive: bool,
     /// HEAD gets the header fields of GET, without the content (RFC 9110 section 9.3.2).
     pub method: Method,
-    /// Now.
+    /// When the answer is made.
     pub date: HttpDate,
 }
 
@@ -155,9 +155,16 @@ impl<'a> Response<'a> {
     /// Adds a header field. Its value must not hold a line end: values that callers sent are checked
     /// by `trace` before they come here.
     pub fn header(self, name: Name, value: &[u8]) -> Self {
-        debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+        self.header_of(name, &[value])
+    }
+
+    /// Adds a header field whose value is in pieces.
+    pub fn header_of(self, name: Name, pieces: &[&[u8]]) -> Self {
         self.out.extend_from_slice(name.text().as_bytes());
-        self.out.extend_from_slice(value);
+        for piece in pieces {
+            debug_assert!(!piece.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
+            self.out.extend_from_slice(piece);
+        }
         self
     }
 
@@ -165,15 +172,6 @@ impl<'a> Response<'a> {
     pub fn no_store(self) -> Self {
         self.out.extend_from_slice(b"\r\nCache-Control: no-store");
         self
-    }
-
-    /// Adds a header field whose value is in pieces.
-    pub fn header_of<const N: usize>(self, name: Name, pieces: [&[u8]; N]) -> Self {
-        let response = self.header(name, b"");
-        for piece in pieces {
-            response.out.extend_from_slice(piece);
-        }
-        response
     }
 
     /// Ends the answer with the content that `write` appends.

@@ -26,7 +26,8 @@ pub fn request_id(value: &[u8]) -> Option<RequestId> {
 
 /// A request id of 128 random bits.
 pub fn new_request_id(random: [u8; 16]) -> RequestId {
-    let digits = hex::digits(&random);
+    let mut digits = [0; 32];
+    hex::put(&random, &mut digits);
     let text = std::str::from_utf8(&digits).unwrap_or_default();
     RequestId::from(text).unwrap_or_default()
 }
@@ -69,10 +70,8 @@ pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
 /// A trace context of random ids, not sampled: nobody asked for a trace.
 pub fn new_traceparent(trace: [u8; 16], parent: [u8; 8]) -> TraceParent {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    text[3..35].copy_from_slice(&hex::digits(&trace));
-    let mut padded = [0; 16];
-    padded[..8].copy_from_slice(&parent);
-    text[36..52].copy_from_slice(&hex::digits(&padded)[..16]);
+    hex::put(&trace, &mut text[3..35]);
+    hex::put(&parent, &mut text[36..52]);
     TraceParent::from_byte_string(&text).unwrap_or_default()
 }
 
@@ -133,7 +132,11 @@ mod tests {
         ] {
             assert_eq!(traceparent(bad.as_bytes()), None, "{bad:?}");
         }
-        let made = new_traceparent([1; 16], [2; 8]);
-        assert_eq!(traceparent(made.as_bytes()), Some(made));
+        let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128;
+        let parent = 0x00f0_67aa_0ba9_02b7_u64;
+        let made = new_traceparent(trace.to_be_bytes(), parent.to_be_bytes());
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        assert_eq!(made.as_str(), text);
+        assert_eq!(traceparent(text.as_bytes()), Some(made));
     }
 }

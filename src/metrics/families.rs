@@ -226,7 +226,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
     durations(
         visitor,
         "pool_checkout_duration_seconds",
-        "Waits that ended with a connection, in seconds.",
+        "Waits that ended with a connection or with a place in another payment's exchange, in seconds.",
         &pool.checkouts,
     );
     let rejected = || {

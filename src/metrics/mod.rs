@@ -242,7 +242,7 @@ impl PoolMetrics {
         self.rejected[why as usize].increment();
     }
 
-    /// Counts a wait that ended with one.
+    /// Counts a wait that ended with one, or with a place in the exchange of another payment.
     pub fn checkout(&self, waited: Duration) {
         self.checkouts.observe(waited);
     }

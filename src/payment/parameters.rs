@@ -109,6 +109,7 @@ impl Parameters {
         ] {
             let _ = encoded.try_extend_from_slice(piece);
         }
+        debug_assert!(encoded.is_full());
         let mut hash = [0; 32];
         if let Some(digest) = digest(&SHA256, &encoded).as_ref().first_chunk() {
             hash = *digest;

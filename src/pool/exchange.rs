@@ -64,12 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
         let elapsed = self.started.elapsed();
         for (seat, place) in self.seats.drain(..) {
             let verdict = verdict(place);
-            let answer = Answer {
-                verdict,
-                began: self.started,
-                elapsed,
-            };
-            self.pool.deliver(seat, answer);
+            self.pool
+                .deliver(seat, Answer { verdict, elapsed }, self.started);
         }
     }
 }
@@ -207,16 +203,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     }
 
     fn end(mut self, result: Result<(), Broken>) -> Finished {
-        let began = self.company.started;
-        let elapsed = began.elapsed();
+        let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
         let Some(member) = self.lease.member.as_deref_mut() else {
-            return Finished::lost(began, elapsed);
+            return Finished::lost(elapsed);
         };
         if let Err(broken) = result {
             pool.note_broken(&broken, member.connection.refusal().as_deref());
             self.lease.close(Closed::Broken);
-            return Finished::lost(began, elapsed);
+            return Finished::lost(elapsed);
         }
         member.served = true;
         let said_more = member.connection.said_more();
@@ -234,7 +229,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let finished = Finished {
             answer: Answer {
                 verdict: verdict(self.own),
-                began,
                 elapsed,
             },
             row: connection.row(),
@@ -250,13 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     }
 
     fn time_out(self) -> Finished {
-        let began = self.company.started;
-        let elapsed = began.elapsed();
+        let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
         pool.note_broken(&Broken::Timeout, None);
         self.lease.close(Closed::Timeout);
         pool.suspect_idle();
-        Finished::lost(began, elapsed)
+        Finished::lost(elapsed)
     }
 }
 
@@ -268,11 +261,10 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    fn lost(began: Instant, elapsed: Duration) -> Self {
+    fn lost(elapsed: Duration) -> Self {
         Self {
             answer: Answer {
                 verdict: Verdict::Lost,
-                began,
                 elapsed,
             },
             row: None,

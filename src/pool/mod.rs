@@ -293,8 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         self.waiters.borrow_mut().take(now)
     }
 
-    fn deliver(&self, seat: Seat, answer: Answer) {
-        self.waiters.borrow_mut().deliver(seat, answer);
+    fn deliver(&self, seat: Seat, answer: Answer, began: Instant) {
+        self.waiters.borrow_mut().deliver(seat, answer, began);
     }
 
     /// Takes a connection in: a new one, or one whose exchange is over.

@@ -20,9 +20,16 @@ pub(super) type Seat = usize;
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
-    pub(super) began: Instant,
     /// From the write's first byte to ReadyForQuery.
     pub(super) elapsed: Duration,
+}
+
+impl Answer {
+    /// The answer of an exchange that could not even begin.
+    pub(super) const LOST: Self = Self {
+        verdict: Verdict::Lost,
+        elapsed: Duration::ZERO,
+    };
 }
 
 /// How an exchange ended for one payment.
@@ -46,8 +53,8 @@ pub(super) enum Verdict {
 pub(super) enum Turn<M> {
     /// A connection of its own.
     Granted(M),
-    /// Another waiter's exchange carried its payment.
-    Carried(Answer),
+    /// Another waiter's exchange carried its payment, which began then.
+    Carried(Answer, Instant),
 }
 
 enum State<M> {
@@ -59,7 +66,7 @@ enum State<M> {
     Taken {
         left: bool,
     },
-    Done(Answer),
+    Done(Answer, Instant),
 }
 
 struct Slot<M> {
@@ -151,15 +158,15 @@ impl<M> Waiters<M> {
         self.slots.get_mut(*self.queue.front()?)
     }
 
-    /// Tells a carried payment's waiter how it ended.
-    pub(super) fn deliver(&mut self, seat: Seat, answer: Answer) {
+    /// Tells a carried payment's waiter how the exchange ended that `began` then.
+    pub(super) fn deliver(&mut self, seat: Seat, answer: Answer, began: Instant) {
         let Some(slot) = self.slots.get_mut(seat) else {
             return;
         };
         match slot.state {
             State::Taken { left: true } => self.vacate(seat),
             State::Taken { left: false } => {
-                slot.state = State::Done(answer);
+                slot.state = State::Done(answer, began);
                 wake(slot);
             }
             _ => {}
@@ -169,7 +176,7 @@ impl<M> Waiters<M> {
     /// Whether another waiter's exchange carries the payment of `seat`.
     pub(super) fn is_carried(&self, seat: Seat) -> bool {
         let state = self.slots.get(seat).map(|slot| &slot.state);
-        matches!(state, Some(State::Taken { .. } | State::Done(_)))
+        matches!(state, Some(State::Taken { .. } | State::Done(..)))
     }
 
     /// Ready when it is this waiter's turn; the seat is free from then on.
@@ -179,7 +186,7 @@ impl<M> Waiters<M> {
         };
         let turn = match std::mem::replace(&mut slot.state, State::Free) {
             State::Granted(member) => Turn::Granted(member),
-            State::Done(answer) => Turn::Carried(answer),
+            State::Done(answer, began) => Turn::Carried(answer, began),
             waiting => {
                 slot.state = waiting;
                 match &mut slot.waker {
@@ -212,7 +219,7 @@ impl<M> Waiters<M> {
                 slot.state = State::Taken { left: true };
                 None
             }
-            State::Done(_) => {
+            State::Done(..) => {
                 self.vacate(seat);
                 None
             }

@@ -118,17 +118,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
                     .await
                 {
                     Ok(Turn::Granted(lease)) => lease,
-                    Ok(Turn::Carried(answer)) => return Attempt::Answered(answer),
+                    Ok(Turn::Carried(answer, _)) => return Attempt::Answered(answer),
                     Err(attempt) => return attempt,
                 }
             }
         };
         let Ok(exchange) = Exchange::write(lease, payment, !progress.alone) else {
-            return Attempt::Answered(Answer {
-                verdict: Verdict::Lost,
-                began: Instant::now(),
-                elapsed: Duration::ZERO,
-            });
+            return Attempt::Answered(Answer::LOST);
         };
         match exchange.run(deadline).await {
             Some(Finished { answer, .. }) => Attempt::Answered(answer),
@@ -247,11 +243,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         Err(attempt)
     }
 
-    /// Observes the wait that has ended with a connection, or with the exchange of somebody else that carried it.
+    /// Observes the wait that has ended with a connection, or where the exchange of somebody else that carried it began.
     fn note_turn(&self, joined: Instant, turn: &Turn<Lease<S>>) {
         let end = match turn {
             Turn::Granted(_) => Instant::now(),
-            Turn::Carried(answer) => answer.began,
+            Turn::Carried(_, began) => *began,
         };
         self.metrics
             .pool
@@ -274,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Waiting<S> {
         self.seat = None;
         Poll::Ready(match turn {
             Turn::Granted(member) => Turn::Granted(Lease::new(self.pool.clone(), member)),
-            Turn::Carried(answer) => Turn::Carried(answer),
+            Turn::Carried(answer, began) => Turn::Carried(answer, began),
         })
     }
 

@@ -167,8 +167,9 @@ impl Connection {
                     stream: &mut self.stream,
                     input: &mut self.input,
                 };
-                if let Err(HungUp) = later.run(&app, hang_up).await {
-                    return Err(Stop::End(ConnectionEnd::Peer));
+                match later.run(&app, hang_up).await {
+                    Ok(over) => caller.now = over,
+                    Err(HungUp) => return Err(Stop::End(ConnectionEnd::Peer)),
                 }
                 // A drain that began in the meantime closes this connection, too.
                 caller.keep_alive &= !app.is_draining();

@@ -397,4 +397,8 @@ fn a_wait_ends_where_the_exchange_begins_also_in_company() {
     let waits = service.metric("pool_checkout_duration_seconds_sum");
     let exchanges = service.metric("database_exchange_duration_seconds_sum");
     assert!(waits < exchanges, "{waits} s beside {exchanges} s");
+    assert!(
+        waits >= 1.0,
+        "{waits} s, of two that waited half a second each"
+    );
 }
