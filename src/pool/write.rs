@@ -243,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         Err(attempt)
     }
 
-    /// Observes the wait that has ended with a connection, or where the exchange of somebody else that carried it began.
+    /// Observes the wait that has ended with a connection, or where somebody else's exchange began that
+    /// carried it.
     fn note_turn(&self, joined: Instant, turn: &Turn<Lease<S>>) {
         let end = match turn {
             Turn::Granted(_) => Instant::now(),
