@@ -53,7 +53,7 @@ pub(super) enum Verdict {
 pub(super) enum Turn<M> {
     /// A connection of its own.
     Granted(M),
-    /// Another waiter's exchange carried its payment, which began then.
+    /// Another waiter's exchange, which began then, carried its payment.
     Carried(Answer, Instant),
 }
 
