@@ -81,11 +81,15 @@ pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
 pub const BUFFERED_AMPLE_BYTES: usize = BUFFERED_MAX_BYTES / 8;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
+/// When all connections are in use and none is idle, a newcomer gets the place of the caller that has been sending a
+/// request or taking an answer for the longest time, if for so long: slow ones together do not keep others out.
+/// With the default of `MAX_CONNECTIONS` the buffers are tight before.
+pub const SLOW_AFTER_MS: u64 = 1_000;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
 /// Pause after a failed accept when no idle connection could be closed for it.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
-/// Open connections. Beyond it the oldest idle one is closed, else the newcomer gets 503.
+/// Open connections. Beyond it the oldest idle one is closed, else the slowest, else the newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
 pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
@@ -239,6 +243,7 @@ const _: () = {
     assert!(CHECKOUT_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(2 * EXCHANGE_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);
     assert!(PROCESSING_MAX_MS < HEAD_TIMEOUT_MS);
+    assert!(SWEEP_INTERVAL_MS < SLOW_AFTER_MS && SLOW_AFTER_MS < HEAD_TIMEOUT_MS);
     assert!(PARK_AFTER_MS < KEEP_ALIVE_MS);
     assert!(PAYMENT_DEADLINE_MS.max + PROCESSING_MAX_MS < KEEP_ALIVE_MS);
     assert!(BUFFER_BYTES <= HEAD_MAX_BYTES);

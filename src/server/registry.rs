@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::limits::{
-    BODY_TIMEOUT_MS, HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, LINGER_MS, PARK_AFTER_MS, WRITE_TIMEOUT_MS,
+    BODY_TIMEOUT_MS, HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, LINGER_MS, PARK_AFTER_MS, SLOW_AFTER_MS,
+    WRITE_TIMEOUT_MS,
 };
 
 /// What a connection waits for.
@@ -46,7 +47,7 @@ const LIMITS_MS: [(Phase, u64); 6] = [
 pub(super) enum Ending {
     /// The time of its phase is over.
     TimedOut,
-    /// It is idle and its place is needed.
+    /// It is idle or slow, and its place is needed.
     Evicted,
     /// The service ends.
     Drained,
@@ -138,22 +139,22 @@ impl Registry {
     }
 
     /// Asks the connection that can be spared best to end: the first of those that have their last answer,
-    /// else the one that is idle for the longest time. False when there is none.
+    /// else the one that is idle for the longest time, else the slowest that is slow. False when there is none.
     pub(super) fn evict(&self) -> bool {
         let mut state = self.0.borrow_mut();
         let lingering = state.first(Phase::Linger);
-        state.end(lingering, Ending::Evicted) || state.end_idle(Ending::Evicted)
+        if state.end(lingering, Ending::Evicted) || state.end_idle(Ending::Evicted) {
+            return true;
+        }
+        let (slowest, since_ms) = state.slowest();
+        since_ms + SLOW_AFTER_MS <= state.now_ms && state.end(slowest, Ending::Evicted)
     }
 
     /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over.
     pub(super) fn end_slowest(&self) {
         let mut state = self.0.borrow_mut();
-        let firsts = [Phase::Head, Phase::Body, Phase::Write].map(|phase| state.first(phase));
-        let since = |index: &usize| state.entries.get(*index).map(|entry| entry.since_ms);
-        let slowest = firsts.into_iter().filter(|index| since(index).is_some());
-        if let Some(index) = slowest.min_by_key(since) {
-            state.end(index, Ending::TimedOut);
-        }
+        let (slowest, _) = state.slowest();
+        state.end(slowest, Ending::TimedOut);
     }
 
     /// Asks one idle connection to end. False when there is none.
@@ -263,6 +264,15 @@ impl State {
     fn end_idle(&mut self, ending: Ending) -> bool {
         let (parked, idle) = (self.first(Phase::Parked), self.first(Phase::Idle));
         self.end(parked, ending) || self.end(idle, ending)
+    }
+
+    /// Who takes the longest to send a request or to take an answer, and since when.
+    fn slowest(&mut self) -> (usize, u64) {
+        let firsts = [Phase::Head, Phase::Body, Phase::Write].map(|phase| self.first(phase));
+        let began = |index: usize| Some((index, self.entries.get(index)?.since_ms));
+        let slow = firsts.into_iter().filter_map(began);
+        slow.min_by_key(|(_, since_ms)| *since_ms)
+            .unwrap_or((NONE, self.now_ms))
     }
 
     /// Moves an entry to the end of another phase's list.
@@ -375,6 +385,30 @@ mod tests {
             "the one in the middle of a head is not idle"
         );
         assert_eq!(ending(&places[1]), None);
+    }
+
+    #[test]
+    fn who_is_slow_is_evicted_when_nobody_is_idle_the_slowest_first() {
+        let registry = Rc::new(Registry::new());
+        let phases = [Phase::Write, Phase::Body, Phase::Head, Phase::Busy];
+        let places = phases.map(|_| registry.enter());
+        for (place, (phase, now_ms)) in places.iter().zip(phases.into_iter().zip(0..)) {
+            registry.end_overdue(now_ms);
+            place.set(phase);
+        }
+        let idle = registry.enter();
+        registry.end_overdue(SLOW_AFTER_MS + 1);
+        assert!(registry.evict());
+        assert_eq!(ending(&idle), Some(Ending::Evicted));
+        for place in &places[..2] {
+            assert!(registry.evict());
+            assert_eq!(ending(place), Some(Ending::Evicted));
+        }
+        assert!(!registry.evict(), "the third has begun a moment later");
+        registry.end_overdue(SLOW_AFTER_MS + 2);
+        assert!(registry.evict());
+        assert_eq!(ending(&places[2]), Some(Ending::Evicted));
+        assert!(!registry.evict(), "a handler has limits of its own");
     }
 
     #[test]

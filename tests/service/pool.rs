@@ -3,7 +3,7 @@
 use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
-use payment_latency_api::limits::IN_FLIGHT_MAX_COUNT;
+use payment_latency_api::limits::{BUFFER_BYTES, BUFFERED_AMPLE_BYTES, IN_FLIGHT_MAX_COUNT};
 use std::time::Duration;
 
 /// Deadlines that outlast the test: what happens before them is what is tested.
@@ -204,6 +204,20 @@ fn a_newcomer_takes_the_place_of_the_oldest_idle_connection() {
 }
 
 #[test]
+fn callers_that_send_slowly_do_not_keep_others_out() {
+    let service = Service::start(shared(), &[("MAX_CONNECTIONS", "3")]);
+    let mut slow: Vec<Caller> = (0..3).map(|_| Caller::connect(service.address)).collect();
+    for caller in &mut slow {
+        caller.send(b"GET /livez HTTP/1.1\r\nHost:");
+    }
+    eventually("a newcomer is served", || {
+        let mut newcomer = Caller::connect(service.address);
+        newcomer.get("/livez", &[]).status == 200
+    });
+    assert!(slow.remove(0).is_closed(), "the slowest made room");
+}
+
+#[test]
 fn beyond_all_connections_the_newcomer_is_told() {
     let cluster = database();
     let service = Service::start(
@@ -240,16 +254,9 @@ fn payments_in_flight_do_not_keep_the_room_that_their_large_heads_took() {
 fn what_is_sent_ahead_of_a_large_head_is_answered_as_long_as_there_is_room() {
     let cluster = database();
     let service = Service::start(&cluster, &PATIENT);
-    // What has come with it when its end is found is more than a buffer of the usual size.
-    let padding = "x".repeat(11_500);
-    let large = request(
-        "GET",
-        PAYMENT,
-        &[("X-API-Key", KEY), ("X-Padding", &padding)],
-    );
     let mut caller = Caller::connect(service.address);
     let lock = TableLock::take(&cluster);
-    caller.send(&large.repeat(3));
+    caller.send(&large_payment().repeat(3));
     eventually("one is in flight", || {
         service.metric("payments_in_flight") == 1.0
     });
@@ -257,6 +264,43 @@ fn what_is_sent_ahead_of_a_large_head_is_answered_as_long_as_there_is_room() {
     for _ in 0..3 {
         caller.receive().id();
     }
+}
+
+#[test]
+fn what_is_sent_ahead_of_a_large_head_is_refused_when_many_payments_wait() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("WAITERS_MAX", "65536"),
+        ("CHECKOUT_TIMEOUT_MS", "28000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let usual = BUFFERED_AMPLE_BYTES / (2 * BUFFER_BYTES) + 1;
+    let mut waiting: Vec<Caller> = (0..usual).map(|_| send_payment(&service)).collect();
+    eventually("all of them are in flight", || {
+        service.metric("payments_in_flight") == usual as f64
+    });
+    let mut caller = Caller::connect(service.address);
+    caller.send(&large_payment().repeat(3));
+    caller
+        .receive()
+        .assert_problem(503, "buffers_exhausted", "");
+    assert!(caller.is_closed());
+    drop(lock);
+    for caller in &mut waiting {
+        caller.receive().id();
+    }
+    let written = cluster.psql("SELECT count(*) FROM payments");
+    assert_eq!(written, usual.to_string(), "none of the refused one's");
+}
+
+/// A payment whose head, with what has come behind it when its end is found, is more than a buffer of the usual size.
+fn large_payment() -> Vec<u8> {
+    let padding = "x".repeat(11_500);
+    let headers = [("X-API-Key", KEY), ("X-Padding", &padding)];
+    request("GET", PAYMENT, &headers)
 }
 
 /// As many payments as may be in flight, with these header fields, beside others.
