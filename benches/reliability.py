@@ -52,6 +52,7 @@ ABUSES = {
     "readers_that_do_not_read": "readers that do not read",
     "connections_that_are_reset": "half a head, then a reset, one after the other",
     "a_deep_pipeline": "one pipeline of so many requests",
+    "a_crowd_of_pipelines": "pipelines without an end",
     "heads_one_byte_at_a_time": "heads one byte at a time",
 }
 

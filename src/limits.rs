@@ -116,6 +116,10 @@ pub const PROCESSING_MAX_MS: u64 = 2_000;
 /// Payments inside their simulated processing or their write, all together: each holds two buffers of the usual size,
 /// and all of them leave enough for the requests of others, `/livez` among them.
 pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
+/// Health checks that wait for the database's answer, all together; beyond it they are told at once that it has none.
+pub const HEALTH_WAITING_MAX_COUNT: usize = 512;
+/// Of few connections, those that payments in flight leave to the requests of others: an eighth, at most this many.
+pub const OTHERS_MIN_COUNT: usize = 16;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
 /// Who asks again before that goes behind everybody else for up to this much less.
@@ -166,6 +170,10 @@ pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 /// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
+/// A connection of `migrate` or `prune` that is silent for this long is asked whether it lives.
+pub const OWNER_KEEPALIVE_MS: u64 = 10_000;
+/// `migrate` waits this long for a lock, another `migrate`'s or a table's: payments queue behind who waits for a table.
+pub const MIGRATE_LOCK_TIMEOUT_MS: u64 = 10_000;
 /// First pause between two attempts; doubles. The very first repetition does not wait.
 pub const RETRY_PAUSE_MIN_MS: u64 = 10;
 /// Longest pause between two attempts.
@@ -256,6 +264,9 @@ const _: () = {
     assert!(RETRY_SPREAD_MS < RETRY_AFTER_S * 1_000);
     assert!(SPARE_BUFFERS_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES);
     assert!(BUFFERED_AMPLE_BYTES + 2 * IN_FLIGHT_MAX_COUNT * BUFFER_BYTES <= BUFFERED_TIGHT_BYTES);
+    assert!(
+        BUFFERED_TIGHT_BYTES + 2 * HEALTH_WAITING_MAX_COUNT * BUFFER_BYTES < BUFFERED_MAX_BYTES
+    );
     assert!(WAITERS_MAX.default < IN_FLIGHT_MAX_COUNT as u64);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
 };

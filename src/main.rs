@@ -10,6 +10,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::io::Write;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Command, PruneOptions};
 
@@ -51,17 +52,46 @@ fn main() -> ExitCode {
             Ok(config) => serve(config),
             Err(mistakes) => misconfigured(&mistakes),
         },
-        Ok(Command::Migrate) => as_owner(run_migrate),
+        Ok(Command::Migrate) => {
+            end_on_signal();
+            as_owner(run_migrate)
+        }
         Ok(Command::ProbeHelp) => say(probe::HELP),
         Ok(Command::Probe(options)) => {
+            end_on_signal();
             let verdict = probe::run(&options);
             match (say(&verdict.text), verdict.passed) {
                 (ExitCode::SUCCESS, true) => ExitCode::SUCCESS,
                 _ => ExitCode::FAILURE,
             }
         }
-        Ok(Command::Prune(options)) => as_owner(|owner| run_prune(owner, &options)),
+        Ok(Command::Prune(options)) => {
+            end_on_signal();
+            as_owner(|owner| run_prune(owner, &options))
+        }
     }
+}
+
+/// Ends the process at SIGTERM or SIGINT, with the code that a shell gives: the first process of a container gets them
+/// only when it listens. What a transaction had begun, PostgreSQL takes back. Where no thread can be had, they do what
+/// they do by default.
+fn end_on_signal() {
+    let wait = async || -> std::io::Result<i32> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(tokio::select! {
+            _ = terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+            _ = interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
+        })
+    };
+    let _ = std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let runtime = Builder::new_current_thread().enable_io().build();
+            if let Ok(code) = runtime.and_then(|runtime| runtime.block_on(wait())) {
+                std::process::exit(code);
+            }
+        });
 }
 
 /// Runs a verb that acts as the schema's owner.

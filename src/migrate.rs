@@ -14,6 +14,7 @@ use ring::digest::{SHA256, digest};
 use tokio_postgres::{IsolationLevel, Transaction};
 
 use crate::config::DatabaseTarget;
+use crate::limits::MIGRATE_LOCK_TIMEOUT_MS;
 use crate::pg::owner;
 use report::failed;
 
@@ -74,6 +75,11 @@ async fn migrate(
         .start()
         .await
         .map_err(failed("beginning"))?;
+    let lock_timeout = format!("SET LOCAL lock_timeout = {MIGRATE_LOCK_TIMEOUT_MS}");
+    transaction
+        .batch_execute(&lock_timeout)
+        .await
+        .map_err(failed("limiting the wait for locks"))?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
         .await

@@ -714,6 +714,8 @@ fn answers() -> Vec<Answer> {
         "an error without fields": [&message(b'E', b"")[..], &READY].concat() => Refused,
         "an error in no encoding": [&message(b'E', b"C\xff\xff\xff\xff\xff\0M\xff\0")[..], &READY].concat() => Refused,
         "an error, and no end": error("23514") => Unknown,
+        "a statement that is gone": [&error("26000")[..], &READY].concat() => Unknown,
+        "a statement that no longer fits": [&error("0A000")[..], &READY].concat() => Unknown,
     }
 }
 

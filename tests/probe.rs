@@ -209,6 +209,46 @@ fn a_limit_that_is_passed_fails() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_holds_it_up_for_one_time_limit_not_for_one_a_request() {
+    let url = serve(|_| {
+        std::thread::sleep(Duration::from_secs(3_600));
+        String::new()
+    });
+    let load = ["--rate", "1000", "--count", "500", "--connections", "1"];
+    let (code, output) = probe(&[&[&*url, "--timeout-ms", "400"], &load[..]].concat());
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("timed out: 500"), "{output}");
+    let seconds = output.split("500 requests in ").nth(1).unwrap();
+    let seconds: f64 = seconds.split(' ').next().unwrap().parse().unwrap();
+    assert!(seconds < 100.0, "500 limits are 200 s: {output}");
+}
+
+#[test]
+fn a_signal_ends_it_with_the_code_of_a_shell() {
+    let url = serve(|_| OK.to_owned());
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut running = Command::new(env!("CARGO_BIN_EXE_payment-latency-api"))
+            .args(["probe", &url, "--rate", "1", "--duration", "60m"])
+            .spawn()
+            .unwrap();
+        let id = running.id().to_string();
+        // Before it listens, it would end by the signal itself.
+        let listens = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+            let caught = status.split("SigCgt:\t").nth(1).unwrap();
+            let caught = u64::from_str_radix(caught.lines().next().unwrap(), 16).unwrap();
+            let both = 1 << (15 - 1) | 1 << (2 - 1);
+            caught & both == both
+        });
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        let ended = running.wait().unwrap();
+        assert!(listens && sent.unwrap().success());
+        assert_eq!(ended.code(), Some(code), "{ended}");
+    }
+}
+
+#[test]
 fn a_stall_is_seen_by_all_requests_that_were_due_in_it() {
     // One connection, 200 requests a second, one stall of a second: a generator that waits for its
     // answer would report one slow request; in truth those of a whole second were slow.

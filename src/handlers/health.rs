@@ -1,13 +1,14 @@
 //! `GET /health`: the state of the service and its database.
 
 use serde::Serialize;
+use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{App, Caller, json, milliseconds, retry_after};
 use crate::clock;
 use crate::http::{Content, Status};
-use crate::limits::{HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS};
+use crate::limits::{HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT};
 
 /// Whether the database answered.
 #[derive(Default)]
@@ -35,9 +36,24 @@ struct Pool {
     waiting: usize,
 }
 
+/// One of the checks that wait.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 impl State {
     /// Asks the database, unless it answered a payment a moment ago.
     pub(super) async fn check(&mut self, app: &App) {
+        let waiting = &app.health_waiting;
+        if waiting.get() >= HEALTH_WAITING_MAX_COUNT {
+            return;
+        }
+        waiting.set(waiting.get() + 1);
+        let _waiting = Waiting(waiting);
         let fresh = Duration::from_millis(HEALTH_FRESH_MS);
         let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
         self.connected = app.pool.check(fresh, deadline).await.is_ok();

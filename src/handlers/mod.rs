@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
 use crate::http::{Content, Field, Method, Refusal, Request, Response, Status, Version};
-use crate::limits::RETRY_AFTER_S;
+use crate::limits::{IN_FLIGHT_MAX_COUNT, OTHERS_MIN_COUNT, RETRY_AFTER_S};
 use crate::log;
 use crate::metrics::{Metrics, OpenMetrics};
 use crate::payment::Currency;
@@ -35,6 +35,8 @@ pub struct App {
     environment: String,
     default_currency: Currency,
     payment_deadline: Duration,
+    in_flight_max: usize,
+    health_waiting: Cell<usize>,
     log_requests: bool,
     pool: Pool<TcpStream>,
     metrics: Arc<Metrics>,
@@ -54,6 +56,8 @@ impl App {
             environment: config.environment.clone(),
             default_currency: config.default_currency,
             payment_deadline: config.payment.deadline,
+            in_flight_max: in_flight_max(config.http.max_connections),
+            health_waiting: Cell::new(0),
             log_requests: config.log_requests,
             pool,
             openmetrics: OpenMetrics::new(metrics.clone()),
@@ -108,6 +112,12 @@ impl App {
                 .emit();
         }
     }
+}
+
+/// Payments that may be in flight beside each other: some of the connections are for others, `/livez` among them.
+fn in_flight_max(max_connections: usize) -> usize {
+    let others = (max_connections / 8).min(OTHERS_MIN_COUNT);
+    IN_FLIGHT_MAX_COUNT.min(max_connections - others)
 }
 
 /// Who asks, and how to answer.
@@ -311,5 +321,19 @@ fn json(value: &impl serde::Serialize) -> impl FnOnce(&mut Vec<u8>) + '_ {
     move |out| {
         // Writing into memory does not fail.
         let _ = serde_json::to_writer(out, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payments_leave_some_of_few_connections_to_others() {
+        let expected = [(1, 1), (2, 2), (8, 7), (100, 88), (1_000, 984)];
+        for (connections, payments) in expected {
+            assert_eq!(in_flight_max(connections), payments, "{connections}");
+        }
+        assert_eq!(in_flight_max(12_000), IN_FLIGHT_MAX_COUNT);
     }
 }

@@ -14,7 +14,6 @@ use crate::hex;
 use crate::http::problem::Problem;
 use crate::http::response::Name;
 use crate::http::{Content, Field, Request, Status};
-use crate::limits::IN_FLIGHT_MAX_COUNT;
 use crate::log;
 use crate::metrics::Gauge;
 use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
@@ -52,7 +51,7 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Reject
     let timeout = single(request.timeout_ms, "X-Request-Timeout-Ms")?
         .map(milliseconds_of)
         .transpose()?;
-    if app.metrics.payments.in_flight.get() >= IN_FLIGHT_MAX_COUNT as i64 {
+    if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
         return Err(Rejection {
             status: Status::ServiceUnavailable,
             code: "too_many_in_flight",

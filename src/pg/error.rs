@@ -26,12 +26,12 @@ impl SqlState {
     }
 
     /// The session cannot be used for payments any more, though its answer was complete: the server
-    /// goes away (57P01, 57P02, 57P03, class 08), turned into a standby (25006), or the role lost its
-    /// right to be there (28P01).
+    /// goes away (57P01, 57P02, 57P03, class 08), turned into a standby (25006), the role lost its right to
+    /// be there (28P01), or the session's statement is gone (26000) or no longer fits the table (0A000).
     pub fn ends_connection(self) -> bool {
         matches!(
             &self.0,
-            b"25006" | b"57P01" | b"57P02" | b"57P03" | b"28P01"
+            b"25006" | b"57P01" | b"57P02" | b"57P03" | b"28P01" | b"26000" | b"0A000"
         ) || self.0.starts_with(b"08")
     }
 

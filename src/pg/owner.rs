@@ -20,7 +20,9 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use crate::config::{DatabaseTarget, SslMode};
-use crate::limits::CONNECT_TIMEOUT_MS;
+use crate::limits::{
+    CONNECT_ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, OWNER_KEEPALIVE_MS, TCP_USER_TIMEOUT_MS,
+};
 use crate::pg::error::{ConnectError, ConnectStep, ServerError, SqlState};
 use crate::pg::tls;
 
@@ -63,6 +65,9 @@ async fn attempt(
         .user(&target.user)
         .dbname(&target.database)
         .application_name(&target.application_name)
+        .connect_timeout(Duration::from_millis(CONNECT_ADDRESS_TIMEOUT_MS))
+        .tcp_user_timeout(Duration::from_millis(TCP_USER_TIMEOUT_MS.into()))
+        .keepalives_idle(Duration::from_millis(OWNER_KEEPALIVE_MS))
         .ssl_mode(match (&tls, target.ssl_mode) {
             (None, _) => LibrarySslMode::Disable,
             (Some(_), SslMode::Prefer) => LibrarySslMode::Prefer,

@@ -95,6 +95,9 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
+    /// An exchange came to its limit on a connection that had answered none. Until one is answered, connections are opened
+    /// singly: the server goes on with what is left behind, and would go on with more and more.
+    stalled: Cell<bool>,
     /// A health check is under way.
     checking: Cell<bool>,
     checked: Notify,
@@ -125,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             ready: Cell::new(false),
             closing: Cell::new(false),
             backoff: RefCell::default(),
+            stalled: Cell::new(false),
             checking: Cell::new(false),
             checked: Notify::new(),
             wanted: Notify::new(),
@@ -338,6 +342,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         if why == Closed::Server || !served {
             self.backoff.borrow_mut().failed(self.connector.draw());
         }
+        if why == Closed::Timeout && !served {
+            self.stalled.set(true);
+        }
         self.forget(why);
     }
 
@@ -373,6 +380,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     fn note_answer(&self, elapsed: Duration, refused: Option<&ServerError>) {
         self.metrics.pool.exchange(elapsed);
+        if self.stalled.replace(false) {
+            self.wanted.notify_one();
+        }
         match refused {
             None => {
                 self.last_success.set(Some((Instant::now(), elapsed)));

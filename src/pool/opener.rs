@@ -48,7 +48,10 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
     let warnings = RefCell::new(log::Limited::default());
     let mut opening = FuturesUnordered::new();
     while !pool.closing.get() {
-        let target = pool.settings.size + usize::from(pool.ageing.get());
+        let target = match pool.stalled.get() {
+            true => 1,
+            false => pool.settings.size + usize::from(pool.ageing.get()),
+        };
         let pause = pool.backoff.borrow().until;
         let pause = pause.filter(|until| Instant::now() < *until);
         let missing = target.saturating_sub(pool.open.get());

@@ -52,9 +52,11 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// One request and its answer's status. The connection is kept as long as the server keeps it.
-    pub(super) fn exchange(&mut self) -> Result<u16, Failure> {
-        let deadline = Instant::now() + self.options.timeout;
+    /// One request that was `due` then, and its answer's status. One whose time is over is not sent. The connection is
+    /// kept as long as the server keeps it.
+    pub(super) fn exchange(&mut self, due: Instant) -> Result<u16, Failure> {
+        let deadline = due + self.options.timeout;
+        time_left(deadline)?;
         let kept = self.stream.take().filter(is_open);
         let mut stream = match kept {
             Some(stream) => stream,

@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> Verdict {
 
 fn once(options: &Options) -> Verdict {
     let began = Instant::now();
-    let result = Client::new(options).exchange();
+    let result = Client::new(options).exchange(Instant::now());
     let milliseconds = began.elapsed().as_secs_f64() * 1e3;
     Verdict {
         passed: matches!(result, Ok(200..=299)),
@@ -127,7 +127,7 @@ fn work(options: &Options, schedule: &Mutex<Schedule>, tally: &Mutex<Tally>) {
             return;
         };
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let result = client.exchange();
+        let result = client.exchange(due);
         let latency = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match result {

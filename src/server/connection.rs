@@ -182,7 +182,7 @@ impl Connection {
             self.flush().await?;
             self.refused_until = Some(Instant::now() + self.retry_after());
         }
-        self.give_way().await;
+        self.give_way().await?;
         match (caller.keep_alive, app.is_draining()) {
             (true, _) => Ok(()),
             (false, _) if self.evicted => Err(Stop::Close(ConnectionEnd::Evicted)),
@@ -220,15 +220,30 @@ impl Connection {
 
     /// Lets others have their turn once enough requests of this connection followed each other without
     /// waiting: the next ones are here already. Nothing is lost if it ends meanwhile.
-    async fn give_way(&mut self) {
+    async fn give_way(&mut self) -> Result<(), Stop> {
         self.turn += 1;
         let asks = self.input.as_deref().is_some_and(|input| !input.is_empty());
-        if asks && let Some(until) = self.asks_too_soon() {
-            self.turn = 0;
-            let _ = timeout_at(until.into(), self.server.lane.turn()).await;
-        } else if self.turn > PIPELINE_TURN_COUNT {
-            self.turn = 0;
-            self.server.lane.turn().await;
+        let too_soon = if asks { self.asks_too_soon() } else { None };
+        if too_soon.is_none() && self.turn <= PIPELINE_TURN_COUNT {
+            return Ok(());
+        }
+        self.turn = 0;
+        self.place.set(Phase::Turn);
+        let (place, lane) = (&self.place, &self.server.lane);
+        let mut turn = pin!(async {
+            match too_soon {
+                Some(until) => drop(timeout_at(until.into(), lane.turn()).await),
+                None => lane.turn().await,
+            }
+        });
+        // Its room is needed: what it has asked and not yet been answered, it may ask elsewhere.
+        let ended = poll_fn(|cx| match place.poll_ending(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending => turn.as_mut().poll(cx).map(|()| false),
+        });
+        match ended.await {
+            true => Err(Stop::Close(ConnectionEnd::Evicted)),
+            false => Ok(()),
         }
     }
 
@@ -384,26 +399,29 @@ impl Connection {
         let Some(output) = &self.output else {
             return Ok(());
         };
-        let mut written = 0;
+        let (mut written, mut waited) = (0, false);
         while let Some(rest) = output.get(written..).filter(|rest| !rest.is_empty()) {
             match self.stream.try_write(rest) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let (place, stream) = (&self.place, &self.stream);
                     place.set_unless(Phase::Write);
+                    waited = true;
                     poll_fn(|cx| match place.poll_ending(cx) {
-                        Poll::Ready(_) => Poll::Ready(Err(Stop::End(ConnectionEnd::WriteTimeout))),
+                        Poll::Ready(ending) => Poll::Ready(Err(not_taken(ending))),
                         Poll::Pending => stream.poll_write_ready(cx).map_err(Stop::from),
                     })
                     .await?;
-                    if self.server.lane.turn_of(&self.place).await.is_err() {
-                        return Err(Stop::End(ConnectionEnd::WriteTimeout));
-                    }
+                    let turn = self.server.lane.turn_of(&self.place).await;
+                    turn.map_err(not_taken)?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         self.output = None;
+        if waited {
+            self.place.set(Phase::Busy);
+        }
         Ok(())
     }
 
@@ -411,7 +429,9 @@ impl Connection {
         let app = &self.server.app;
         app.metrics().http.refusal(refusal);
         let input = self.input.as_deref().map_or(&[][..], |input| input);
-        let method = match input.starts_with(b"HEAD ") {
+        let begins = input.iter().position(|byte| !b"\r\n".contains(byte));
+        let request = begins.and_then(|begins| input.get(begins..));
+        let method = match request.is_some_and(|request| request.starts_with(b"HEAD ")) {
             true => Method::Head,
             false => Method::Other,
         };
@@ -468,6 +488,14 @@ impl From<Ending> for Stop {
             Ending::Drained => ConnectionEnd::Drain,
         })
     }
+}
+
+/// What the end of a connection means whose caller has not taken its answer.
+fn not_taken(ending: Ending) -> Stop {
+    Stop::End(match ending {
+        Ending::Evicted => ConnectionEnd::Evicted,
+        Ending::TimedOut | Ending::Drained => ConnectionEnd::WriteTimeout,
+    })
 }
 
 fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Buffer, Stop> {

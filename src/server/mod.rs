@@ -11,6 +11,7 @@ mod lane;
 mod registry;
 mod secrets;
 
+use rustix::io::Errno;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
@@ -19,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -54,8 +55,13 @@ struct Server {
 ///
 /// # Errors
 /// When it cannot listen, or cannot start a thread.
-pub async fn run(config: Config, build: Build) -> io::Result<()> {
-    let max_connections = fit_descriptors(&config);
+pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
+    let signals = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    config.http.max_connections = fit_descriptors(&config);
+    let max_connections = config.http.max_connections;
     let listener = listen(config.listen)?;
     let metrics = Arc::new(Metrics::new(build));
     let credentials = Credentials::new(
@@ -90,7 +96,14 @@ pub async fn run(config: Config, build: Build) -> io::Result<()> {
     // The longest that a payment can take which has just begun.
     let finish =
         config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
-    drain(&server, (listener, accepting), config.http.drain, finish).await?;
+    drain(
+        &server,
+        (listener, accepting),
+        signals,
+        config.http.drain,
+        finish,
+    )
+    .await;
     pool.close();
     Ok(())
 }
@@ -167,8 +180,9 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
                 if let Some(line) = warnings.warn("accept_failed") {
                     line.field("reason", &error.to_string()).emit();
                 }
-                // Mostly a lack of descriptors, which passes when connections end: one for each newcomer.
-                if server.registry.evict() {
+                // A lack of descriptors passes when connections end: one for each newcomer.
+                let lacks_descriptor = error.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+                if lacks_descriptor && server.registry.evict() {
                     yield_now().await;
                 } else {
                     sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
@@ -225,11 +239,10 @@ impl Server {
 async fn drain(
     server: &Rc<Server>,
     (listener, accepting): (Rc<TcpListener>, JoinHandle<()>),
+    (mut terminate, mut interrupt): (Signal, Signal),
     duration: Duration,
     finish: Duration,
-) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+) {
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -277,5 +290,4 @@ async fn drain(
         .field("connections_left", &left)
         .emit();
     // Whoever is still connected is cut off: the tasks end with the runtime.
-    Ok(())
 }

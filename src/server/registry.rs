@@ -28,18 +28,21 @@ pub(super) enum Phase {
     Write,
     /// The caller's close.
     Linger,
+    /// Its next turn: it has sent more requests than are answered in one go.
+    Turn,
     /// Its own handler, which has limits of its own.
     Busy,
 }
 
-/// The phases that have a limit.
-const LIMITS_MS: [(Phase, u64); 6] = [
+/// The phases that end from outside, and when. Turns come by themselves.
+const LIMITS_MS: [(Phase, u64); 7] = [
     (Phase::Parked, KEEP_ALIVE_MS),
     (Phase::Idle, PARK_AFTER_MS),
     (Phase::Head, HEAD_TIMEOUT_MS),
     (Phase::Body, BODY_TIMEOUT_MS),
     (Phase::Write, WRITE_TIMEOUT_MS),
     (Phase::Linger, LINGER_MS),
+    (Phase::Turn, u64::MAX),
 ];
 
 /// Why a connection is asked to end.
@@ -139,22 +142,24 @@ impl Registry {
     }
 
     /// Asks the connection that can be spared best to end: the first of those that have their last answer,
-    /// else the one that is idle for the longest time, else the slowest that is slow. False when there is none.
+    /// else the one that is idle for the longest time, else the slowest that is slow, else a greedy one. False when
+    /// there is none.
     pub(super) fn evict(&self) -> bool {
         let mut state = self.0.borrow_mut();
         let lingering = state.first(Phase::Linger);
-        if state.end(lingering, Ending::Evicted) || state.end_idle(Ending::Evicted) {
-            return true;
-        }
-        let (slowest, since_ms) = state.slowest();
-        since_ms + SLOW_AFTER_MS <= state.now_ms && state.end(slowest, Ending::Evicted)
+        state.end(lingering, Ending::Evicted)
+            || state.end_idle(Ending::Evicted)
+            || state.end_slow_or_greedy(Ending::Evicted)
     }
 
-    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over.
+    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over; but before those
+    /// that are not slow yet, a greedy one.
     pub(super) fn end_slowest(&self) {
         let mut state = self.0.borrow_mut();
-        let (slowest, _) = state.slowest();
-        state.end(slowest, Ending::TimedOut);
+        if !state.end_slow_or_greedy(Ending::TimedOut) {
+            let (slowest, _) = state.slowest();
+            state.end(slowest, Ending::TimedOut);
+        }
     }
 
     /// Asks one idle connection to end. False when there is none.
@@ -170,7 +175,8 @@ impl Registry {
         LIMITS_MS.iter().any(|(phase, limit_ms)| {
             let first = state.first(*phase);
             let entry = state.entries.get(first);
-            let over = entry.is_some_and(|entry| entry.since_ms + limit_ms <= now_ms);
+            let over =
+                entry.is_some_and(|entry| now_ms.saturating_sub(entry.since_ms) >= *limit_ms);
             over && state.end(first, Ending::TimedOut)
         })
     }
@@ -273,6 +279,14 @@ impl State {
         let slow = firsts.into_iter().filter_map(began);
         slow.min_by_key(|(_, since_ms)| *since_ms)
             .unwrap_or((NONE, self.now_ms))
+    }
+
+    /// Ends the slowest, if it is slow; else whoever waits for its turn for the longest time.
+    fn end_slow_or_greedy(&mut self, ending: Ending) -> bool {
+        let (slowest, since_ms) = self.slowest();
+        let greedy = self.first(Phase::Turn);
+        since_ms + SLOW_AFTER_MS <= self.now_ms && self.end(slowest, ending)
+            || self.end(greedy, ending)
     }
 
     /// Moves an entry to the end of another phase's list.
@@ -427,6 +441,9 @@ mod tests {
     #[test]
     fn every_phase_ends_at_its_own_limit_and_a_new_phase_begins_anew() {
         for (phase, limit_ms) in LIMITS_MS {
+            if phase == Phase::Turn {
+                continue;
+            }
             let registry = Rc::new(Registry::new());
             let (early, late, busy) = (registry.enter(), registry.enter(), registry.enter());
             early.set(phase);

@@ -18,10 +18,13 @@ use crate::pool::Credentials;
 enum Change {
     Database(Box<DatabaseTarget>),
     ApiKeys(ApiKeys),
+    /// What is in the file cannot be used.
     Failed {
         variable: &'static str,
         reason: String,
     },
+    /// It is still what it was when that was told.
+    StillFailed,
 }
 
 /// Starts watching, if any secret is in a file.
@@ -48,6 +51,7 @@ pub(super) fn watch(config: &Config, app: Rc<App>, credentials: Credentials) -> 
 struct Watched {
     source: SecretSource,
     last: Result<Secret, String>,
+    failed: bool,
 }
 
 impl Watched {
@@ -61,6 +65,7 @@ impl Watched {
                     false => Err(String::new()),
                 }),
             source: source.clone(),
+            failed: false,
         })
     }
 
@@ -84,7 +89,11 @@ fn poll(
 ) {
     let look = |watched: &mut Option<Watched>, read: &dyn Fn(&str) -> Result<Change, String>| {
         let watched = watched.as_mut()?;
-        let change = watched.changed()?.and_then(|secret| read(secret.expose()));
+        let Some(found) = watched.changed() else {
+            return watched.failed.then_some(Change::StillFailed);
+        };
+        let change = found.and_then(|secret| read(secret.expose()));
+        watched.failed = change.is_err();
         Some(change.unwrap_or_else(|reason| Change::Failed {
             variable: watched.source.variable(),
             reason,
@@ -132,6 +141,7 @@ async fn apply(mut changes: mpsc::Receiver<Change>, app: Rc<App>, credentials: C
                     .field("reason", &reason)
                     .emit();
             }
+            Change::StillFailed => counters.failures.increment(),
         }
     }
 }

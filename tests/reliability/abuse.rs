@@ -83,6 +83,27 @@ abuses! {
         field.until_stopped(|| field.pipeline());
     };
 
+    a_crowd_of_pipelines: [200, 5_000], |field| {
+        let requests = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+        let mut crowd: Vec<(TcpStream, usize)> = Vec::new();
+        crowd.extend(field.connect(b"").into_iter().map(|stream| (stream, 0)));
+        let mut answers = vec![0; 65_536];
+        field.until_stopped(|| {
+            for (stream, at) in &mut crowd {
+                let done = [stream.read(&mut answers), stream.write(&requests[*at..])];
+                let ended = done.iter().any(|done| match done {
+                    Ok(count) => *count == 0,
+                    Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+                });
+                *at = (*at + done[1].as_ref().unwrap_or(&0)) % requests.len();
+                if ended {
+                    (*stream, *at) = (field.connect_one(b""), 0);
+                }
+                field.deeds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    };
+
     heads_one_byte_at_a_time: [8, 64], |field| {
         let mut callers: Vec<Caller> = (0..field.crowd).map(|_| Caller::connect(field.address)).collect();
         field.begun.store(true, Ordering::Relaxed);

@@ -115,6 +115,7 @@ fn a_head_that_is_refused_has_no_content_either() {
         ("HEAD /livez HTTP/1.1\r\n\r\n", 400),
         ("HEAD /livez HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
         ("HEAD /livez HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        ("\r\nHEAD /livez HTTP/1.1\r\n\r\n", 400),
     ] {
         let mut caller = Caller::connect(service.address);
         caller.send(request.as_bytes());

@@ -21,6 +21,12 @@ const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
     let answered = |metrics: &Response| metrics.sample(sample);
     let before = answered(&service.get("/metrics", &[]));
+    let newcomer = newcomer_after(service, others);
+    answered(&newcomer) - before
+}
+
+/// What a newcomer is told for `/metrics` who comes at the same moment as `others`, and is seen last.
+fn newcomer_after(service: &Service, others: impl FnOnce()) -> Response {
     service.signal("STOP");
     eventually("the service stands still", || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
@@ -32,7 +38,7 @@ fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f6
     let mut newcomer = Caller::connect(service.address);
     newcomer.send(&request("GET", "/metrics", &[]));
     service.signal("CONT");
-    answered(&newcomer.receive()) - before
+    newcomer.receive()
 }
 
 /// Callers in the middle of a request's head.
@@ -87,6 +93,20 @@ fn a_pipeline_does_not_stand_before_others() {
     });
     assert!(ahead <= AHEAD_MAX, "{ahead}");
     (0..1_000).for_each(|_| assert_eq!(greedy.receive().status, 200));
+}
+
+#[test]
+fn a_crowd_of_pipelines_that_has_all_connections_makes_room_for_a_newcomer() {
+    let service = Service::start(shared(), &[("MAX_CONNECTIONS", "3")]);
+    let mut crowd: Vec<Caller> = (0..3).map(|_| Caller::connect(service.address)).collect();
+    for greedy in &mut crowd {
+        assert_eq!(greedy.get("/livez", &[]).status, 200);
+    }
+    let newcomer = newcomer_after(&service, || {
+        let many = request("GET", "/livez", &[]).repeat(1_000);
+        crowd.iter_mut().for_each(|greedy| greedy.send(&many));
+    });
+    assert_eq!(newcomer.status, 200);
 }
 
 /// A service that refuses every payment, until the lock is dropped.

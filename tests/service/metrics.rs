@@ -82,6 +82,14 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
 }
 
 #[test]
+fn the_outcomes_of_payments_are_counted_from_nought() {
+    let service = Service::start(shared(), &[]);
+    for status in [200, 500, 503, 504] {
+        assert_eq!(service.metric(&requests("GET", PAYMENT, status)), 0.0);
+    }
+}
+
+#[test]
 fn openmetrics_is_negotiated() {
     let service = Service::start(shared(), &[]);
     let text = service.get("/metrics", &[]);

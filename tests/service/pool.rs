@@ -3,7 +3,10 @@
 use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
-use payment_latency_api::limits::{BUFFER_BYTES, BUFFERED_AMPLE_BYTES, IN_FLIGHT_MAX_COUNT};
+use payment_latency_api::limits::{
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, HEALTH_FRESH_MS, HEALTH_WAITING_MAX_COUNT,
+    IN_FLIGHT_MAX_COUNT,
+};
 use std::time::Duration;
 
 /// Deadlines that outlast the test: what happens before them is what is tested.
@@ -328,6 +331,69 @@ fn in_flight_with(headers: &[(&str, &str)]) {
     for caller in &mut waiting {
         caller.receive().id();
     }
+}
+
+#[test]
+fn while_no_exchange_is_answered_connections_are_opened_one_at_a_time() {
+    let cluster = database();
+    let settings = [
+        ("POOL_SIZE", "4"),
+        ("EXCHANGE_TIMEOUT_MS", "100"),
+        ("PAYMENT_DEADLINE_MS", "29000"),
+        ("CHECKOUT_TIMEOUT_MS", "28000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let standby = |names: &str| {
+        cluster.psql(&format!(
+            "ALTER SYSTEM SET synchronous_standby_names = '{names}'"
+        ));
+        cluster.psql("SELECT pg_reload_conf()");
+    };
+    // Commits wait for its confirmation.
+    standby("lost");
+    let mut callers: Vec<Caller> = (0..8).map(|_| send_payment(&service)).collect();
+    eventually("more were opened", || {
+        let metrics = service.get("/metrics", &[]);
+        let opened = metrics.sample("pool_connections_opened_total");
+        let open = metrics.sample("pool_connections{state=\"open\"}");
+        assert!(opened <= 4.0 || open <= 1.0, "{open} of {opened}");
+        opened >= 8.0
+    });
+    standby("");
+    for caller in &mut callers {
+        caller.receive().id();
+    }
+    assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "8");
+    eventually("the pool is whole again", || {
+        service.metric("pool_connections{state=\"open\"}") == 4.0
+    });
+}
+
+#[test]
+fn health_checks_that_wait_are_bounded() {
+    let cluster = database();
+    let settings = [PATIENT[0], PATIENT[1], ("POOL_SIZE", "1")];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut busy = send_payment(&service);
+    std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+    let mut callers: Vec<Caller> = (0..HEALTH_WAITING_MAX_COUNT + 100)
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            caller.send(&request("GET", "/health", &[]));
+            caller
+        })
+        .collect();
+    let most = (HEALTH_WAITING_MAX_COUNT + 10) * 2 * BUFFER_BYTES;
+    for _ in 0..100 {
+        let buffered = service.metric("http_buffered_bytes");
+        assert!(buffered <= most as f64, "{buffered}");
+    }
+    for caller in &mut callers {
+        assert_eq!(caller.receive().status, 503);
+    }
+    drop(lock);
+    busy.receive().id();
 }
 
 #[test]
