@@ -64,7 +64,11 @@
 {{- fail (printf "prune.schedule is %q: %s ends before it begins" $v.prune.schedule $times) }}
 {{- end }}
 {{- end }}
-{{- $longest := divf (addf $v.settings.drainMs 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
+{{- $answer := divf (addf 2000 $v.settings.paymentDeadlineMs 1000) 1000 }}
+{{- if and $v.ingress.enabled (le (float64 $v.ingress.idleTimeoutSeconds) $answer) }}
+{{- fail (printf "ingress.idleTimeoutSeconds is %v: it must be more than the longest request (2 s of processing, settings.paymentDeadlineMs and 1 s), which is %v s, or the load balancer gives up on a payment that may still be written" $v.ingress.idleTimeoutSeconds $answer) }}
+{{- end }}
+{{- $longest := addf $answer (divf $v.settings.drainMs 1000) }}
 {{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
 {{- if ge (float64 $v.shutdown.deregistrationDelaySeconds) $leaving }}
 {{- fail (printf "shutdown.deregistrationDelaySeconds is %v: it must be less than shutdown.preStopSeconds + settings.drainMs, which is %v s, or the load balancer sends requests to a pod that has gone" $v.shutdown.deregistrationDelaySeconds $leaving) }}

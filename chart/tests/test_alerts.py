@@ -101,6 +101,12 @@ class Alerts(unittest.TestCase):
         self.assertIn("14.4 * 0.0001", strict)
         self.assertIn("14.4 * 0.001", str(groups()))
 
+    def test_at_the_lowest_goals_every_burn_alert_can_fire(self):
+        lowest = str(groups(monitoring={"alerts": {"availabilityPercent": 94, "latencyPercent": 94}}))
+        thresholds = [float(times) * float(share) for times, share in re.findall(r"> ([0-9.]+) \* ([0-9.]+)", lowest)]
+        self.assertEqual(len(thresholds), 8)
+        self.assertLess(max(thresholds), 1)
+
 
 if __name__ == "__main__":
     unittest.main()

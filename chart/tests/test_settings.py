@@ -65,7 +65,7 @@ class Settings(unittest.TestCase):
         bounds = limits()
         guards = (CHART / "templates/_guards.tpl").read_text()
         self.assertIn(
-            f"addf $v.settings.drainMs {bounds['PROCESSING_MAX_MS']} $v.settings.paymentDeadlineMs {bounds['FINISH_MARGIN_MS']}",
+            f"addf {bounds['PROCESSING_MAX_MS']} $v.settings.paymentDeadlineMs {bounds['FINISH_MARGIN_MS']}",
             guards,
         )
 
