@@ -166,16 +166,6 @@ make_bucket() {
   change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
 }
 
-# The rotation keeps one concurrent execution of Lambda for itself, and AWS keeps ten for all other functions.
-lambda_quota() {
-  local site limit
-  for site in $SITES; do
-    limit=$(aws_in "$site" lambda get-account-settings --query AccountLimit.ConcurrentExecutions --output text 2>/dev/null) || continue
-    [[ ! $limit =~ ^[0-9]+$ ]] || [ "$limit" -gt 10 ] ||
-      die "$site: the account may run $limit Lambda functions at once, and the rotation of passwords needs one more: ask Service Quotas for L-B99A9384"
-  done
-}
-
 # Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 19: a group
 # grows by up to twice its zones (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html), of
 # which the system nodes have two.
@@ -227,7 +217,6 @@ inputs
 administrator
 opt_in
 zones
-lambda_quota
 processor_quota
 state_buckets
 hosted_zone

@@ -35,6 +35,10 @@ reachable() {
       return 1
     fi
   fi
+  # This machine may have no context, or a stale one.
+  if [ "$CLUSTERS" = eks ]; then
+    change aws_in "$1" eks update-kubeconfig --name "$(cluster "$1")" --alias "$1" >/dev/null || true
+  fi
   kube "$1" --request-timeout=10s get --raw /readyz >/dev/null 2>&1 || {
     step "$1: the Kubernetes API does not answer; what its load balancers leave is removed through AWS"
     return 1
@@ -121,8 +125,11 @@ unprotect() {
   local site=$1 name
   name=$(cluster "$site")
   if dry || exists "$site"; then
-    change aws_in "$site" eks update-cluster-config --name "$name" --no-deletion-protection >/dev/null ||
+    change aws_in "$site" eks update-cluster-config --name "$name" --no-deletion-protection >/dev/null 2>"$WORK/said" || {
+      ! grep -qiE 'unknown options|unrecognized arguments' "$WORK/said" ||
+        die "$site: this aws cannot take a cluster's protection off: install a later one, then make down again"
       step "$site: the cluster's protection is off already, or the destroy will say why not"
+    }
   fi
   if dry || aws_in "$site" rds describe-db-instances --db-instance-identifier "$name" >/dev/null 2>&1; then
     change aws_in "$site" rds modify-db-instance --db-instance-identifier "$name" --no-deletion-protection --apply-immediately >/dev/null
@@ -147,6 +154,16 @@ targets() {
     grep -vE "$KEPT|(^|\.)data\." "$WORK/$1.state" | sed -E '/^module\.audit\./!s/^(module\.[a-z_]+)\..*/\1/' | sort -u)
 }
 
+# A database that was restored or replaced is unknown to Terraform, holds its groups, and is unreadable without its key.
+no_copies() {
+  local site=$1 found
+  if dry; then return; fi
+  found=$(aws_in "$site" rds describe-db-instances --output text \
+    --query "DBInstances[?starts_with(DBInstanceIdentifier, '$(cluster "$site")-')].DBInstanceIdentifier")
+  [[ -z $found || $found = None ]] ||
+    die "$site: ${found//[[:space:]]/, } is there, which a restore has left: delete it, as the runbook's restore says last, then make down again"
+}
+
 destroy() {
   local site=$1 try
   if [ -n "$TERRAFORM_OUTPUTS" ]; then
@@ -158,6 +175,7 @@ destroy() {
     step "Terraform has made nothing: there is no state bucket"
     return
   fi
+  no_copies "$site"
   connected "$site" || connect "$site"
   VARIABLES=("${INPUTS[@]}" -var=publish=false -var=deletion_protection=false)
   # Terraform wants a value where Argo CD's addresses may be gone; this one is for documents.

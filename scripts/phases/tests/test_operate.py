@@ -121,11 +121,29 @@ class Down(Phases):
             self.in_order(f"us-east-1 {protection}", "mexico destroy")
         self.assertIn("-var=publish=false -var=deletion_protection=false", self.calls("mexico destroy")[0])
 
+    def test_a_client_that_cannot_take_protection_off_stops_before_the_destroy(self):
+        self.first(rule("us-east-1 eks update-cluster-config", complains="Unknown options: --no-deletion-protection\n", code=252))
+        said = self.run_phase("down", code=1)
+        self.assertIn("mexico: this aws cannot take a cluster's protection off: install a later one", said)
+        self.assertEqual(self.calls("mexico destroy"), [])
+
+    def test_a_database_that_a_restore_has_left_stops_it(self):
+        self.first(rule("us-east-1 rds describe-db-instances --output text", "payment-latency-api-mexico-old\n"))
+        said = self.run_phase("down", code=1)
+        self.assertIn("mexico: payment-latency-api-mexico-old is there, which a restore has left", said)
+        self.assertEqual(self.calls("mexico destroy|us-east-1 rds modify"), [])
+        self.assertTrue(self.calls("spain destroy"))
+
+    def test_a_machine_without_contexts_gets_them(self):
+        self.run_phase("down", SITES="mexico")
+        for site, region in SITES.items():
+            self.in_order(f"{region} eks update-kubeconfig --name payment-latency-api-{site} --alias {site}", f"context {site} .*get --raw /readyz")
+
     def test_twice_is_once(self):
         self.run_phase("down")
         self.flags = ["no spain", "no mexico"]
         self.first(rule("eks describe-cluster", complains="ResourceNotFoundException\n", code=254),
-                   rule("rds describe-db-instances", code=254), rule("ecr describe-repositories", code=254))
+                   rule("rds describe-db-instances --db-instance-identifier", code=254), rule("ecr describe-repositories", code=254))
         said = self.run_phase("down")
         self.assertEqual(self.calls("terraform .* destroy"), [])
         self.assertEqual(self.calls("kubectl .* delete (ingress|applicationset)"), [])

@@ -111,7 +111,6 @@ class Check(Phases):
              "terraform/environments/mexico/terraform.tfvars has to name three of us-east-1a us-east-1d"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
              "bucket example-state-spain-eu-south-2 belongs to somebody else"),
-            ("the quota", rule("us-east-1 lambda", "10\n"), "mexico: the account may run 10 Lambda functions at once"),
             ("processors", rule("us-east-1 service-quotas", "5.0\n"), "mexico: the account may run 5 processors of standard instances"),
             ("a token for default regions only", rule("aws --region eu-south-2 sts", complains="(InvalidClientTokenId)\n", code=254),
              "eu-south-2 is enabled, but takes no credentials: (InvalidClientTokenId)"),

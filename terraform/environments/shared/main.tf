@@ -133,6 +133,7 @@ module "rotation" {
   master_secret_arn = module.rds.master_secret_arn
   subnet_ids        = module.vpc.private_subnet_ids
   security_group_id = aws_security_group.rotation.id
+  alarm_topic_arn   = module.alerts.topic_arn
 
   key_arns = {
     secrets = module.kms.arns.secrets

@@ -8,9 +8,9 @@ terraform {
     }
   }
 
-  # Bucket, key and region come with -backend-config: each region keeps its own state.
+  # Bucket, key and region come with -backend-config: each region keeps its own state. Encrypted as the bucket says, by KMS:
+  # `encrypt` without a key would ask for S3's own encryption instead.
   backend "s3" {
-    encrypt      = true
     use_lockfile = true
   }
 }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import unittest
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, os.environ["FUNCTION"])  # unpacked as in Lambda, so its driver is the packed one
@@ -154,6 +155,17 @@ class Rotation(unittest.TestCase):
         self.rotate(self.database, repeats=2)
         self.assertNotEqual(self.value(self.database)["username"], before["username"])
         self.assertPays(self.value(self.database))
+
+    def test_owner_and_application_rotate_at_the_same_time(self):
+        self.set_up_and_migrate()
+        for _ in range(5):
+            before = self.value(self.database)
+            with ThreadPoolExecutor() as pool:
+                for done in [pool.submit(self.rotate, secret) for secret in (self.owner, self.database)]:
+                    done.result()
+            self.assertNotEqual(self.value(self.database)["username"], before["username"])
+            self.assertPays(self.value(self.database))
+        self.migrate()
 
     def test_no_password_is_in_the_servers_log(self):
         administrator("ALTER SYSTEM SET log_statement = 'all'")

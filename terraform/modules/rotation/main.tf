@@ -80,6 +80,7 @@ resource "aws_iam_role_policy_attachment" "network" {
 }
 
 resource "aws_lambda_function" "this" {
+  #checkov:skip=CKV_AWS_115:Secrets Manager alone calls it, one rotation of each secret at a time
   #checkov:skip=CKV_AWS_116:Secrets Manager calls again after a failure and shows it; there is no event that could be lost
   #checkov:skip=CKV_AWS_173:The variables are names of secrets, not secrets
   #checkov:skip=CKV_AWS_272:The package's hash is in the plan; a signing profile would protect against whoever may apply it
@@ -93,9 +94,6 @@ resource "aws_lambda_function" "this" {
   architectures    = ["arm64"]
   memory_size      = 256
   timeout          = 60
-
-  # One at a time: two rotations at once would each take the other's login for the idle one.
-  reserved_concurrent_executions = 1
 
   environment {
     variables = {
@@ -118,6 +116,24 @@ resource "aws_lambda_function" "this" {
   }
 
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.network]
+}
+
+# A rotation that fails changes nothing that anybody would notice, but passwords no longer change.
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = { errors = "Errors", throttles = "Throttles" }
+
+  alarm_name          = "${var.name}-rotation-${each.key}"
+  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The passwords in force still hold."
+  namespace           = "AWS/Lambda"
+  metric_name         = each.value
+  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.alarm_topic_arn]
 }
 
 resource "aws_lambda_permission" "secrets_manager" {

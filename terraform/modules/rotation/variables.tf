@@ -58,6 +58,16 @@ variable "master_secret_arn" {
   }
 }
 
+variable "alarm_topic_arn" {
+  description = "SNS topic that is told of a rotation that failed."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:aws:sns:", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn is the ARN of an SNS topic."
+  }
+}
+
 variable "key_arns" {
   description = "KMS keys: secrets, logs."
   type = object({

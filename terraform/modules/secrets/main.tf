@@ -48,4 +48,11 @@ resource "aws_secretsmanager_secret_version" "first" {
   secret_id                = aws_secretsmanager_secret.this[each.key].id
   secret_string_wo         = jsonencode(local.first_values[each.key])
   secret_string_wo_version = var.passwords_version
+  # Rotations take AWSCURRENT away, and of the versions without a label Secrets Manager keeps a hundred: once this one was
+  # gone, Terraform would write another first password over the one in force. The second label keeps it.
+  version_stages = ["AWSCURRENT", "FIRST"]
+
+  lifecycle {
+    ignore_changes = [version_stages]
+  }
 }

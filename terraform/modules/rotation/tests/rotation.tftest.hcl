@@ -17,6 +17,7 @@ variables {
   master_secret_arn = "arn:aws:secretsmanager:eu-south-2:111122223333:secret:master"
   subnet_ids        = ["subnet-a", "subnet-b", "subnet-c"]
   security_group_id = "sg-rotation"
+  alarm_topic_arn   = "arn:aws:sns:eu-south-2:111122223333:alerts"
   key_arns = {
     secrets = "arn:aws:kms:eu-south-2:111122223333:key/secrets"
     logs    = "arn:aws:kms:eu-south-2:111122223333:key/logs"
@@ -71,13 +72,21 @@ run "only_secrets_manager_of_this_account_calls_it" {
   }
 }
 
-run "two_rotations_never_run_at_once" {
-  command = plan
-
+run "somebody_is_told_of_a_rotation_that_failed" {
   assert {
-    condition     = aws_lambda_function.this.reserved_concurrent_executions == 1
-    error_message = "Two rotations could take each other's login for the idle one."
+    condition = toset([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name]) == toset(["Errors", "Throttles"]) && alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.this :
+      alarm.dimensions.FunctionName == output.function_name && alarm.statistic == "Sum" && alarm.threshold == 0 &&
+      toset(alarm.alarm_actions) == toset([var.alarm_topic_arn])
+    ])
+    error_message = "A rotation may fail, and nobody hears of it."
   }
+}
+
+run "a_topic_that_is_none_is_refused" {
+  command         = plan
+  expect_failures = [var.alarm_topic_arn]
+  variables { alarm_topic_arn = "alerts" }
 }
 
 run "it_runs_inside_the_network_and_its_log_is_encrypted" {

@@ -63,6 +63,15 @@ run "no_value_is_in_the_state" {
   }
 }
 
+run "first_values_stay_however_often_they_are_rotated" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for version in aws_secretsmanager_secret_version.first : contains(version.version_stages, "FIRST")])
+    error_message = "Secrets Manager may drop the version that Terraform knows, and Terraform would write a password over the one in force."
+  }
+}
+
 run "terraform_never_makes_the_api_key" {
   command = plan
 
