@@ -8,14 +8,15 @@ FROM docker.io/library/rust:1.95-slim-bookworm AS builder
 ARG GIT_REVISION=unknown
 ARG BUILD_TIMESTAMP=unknown
 ENV GIT_REVISION=$GIT_REVISION BUILD_TIMESTAMP=$BUILD_TIMESTAMP
+# Puts the list of crates into the binary, where scanners of images look for it. Before the static flags, which its
+# macros would not bear.
+ARG CARGO_AUDITABLE_VERSION=0.7.7
+RUN cargo install --locked --quiet "cargo-auditable@$CARGO_AUDITABLE_VERSION"
 # Static; relocations in their packed form; randomness by the system call alone, since nothing here has
 # a /dev/urandom to fall back to.
 ENV RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs --cfg getrandom_backend="linux_getrandom"'
 # C code that asks for the time of its compilation gets this one: the same source, the same bytes.
 ENV SOURCE_DATE_EPOCH=0
-# Puts the list of crates into the binary, where scanners of images look for it.
-ARG CARGO_AUDITABLE_VERSION=0.7.7
-RUN cargo install --locked --quiet "cargo-auditable@$CARGO_AUDITABLE_VERSION"
 WORKDIR /build
 COPY . .
 # An explicit target keeps build scripts and macros out of the static flags. Panic messages name the

@@ -123,6 +123,14 @@ class Agreement(unittest.TestCase):
                 del source["repoURL"], source["targetRevision"]
             self.assertEqual(made["spec"], alone["spec"])
 
+    def test_the_command_for_one_region_gives_what_the_set_gives(self):
+        def paths(given, path=""):
+            for key, value in given.items():
+                yield from paths(value, f"{path}{key}.") if isinstance(value, dict) else [path + key]
+
+        given = set(re.findall(r"--helm-set ([\w.]+)=", (HERE / "README.md").read_text()))
+        self.assertEqual(given, set(paths(self.application("spain")["spec"]["source"]["helm"]["valuesObject"])))
+
     def test_values_files_exist_and_the_release_names_the_image_alone(self):
         for site in SITES:
             for file in self.application(site)["spec"]["source"]["helm"]["valueFiles"]:

@@ -93,7 +93,8 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
             }
         },
     );
-    let help = "Time from when a request was read to when its answer was made, in seconds; simulated processing included.";
+    let help = "Time from when a request was read to when its answer was made, in seconds; simulated \
+                processing included.";
     visitor.family(
         "http_request_duration_seconds",
         help,

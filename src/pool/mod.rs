@@ -95,8 +95,8 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
-    /// An exchange came to its limit on a connection that had answered none. Until one is answered, connections are opened
-    /// singly: the server goes on with what is left behind, and would go on with more and more.
+    /// An exchange came to its limit on a connection that had answered none. Until one is answered,
+    /// connections are opened singly: the server goes on with what is left behind, and with more and more.
     stalled: Cell<bool>,
     /// A health check is under way.
     checking: Cell<bool>,

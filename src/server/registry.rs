@@ -152,8 +152,8 @@ impl Registry {
             || state.end_slow_or_greedy(Ending::Evicted)
     }
 
-    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over; but before those
-    /// that are not slow yet, a greedy one.
+    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over; but
+    /// before those that are not slow yet, a greedy one.
     pub(super) fn end_slowest(&self) {
         let mut state = self.0.borrow_mut();
         if !state.end_slow_or_greedy(Ending::TimedOut) {
