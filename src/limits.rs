@@ -119,7 +119,7 @@ pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
 /// Health checks that wait for the database's answer, all together; beyond it they are told at once that it has none.
 pub const HEALTH_WAITING_MAX_COUNT: usize = 512;
 /// Of few connections, those that payments in flight leave to the requests of others: an eighth, at most this many.
-pub const OTHERS_MIN_COUNT: usize = 16;
+pub const OTHERS_MAX_COUNT: usize = 16;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
 /// Who asks again before that goes behind everybody else for up to this much less.

@@ -1,8 +1,9 @@
 //! The verb `migrate`: brings the schema to this version, and makes the roles that use it.
 //!
 //! Everything happens in one transaction under an advisory lock, so that it may run any number of
-//! times and from several replicas at once: the first does the work, the others find it done. It
-//! acts as the schema's owner and must never know how payments are made.
+//! times and from several replicas at once: the first does the work, the others find it done, unless
+//! they wait for longer than `MIGRATE_LOCK_TIMEOUT_MS`. It acts as the schema's owner and must never
+//! know how payments are made.
 
 mod report;
 mod roles;

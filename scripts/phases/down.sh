@@ -125,10 +125,10 @@ unprotect() {
   local site=$1 name
   name=$(cluster "$site")
   if dry || exists "$site"; then
-    change aws_in "$site" eks update-cluster-config --name "$name" --no-deletion-protection >/dev/null 2>"$WORK/said" || {
-      ! grep -qiE 'unknown options|unrecognized arguments' "$WORK/said" ||
+    change aws_in "$site" eks update-cluster-config --name "$name" --no-deletion-protection >/dev/null 2>"$WORK/$site.said" || {
+      ! grep -qiE 'unknown options|unrecognized arguments' "$WORK/$site.said" ||
         die "$site: this aws cannot take a cluster's protection off: install a later one, then make down again"
-      step "$site: the cluster's protection is off already, or the destroy will say why not"
+      step "$site: the cluster's protection is off already, or the destroy will say why not: $(tail -n 1 "$WORK/$site.said")"
     }
   fi
   if dry || aws_in "$site" rds describe-db-instances --db-instance-identifier "$name" >/dev/null 2>&1; then

@@ -48,13 +48,14 @@ impl Drop for Waiting<'_> {
 impl State {
     /// Asks the database, unless it answered a payment a moment ago.
     pub(super) async fn check(&mut self, app: &App) {
+        let fresh = Duration::from_millis(HEALTH_FRESH_MS);
         let waiting = &app.health_waiting;
         if waiting.get() >= HEALTH_WAITING_MAX_COUNT {
+            self.connected = app.pool.has_answered_within(fresh);
             return;
         }
         waiting.set(waiting.get() + 1);
         let _waiting = Waiting(waiting);
-        let fresh = Duration::from_millis(HEALTH_FRESH_MS);
         let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
         self.connected = app.pool.check(fresh, deadline).await.is_ok();
     }

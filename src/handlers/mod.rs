@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
 use crate::http::{Content, Field, Method, Refusal, Request, Response, Status, Version};
-use crate::limits::{IN_FLIGHT_MAX_COUNT, OTHERS_MIN_COUNT, RETRY_AFTER_S};
+use crate::limits::{IN_FLIGHT_MAX_COUNT, OTHERS_MAX_COUNT, RETRY_AFTER_S};
 use crate::log;
 use crate::metrics::{Metrics, OpenMetrics};
 use crate::payment::Currency;
@@ -116,7 +116,7 @@ impl App {
 
 /// Payments that may be in flight beside each other: some of the connections are for others, `/livez` among them.
 fn in_flight_max(max_connections: usize) -> usize {
-    let others = (max_connections / 8).min(OTHERS_MIN_COUNT);
+    let others = (max_connections / 8).min(OTHERS_MAX_COUNT);
     IN_FLIGHT_MAX_COUNT.min(max_connections - others)
 }
 

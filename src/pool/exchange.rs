@@ -83,6 +83,8 @@ pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     company: Company<S>,
     /// The place of the beginner's own insert.
     own: usize,
+    /// How many it carries.
+    payments: usize,
     /// When the exchange has failed.
     limit: Instant,
 }
@@ -149,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let started = Instant::now();
         Self {
             own: 0,
+            payments: 0,
             limit: started + lease.pool.settings.exchange_timeout,
             company: Company {
                 pool: lease.pool.clone(),
@@ -161,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
 
     fn begin(mut self, payments: usize) -> Result<Self, Broken> {
         self.connection()?.begin()?;
+        self.payments = payments;
         if payments > 0 {
             self.company.pool.metrics.pool.batch_size(payments);
         }
@@ -214,6 +218,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             return Finished::lost(elapsed);
         }
         member.served = true;
+        if self.payments > 0 {
+            member.paid = true;
+            pool.go_on();
+        }
         let said_more = member.connection.said_more();
         let shared = !self.company.seats.is_empty();
         let connection = &member.connection;
@@ -247,6 +255,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         let elapsed = self.company.started.elapsed();
         let pool = self.company.pool.clone();
         pool.note_broken(&Broken::Timeout, None);
+        let carried_before = self.lease.member.as_ref().is_some_and(|member| member.paid);
+        if self.payments > 0 && !carried_before {
+            pool.stall();
+        }
         self.lease.close(Closed::Timeout);
         pool.suspect_idle();
         Finished::lost(elapsed)

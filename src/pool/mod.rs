@@ -32,7 +32,7 @@ use self::exchange::{Exchange, Lease};
 use self::opener::Backoff;
 use self::waiters::{Answer, Seat, Waiters};
 use crate::config::PoolSettings;
-use crate::limits::CONNECTION_LIFETIME_MAX_S;
+use crate::limits::{CONNECTION_LIFETIME_MAX_S, RECONNECT_BACKOFF_MAX_MS};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
@@ -76,6 +76,8 @@ struct Member<S> {
     proven: Instant,
     /// An exchange on it has been answered.
     served: bool,
+    /// One with payments has.
+    paid: bool,
 }
 
 struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
@@ -95,9 +97,10 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
-    /// An exchange came to its limit on a connection that had answered none. Until one is answered,
-    /// connections are opened singly: the server goes on with what is left behind, and with more and more.
-    stalled: Cell<bool>,
+    /// A payment's exchange came to its limit on a connection that had carried none. Until one is answered, or
+    /// for a while, connections are opened singly: the server goes on with what is left behind, and would
+    /// with more and more.
+    stalled_until: Cell<Option<Instant>>,
     /// A health check is under way.
     checking: Cell<bool>,
     checked: Notify,
@@ -128,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             ready: Cell::new(false),
             closing: Cell::new(false),
             backoff: RefCell::default(),
-            stalled: Cell::new(false),
+            stalled_until: Cell::new(None),
             checking: Cell::new(false),
             checked: Notify::new(),
             wanted: Notify::new(),
@@ -175,6 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
         self.0.last_success.get().map(|(_, elapsed)| elapsed)
     }
 
+    /// Whether the database has answered less than `fresh` ago.
+    pub fn has_answered_within(&self, fresh: Duration) -> bool {
+        let last = self.0.last_success.get();
+        last.is_some_and(|(at, _)| at.elapsed() < fresh)
+    }
+
     /// Asks the database, unless it answered less than `fresh` ago: the duration of the last round
     /// trip, or that there was none before `deadline`.
     pub async fn check(
@@ -204,6 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     /// Tries to connect at once, without the rest of a pause: the credentials have changed.
     pub fn credentials_changed(&self) {
         self.0.backoff.borrow_mut().reset();
+        self.0.stalled_until.set(None);
         self.0.wanted.notify_one();
     }
 
@@ -342,9 +352,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
         if why == Closed::Server || !served {
             self.backoff.borrow_mut().failed(self.connector.draw());
         }
-        if why == Closed::Timeout && !served {
-            self.stalled.set(true);
-        }
         self.forget(why);
     }
 
@@ -380,9 +387,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 
     fn note_answer(&self, elapsed: Duration, refused: Option<&ServerError>) {
         self.metrics.pool.exchange(elapsed);
-        if self.stalled.replace(false) {
-            self.wanted.notify_one();
-        }
         match refused {
             None => {
                 self.last_success.set(Some((Instant::now(), elapsed)));
@@ -396,6 +400,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
                 .field("sqlstate", error.state.as_str())
                 .field("message", error.message.as_str())
                 .emit(),
+        }
+    }
+
+    /// A payment's exchange came to its limit on a connection that had carried none.
+    fn stall(&self) {
+        let pause = Duration::from_millis(RECONNECT_BACKOFF_MAX_MS);
+        let end = Instant::now() + 2 * self.settings.exchange_timeout + pause;
+        self.stalled_until.set(Some(end));
+    }
+
+    /// A payment's exchange was answered.
+    fn go_on(&self) {
+        if self.stalled_until.take().is_some() {
+            self.wanted.notify_one();
         }
     }
 

@@ -48,12 +48,14 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
     let warnings = RefCell::new(log::Limited::default());
     let mut opening = FuturesUnordered::new();
     while !pool.closing.get() {
-        let target = match pool.stalled.get() {
-            true => 1,
-            false => pool.settings.size + usize::from(pool.ageing.get()),
+        let still = |until: &Instant| Instant::now() < *until;
+        let stalled = pool.stalled_until.get().filter(still);
+        let target = match stalled {
+            Some(_) => 1,
+            None => pool.settings.size + usize::from(pool.ageing.get()),
         };
-        let pause = pool.backoff.borrow().until;
-        let pause = pause.filter(|until| Instant::now() < *until);
+        let pause = pool.backoff.borrow().until.filter(still);
+        let again = pause.or(stalled);
         let missing = target.saturating_sub(pool.open.get());
         while pause.is_none() && opening.len() < missing.min(OPENING_MAX_COUNT) {
             opening.push(pool.open_one(&warnings));
@@ -62,7 +64,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
             biased;
             Some(()) = opening.next() => {}
             () = pool.wanted.notified() => {}
-            () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
+            () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
         }
     }
     while opening.next().await.is_some() {}
@@ -94,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             era,
             proven: now,
             served: false,
+            paid: false,
         }));
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
             self.metrics.pool.ready.set(1);

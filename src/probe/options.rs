@@ -20,7 +20,7 @@ the limit was kept. A latency counts from the moment its request was due.
   --duration TIME       how long, as in 10s, 500ms or 2m (with --rate; default 10s unless --count)
   --limit-p99-ms N      exits 1 when the 99th percentile is past N milliseconds
   --header 'NAME: V'    sends a header field; may be repeated
-  --timeout-ms N        time for one request (default 5000)
+  --timeout-ms N        time for one request, from when it is due (default 5000)
   --connections N       at most so many connections (default 32)
 
 Exit codes: 0 passed, 1 not, 64 wrong command line.";

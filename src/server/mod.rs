@@ -180,12 +180,17 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
                 if let Some(line) = warnings.warn("accept_failed") {
                     line.field("reason", &error.to_string()).emit();
                 }
-                // A lack of descriptors passes when connections end: one for each newcomer.
-                let lacks_descriptor = error.raw_os_error() == Some(Errno::MFILE.raw_os_error());
-                if lacks_descriptor && server.registry.evict() {
-                    yield_now().await;
-                } else {
-                    sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                // A lack of descriptors passes when connections end: one for each newcomer. A lack of memory
+                // or of the system's own passes with time; what else there is concerns one newcomer.
+                let lack = error.raw_os_error().map(Errno::from_raw_os_error);
+                let pause = match lack {
+                    Some(Errno::MFILE) => !server.registry.evict(),
+                    Some(Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => true,
+                    _ => false,
+                };
+                match pause {
+                    true => sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await,
+                    false => yield_now().await,
                 }
             }
         }

@@ -50,7 +50,7 @@ const LIMITS_MS: [(Phase, u64); 7] = [
 pub(super) enum Ending {
     /// The time of its phase is over.
     TimedOut,
-    /// It is idle or slow, and its place is needed.
+    /// It is idle, slow or greedy, and its place is needed.
     Evicted,
     /// The service ends.
     Drained,

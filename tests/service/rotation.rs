@@ -85,7 +85,7 @@ fn a_file_of_keys_that_makes_no_sense_changes_nothing() {
     fs::remove_file(&path).unwrap();
     service.wait_for_logs("secret_reload_failed", 2);
     assert_eq!(service.pay("").status, 200);
-    fs::write(&path, format!("{KEY}-new")).unwrap();
+    swap(&path, &format!("{KEY}-new"));
     service.wait_for_log("api_keys_reloaded");
     let over = failures();
     swap(&path, KEY);
