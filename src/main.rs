@@ -52,10 +52,7 @@ fn main() -> ExitCode {
             Ok(config) => serve(config),
             Err(mistakes) => misconfigured(&mistakes),
         },
-        Ok(Command::Migrate) => {
-            end_on_signal();
-            as_owner(run_migrate)
-        }
+        Ok(Command::Migrate) => as_owner(run_migrate),
         Ok(Command::ProbeHelp) => say(probe::HELP),
         Ok(Command::Probe(options)) => {
             end_on_signal();
@@ -65,10 +62,7 @@ fn main() -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
-        Ok(Command::Prune(options)) => {
-            end_on_signal();
-            as_owner(|owner| run_prune(owner, &options))
-        }
+        Ok(Command::Prune(options)) => as_owner(|owner| run_prune(owner, &options)),
     }
 }
 
@@ -96,6 +90,7 @@ fn end_on_signal() {
 
 /// Runs a verb that acts as the schema's owner.
 fn as_owner(verb: impl FnOnce(&OwnerConfig) -> ExitCode) -> ExitCode {
+    end_on_signal();
     match config::owner_target(&ProcessEnvironment) {
         Err(mistakes) => misconfigured(&mistakes),
         Ok(owner) => {

@@ -141,8 +141,8 @@ pub(super) const POOL_SIZE: Number = Number {
 pub(super) const WAITERS_MAX: Number = Number {
     variable: "WAITERS_MAX",
     bound: limits::WAITERS_MAX,
-    meaning: "Payments that may wait for a connection; the next one gets 503 at once. Above 2560, \
-              `IN_FLIGHT_MAX_COUNT` comes first.",
+    meaning: "Payments that may wait for a connection; the next one gets 503 at once. More than \
+              `IN_FLIGHT_MAX_COUNT` never come to it.",
 };
 pub(super) const BATCH_MAX: Number = Number {
     variable: "BATCH_MAX",

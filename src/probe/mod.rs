@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> Verdict {
 
 fn once(options: &Options) -> Verdict {
     let began = Instant::now();
-    let result = Client::new(options).exchange(Instant::now());
+    let result = Client::new(options).exchange(began);
     let milliseconds = began.elapsed().as_secs_f64() * 1e3;
     Verdict {
         passed: matches!(result, Ok(200..=299)),

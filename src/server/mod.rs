@@ -180,13 +180,12 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
                 if let Some(line) = warnings.warn("accept_failed") {
                     line.field("reason", &error.to_string()).emit();
                 }
-                // A lack of descriptors passes when connections end: one for each newcomer. A lack of memory
-                // or of the system's own passes with time; what else there is concerns one newcomer.
-                let lack = error.raw_os_error().map(Errno::from_raw_os_error);
-                let pause = match lack {
+                // A lack of descriptors passes when connections end: one for each newcomer. Who has left
+                // already takes nobody's time; what else there may be passes with time.
+                let pause = match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::MFILE) => !server.registry.evict(),
-                    Some(Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => true,
-                    _ => false,
+                    Some(Errno::CONNABORTED) => false,
+                    _ => true,
                 };
                 match pause {
                     true => sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await,

@@ -426,6 +426,25 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_turn_makes_room_behind_the_slow_and_before_all_others_that_send() {
+        let registry = Rc::new(Registry::new());
+        let [slow, young, greedy] = [(); 3].map(|()| registry.enter());
+        slow.set(Phase::Head);
+        greedy.set(Phase::Turn);
+        registry.end_overdue(SLOW_AFTER_MS);
+        young.set(Phase::Head);
+        for (expected, why) in [(&slow, "slow"), (&greedy, "greedy"), (&young, "young")] {
+            registry.end_slowest();
+            assert_eq!(ending(expected), Some(Ending::TimedOut), "{why}");
+        }
+        greedy.set(Phase::Turn);
+        young.set(Phase::Head);
+        assert!(registry.evict());
+        assert_eq!(ending(&greedy), Some(Ending::Evicted));
+        assert!(!registry.evict(), "the young one has its second");
+    }
+
+    #[test]
     fn who_only_has_to_close_is_evicted_before_who_is_idle() {
         let registry = Rc::new(Registry::new());
         let (idle, lingering) = (registry.enter(), registry.enter());

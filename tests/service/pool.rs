@@ -15,6 +15,14 @@ const PATIENT: [(&str, &str); 2] = [
     ("PAYMENT_DEADLINE_MS", "29000"),
 ];
 
+/// The same, with room for whoever comes.
+const CROWDED: [(&str, &str); 4] = [
+    PATIENT[0],
+    PATIENT[1],
+    ("WAITERS_MAX", "65536"),
+    ("CHECKOUT_TIMEOUT_MS", "28000"),
+];
+
 fn send_payment(service: &Service) -> Caller {
     send_payment_with(service, &[])
 }
@@ -249,6 +257,26 @@ fn payments_in_flight_leave_room_for_the_requests_of_others() {
 }
 
 #[test]
+fn of_few_connections_payments_in_flight_leave_some_to_others() {
+    let cluster = database();
+    let settings = [&CROWDED[..], &[("MAX_CONNECTIONS", "8")]].concat();
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let mut waiting: Vec<Caller> = (0..7).map(|_| send_payment(&service)).collect();
+    eventually("seven are in flight", || {
+        service.metric("payments_in_flight") == 7.0
+    });
+    send_payment(&service)
+        .receive()
+        .assert_problem(503, "too_many_in_flight", "");
+    assert_eq!(service.get("/livez", &[]).status, 200);
+    drop(lock);
+    for caller in &mut waiting {
+        caller.receive().id();
+    }
+}
+
+#[test]
 fn payments_in_flight_do_not_keep_the_room_that_their_large_heads_took() {
     in_flight_with(&[("X-Padding", &"x".repeat(15_000))]);
 }
@@ -272,13 +300,7 @@ fn what_is_sent_ahead_of_a_large_head_is_answered_as_long_as_there_is_room() {
 #[test]
 fn what_is_sent_ahead_of_a_large_head_is_refused_when_many_payments_wait() {
     let cluster = database();
-    let settings = [
-        PATIENT[0],
-        PATIENT[1],
-        ("WAITERS_MAX", "65536"),
-        ("CHECKOUT_TIMEOUT_MS", "28000"),
-    ];
-    let service = Service::start(&cluster, &settings);
+    let service = Service::start(&cluster, &CROWDED);
     let lock = TableLock::take(&cluster);
     let usual = BUFFERED_AMPLE_BYTES / (2 * BUFFER_BYTES) + 1;
     let mut waiting: Vec<Caller> = (0..usual).map(|_| send_payment(&service)).collect();
@@ -309,13 +331,7 @@ fn large_payment() -> Vec<u8> {
 /// As many payments as may be in flight, with these header fields, beside others.
 fn in_flight_with(headers: &[(&str, &str)]) {
     let cluster = database();
-    let settings = [
-        PATIENT[0],
-        PATIENT[1],
-        ("WAITERS_MAX", "65536"),
-        ("CHECKOUT_TIMEOUT_MS", "28000"),
-    ];
-    let service = Service::start(&cluster, &settings);
+    let service = Service::start(&cluster, &CROWDED);
     let lock = TableLock::take(&cluster);
     let mut waiting: Vec<Caller> = (0..IN_FLIGHT_MAX_COUNT)
         .map(|_| send_payment_with(&service, headers))
