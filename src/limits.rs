@@ -89,8 +89,8 @@ pub const SLOW_AFTER_MS: u64 = 1_000;
 pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
 /// Pause after a failed accept when no idle connection could be closed for it.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
-/// Open connections. Beyond it the oldest idle one is closed, else the slowest, else a pipeline that waits for its turn,
-/// else the newcomer gets 503.
+/// Open connections. Beyond it the oldest idle one is closed, else the slowest, else a pipeline that waits
+/// for its turn, else the newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
 pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
