@@ -66,7 +66,7 @@ pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
-/// Pipelined requests answered in one go before other connections get their turn; so does a flush.
+/// Pipelined requests answered in one turn: then, or behind a flush, other connections have theirs.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
 /// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it
 /// no further request of that caller is answered.

@@ -124,7 +124,8 @@ fn in_flight_max(max_connections: usize) -> usize {
 #[derive(Debug)]
 pub struct Caller {
     route: Route,
-    method: Method,
+    /// The request's.
+    pub method: Method,
     version: Version,
     /// Whether the connection is used again.
     pub keep_alive: bool,

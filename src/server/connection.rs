@@ -28,8 +28,8 @@ use crate::metrics::ConnectionEnd;
 enum Stop {
     /// The connection has ended.
     End(ConnectionEnd),
-    /// The request cannot be taken; it is answered, and the connection closed.
-    Refuse(Refusal),
+    /// The request cannot be taken; it is answered, and the connection closed. Its method, if its head is gone.
+    Refuse(Refusal, Option<Method>),
     /// The last answer is written, or about to be.
     Close(ConnectionEnd),
     /// No request came for a while.
@@ -38,7 +38,7 @@ enum Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Refuse(refusal)
+        Self::Refuse(refusal, None)
     }
 }
 
@@ -61,8 +61,8 @@ pub(super) struct Connection {
     body_is_read: bool,
     /// Its place was given away just as a request came in: that one is the last.
     evicted: bool,
-    /// Requests answered since others had their turn.
-    turn: u32,
+    /// Requests that may be answered before others have their turn.
+    left: u32,
     /// Its last answer was a 503: when it may ask again.
     refused_until: Option<Instant>,
 }
@@ -78,7 +78,7 @@ impl Connection {
             scan: HeadScan::new(),
             body_is_read: false,
             evicted: false,
-            turn: 0,
+            left: 1,
             refused_until: None,
         }
     }
@@ -124,8 +124,8 @@ impl Connection {
         match stop {
             Stop::End(end) => end,
             Stop::Close(end) => self.close(end).await,
-            Stop::Refuse(refusal) => {
-                self.refuse(refusal);
+            Stop::Refuse(refusal, method) => {
+                self.refuse(refusal, method.unwrap_or_else(|| self.method_asked()));
                 self.close(ConnectionEnd::Refused).await
             }
             Stop::Park => ConnectionEnd::KeepAlive,
@@ -162,7 +162,7 @@ impl Connection {
                 self.flush().await?;
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
-                self.prepare_to_wait()?;
+                self.prepare_to_wait(caller.method)?;
                 let hang_up = HangUp {
                     stream: &mut self.stream,
                     input: &mut self.input,
@@ -177,12 +177,16 @@ impl Connection {
             }
         };
         app.note(&caller, status);
+        self.left = self.left.saturating_sub(1);
         self.after_answer().await?;
         if status == Status::ServiceUnavailable {
             self.flush().await?;
             self.refused_until = Some(Instant::now() + self.retry_after());
         }
-        self.give_way().await?;
+        if self.input.as_deref().is_some_and(|input| !input.is_empty()) {
+            let too_soon = self.asks_too_soon();
+            self.give_way(too_soon).await?;
+        }
         match (caller.keep_alive, app.is_draining()) {
             (true, _) => Ok(()),
             (false, _) if self.evicted => Err(Stop::Close(ConnectionEnd::Evicted)),
@@ -193,17 +197,15 @@ impl Connection {
 
     /// Before a request has an effect: there must be room for its answer, and many that wait may not hold the buffers
     /// that others need.
-    fn prepare_to_wait(&mut self) -> Result<(), Stop> {
+    fn prepare_to_wait(&mut self, method: Method) -> Result<(), Stop> {
         let small = self.input.as_mut().is_none_or(Buffer::shrink);
-        let prepared = match small || self.server.buffers.are_ample() {
-            true => room(&mut self.output, &self.server).map(drop),
-            false => Err(Refusal::BuffersExhausted.into()),
-        };
-        if prepared.is_err() {
-            // What stands there is the next request, and the refusal is of this one.
-            self.input = None;
+        let is_ready = (small || self.server.buffers.are_ample())
+            && room(&mut self.output, &self.server).is_ok();
+        match is_ready {
+            true => Ok(()),
+            // What stands in the input is the next request, and the refusal is of this one.
+            false => Err(Stop::Refuse(Refusal::BuffersExhausted, Some(method))),
         }
-        prepared
     }
 
     async fn after_answer(&mut self) -> Result<(), Stop> {
@@ -213,21 +215,22 @@ impl Connection {
         output.recount();
         if output.len() >= PIPELINE_FLUSH_BYTES {
             self.flush().await?;
-            self.turn = PIPELINE_TURN_COUNT;
+            self.left = 0;
         }
         Ok(())
     }
 
-    /// Lets others have their turn once enough requests of this connection followed each other without
-    /// waiting: the next ones are here already. Nothing is lost if it ends meanwhile.
-    async fn give_way(&mut self) -> Result<(), Stop> {
-        self.turn += 1;
-        let asks = self.input.as_deref().is_some_and(|input| !input.is_empty());
-        let too_soon = if asks { self.asks_too_soon() } else { None };
-        if too_soon.is_none() && self.turn <= PIPELINE_TURN_COUNT {
+    /// Before a next request that is here already: whoever asks for one thing comes before those who ask for many, of
+    /// whom thousands may become readable at once. So a request that was waited for is answered when it comes; those
+    /// behind it wait in the lane, and then some are answered together. Nothing is lost if it all ends meanwhile.
+    async fn give_way(&mut self, too_soon: Option<Instant>) -> Result<(), Stop> {
+        if too_soon.is_none() && self.left > 0 {
             return Ok(());
         }
-        self.turn = 0;
+        if self.server.lane.is_busy() {
+            self.flush().await?;
+        }
+        self.left = PIPELINE_TURN_COUNT;
         self.place.set(Phase::Turn);
         let (place, lane) = (&self.place, &self.server.lane);
         let mut turn = pin!(async {
@@ -338,6 +341,7 @@ impl Connection {
 
     /// Waits for bytes and appends them to the input.
     async fn read_more(&mut self) -> Result<(), Stop> {
+        let phase = self.place.phase();
         loop {
             let (place, stream) = (&self.place, &self.stream);
             let mut waited = false;
@@ -349,17 +353,15 @@ impl Connection {
                 waited |= ready.is_pending();
                 ready
             });
-            let mut ended = ready.await.err();
+            let ended = ready.await.err();
             if waited {
-                self.turn = 0;
+                self.left = 1;
             }
-            if ended.is_none()
-                && let Some(until) = self.asks_too_soon()
-            {
+            let is_next = !waited && !self.scan.has_begun();
+            let too_soon = self.asks_too_soon();
+            if ended.is_none() && (is_next || too_soon.is_some()) {
                 // In a box, since parked connections hold this future, too.
-                let turn = Box::pin(timeout_at(until.into(), self.server.lane.turn()));
-                let _ = turn.await;
-                ended = self.place.ended().map(Stop::from);
+                Box::pin(self.give_way(too_soon)).await?;
             }
             let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
             // An idle connection that is to end is looked at once more: a request that came in at the
@@ -385,6 +387,7 @@ impl Connection {
                 Poll::Pending if input.is_empty() => self.input = None,
                 Poll::Pending => {}
             }
+            self.place.set_unless(phase);
         }
     }
 
@@ -425,16 +428,20 @@ impl Connection {
         Ok(())
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
-        let app = &self.server.app;
-        app.metrics().http.refusal(refusal);
+    /// As far as it can be told of a request that may be no request.
+    fn method_asked(&self) -> Method {
         let input = self.input.as_deref().map_or(&[][..], |input| input);
         let begins = input.iter().position(|byte| !b"\r\n".contains(byte));
         let request = begins.and_then(|begins| input.get(begins..));
-        let method = match request.is_some_and(|request| request.starts_with(b"HEAD ")) {
+        match request.is_some_and(|request| request.starts_with(b"HEAD ")) {
             true => Method::Head,
             false => Method::Other,
-        };
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, method: Method) {
+        let app = &self.server.app;
+        app.metrics().http.refusal(refusal);
         if let Ok(output) = room(&mut self.output, &self.server) {
             return handlers::refuse(app, refusal, method, output);
         }
@@ -505,7 +512,7 @@ fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut B
             server.registry.end_slowest();
         }
     }
-    slot.as_mut().ok_or(Stop::Refuse(Refusal::BuffersExhausted))
+    slot.as_mut().ok_or(Refusal::BuffersExhausted.into())
 }
 
 /// Where answers are appended.

@@ -209,7 +209,7 @@ impl Place {
         }
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         let state = self.registry.0.borrow();
         state
             .entries

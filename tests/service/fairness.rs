@@ -5,7 +5,9 @@ use crate::postgres::Cluster;
 use crate::support::{
     Caller, KEY, PAYMENT, Response, Service, TableLock, database, eventually, request, shared,
 };
-use payment_latency_api::limits::{HEAD_TIMEOUT_MS, RETRY_AFTER_S, RETRY_SPREAD_MS};
+use payment_latency_api::limits::{
+    BUFFER_BYTES, HEAD_TIMEOUT_MS, PIPELINE_TURN_COUNT, RETRY_AFTER_S, RETRY_SPREAD_MS,
+};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -66,9 +68,7 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
             .for_each(|caller| caller.send(b"1\r\n\r\n"));
     });
     assert!(ahead <= AHEAD_MAX, "{ahead}");
-    for caller in &mut crowd {
-        assert_eq!(caller.receive().status, 200);
-    }
+    all_are_answered(&mut crowd, 1, 200);
 }
 
 #[test]
@@ -79,9 +79,7 @@ fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
         std::thread::sleep(Duration::from_millis(HEAD_TIMEOUT_MS));
     });
     assert!(ahead <= AHEAD_MAX, "{ahead}");
-    for caller in &mut crowd {
-        assert_eq!(caller.receive().status, 408);
-    }
+    all_are_answered(&mut crowd, 1, 408);
 }
 
 #[test]
@@ -92,7 +90,25 @@ fn a_pipeline_does_not_stand_before_others() {
         greedy.send(&request("GET", "/livez", &[]).repeat(1_000));
     });
     assert!(ahead <= AHEAD_MAX, "{ahead}");
-    (0..1_000).for_each(|_| assert_eq!(greedy.receive().status, 200));
+    all_are_answered(&mut [greedy], 1_000, 200);
+}
+
+#[test]
+fn a_crowd_of_pipelines_stands_before_others_with_one_request_each() {
+    let service = Service::start(shared(), &[]);
+    let short = request("GET", "/livez", &[]);
+    let to_fill = |value: &str| request("GET", "/livez", &[("X-Fill", value)]);
+    let fills_a_buffer = to_fill(&"x".repeat(BUFFER_BYTES - to_fill("").len()));
+    let in_one_go = PIPELINE_TURN_COUNT as usize;
+    for (request, times) in [(short, in_one_go), (fills_a_buffer, in_one_go / 2)] {
+        let many = request.repeat(times);
+        let mut crowd: Vec<Caller> = (0..300).map(|_| Caller::connect(service.address)).collect();
+        let ahead = answered_before(&service, LIVEZ, || {
+            crowd.iter_mut().for_each(|greedy| greedy.send(&many));
+        });
+        assert!(ahead <= crowd.len() as f64 + AHEAD_MAX, "{ahead}");
+        all_are_answered(&mut crowd, times, 200);
+    }
 }
 
 #[test]
@@ -144,9 +160,9 @@ fn before_they_may_ask_again(mut try_once: impl FnMut() -> f64) {
     });
 }
 
-fn all_are_refused(crowd: &mut [Caller], times: usize) {
+fn all_are_answered(crowd: &mut [Caller], times: usize, status: u16) {
     for caller in crowd {
-        (0..times).for_each(|_| assert_eq!(caller.receive().status, 503));
+        (0..times).for_each(|_| assert_eq!(caller.receive().status, status));
     }
 }
 
@@ -160,7 +176,7 @@ fn a_pipeline_of_refusals_does_not_stand_before_others() {
         let ahead = answered_before(&service, REFUSED, || {
             crowd.iter_mut().for_each(|caller| caller.send(&many));
         });
-        all_are_refused(&mut crowd, 12);
+        all_are_answered(&mut crowd, 12, 503);
         ahead
     });
 }
@@ -173,9 +189,9 @@ fn who_is_refused_and_asks_again_at_once_does_not_stand_before_others() {
     let ask = |crowd: &mut [Caller]| crowd.iter_mut().for_each(|caller| caller.send(&payment()));
     before_they_may_ask_again(|| {
         ask(&mut crowd);
-        all_are_refused(&mut crowd, 1);
+        all_are_answered(&mut crowd, 1, 503);
         let ahead = answered_before(&service, REFUSED, || ask(&mut crowd));
-        all_are_refused(&mut crowd, 1);
+        all_are_answered(&mut crowd, 1, 503);
         ahead
     });
 }

@@ -313,6 +313,11 @@ fn what_is_sent_ahead_of_a_large_head_is_refused_when_many_payments_wait() {
         .receive()
         .assert_problem(503, "buffers_exhausted", "");
     assert!(caller.is_closed());
+    std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+    let mut caller = Caller::connect(service.address);
+    caller.send(&large("HEAD", "/health").repeat(3));
+    assert_eq!(caller.receive_for("HEAD").status, 503);
+    assert!(caller.is_closed(), "and there is no body");
     drop(lock);
     for caller in &mut waiting {
         caller.receive().id();
@@ -321,11 +326,15 @@ fn what_is_sent_ahead_of_a_large_head_is_refused_when_many_payments_wait() {
     assert_eq!(written, usual.to_string(), "none of the refused one's");
 }
 
-/// A payment whose head, with what has come behind it when its end is found, is more than a buffer of the usual size.
 fn large_payment() -> Vec<u8> {
+    large("GET", PAYMENT)
+}
+
+/// A request whose head, with what has come behind it when its end is found, is more than a buffer of the usual size.
+fn large(method: &str, path: &str) -> Vec<u8> {
     let padding = "x".repeat(11_500);
     let headers = [("X-API-Key", KEY), ("X-Padding", &padding)];
-    request("GET", PAYMENT, &headers)
+    request(method, path, &headers)
 }
 
 /// As many payments as may be in flight, with these header fields, beside others.
