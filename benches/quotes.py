@@ -220,7 +220,9 @@ def knee(performance, _):
     mark = request * percent * (1 + TOLERANCE) / 1000
     below = [rate for rate in steps if shares[rate] < mark]
     above = [rate for rate in steps if shares[rate] >= mark]
-    risen = [rate for rate in steps if tails[rate] > KNEE_RATIO * tails[1000]]
+    # Below the ladder a latency ends when the caller has read the answer, on it when it is in the socket.
+    base = next(rate for rate, (source, *_) in steps.items() if "climbs" in source)
+    risen = [rate for rate in steps if rate >= base and tails[rate] > KNEE_RATIO * tails[base]]
     lines = [prose(
         f"The chart's request is {request}m, {request / 10:g} % of a core. The goal is {percent} % of it, and pods are "
         f"added where a tenth more is used, from {percent * (1 + TOLERANCE):g} %, {mark:.1f} % of a core:"
@@ -228,11 +230,11 @@ def knee(performance, _):
     for what, rates in (
         ("the last row below that", below[-1:]),
         ("the first row at or above it", above[:1]),
-        (f"the first row whose p99 is more than {KNEE_RATIO} times that of 1,000/s", risen[:1]),
+        (f"the first row whose p99 is more than {KNEE_RATIO} times that of {base:,}/s", risen[:1]),
     ):
         for rate in rates:
-            times = tails[rate] / tails[1000]
-            lines.append(f"- {what}: {rate:,}/s, {shares[rate]:.1f} % of a core, p99 {times:.1f} times that of 1,000/s")
+            times = tails[rate] / tails[base]
+            lines.append(f"- {what}: {rate:,}/s, {shares[rate]:.1f} % of a core, p99 {times:.1f} times that of {base:,}/s")
     columns = ["Payments/s on one core shared with the generator", "CPU µs each", "Of a core", "Of the request",
                "p99 ms", "Median of"]  # fmt: skip
     return "\n".join([table(columns, rows), "", *lines])

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -15,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::response::Name;
 use crate::http::{Content, Field, Request, Status};
 use crate::log;
-use crate::metrics::Gauge;
+use crate::metrics::Metrics;
 use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
 use crate::pg::payments::Insert;
 use crate::pool::{Failure, Unavailable, Written};
@@ -23,6 +24,7 @@ use crate::pool::{Failure, Unavailable, Written};
 /// A payment that its caller may make and, once it has run, what came of it.
 pub struct Payment {
     payment: Insert,
+    _in_flight: InFlight,
     /// The caller's own limit.
     timeout: Option<Duration>,
     /// Until it has run: that nothing was written.
@@ -61,6 +63,7 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Reject
     }
     let random = app.random.borrow_mut().bytes();
     Ok(Payment {
+        _in_flight: InFlight::enter(app.metrics.clone()),
         payment: Insert {
             transaction_id: payment::transaction_id(clock::unix_micros(), &random),
             idempotency_key,
@@ -152,7 +155,6 @@ impl Payment {
         app: &App,
         hang_up: impl Future<Output = ()>,
     ) -> Result<std::time::Instant, HungUp> {
-        let _in_flight = InFlight::enter(&app.metrics.payments.in_flight);
         let mut hang_up = pin!(hang_up);
         let processing_ms = self.payment.processing_ms;
         if processing_ms > 0 {
@@ -181,18 +183,18 @@ impl Payment {
 }
 
 /// One of the payments under way.
-struct InFlight<'a>(&'a Gauge);
+struct InFlight(Arc<Metrics>);
 
-impl<'a> InFlight<'a> {
-    fn enter(gauge: &'a Gauge) -> Self {
-        gauge.add(1);
-        Self(gauge)
+impl InFlight {
+    fn enter(metrics: Arc<Metrics>) -> Self {
+        metrics.payments.in_flight.add(1);
+        Self(metrics)
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.add(-1);
+        self.0.payments.in_flight.add(-1);
     }
 }
 

@@ -203,13 +203,15 @@ impl ConnectError {
 
     /// What an ErrorResponse during the start of a connection means.
     pub fn server(error: &ServerError) -> Self {
-        let step = if error.state.is_authentication() || &error.state.0 == b"3D000" {
-            ConnectStep::Authentication
-        } else if error.state.is_schema_missing() || &error.state.0 == b"42501" {
-            ConnectStep::Schema
-        } else {
-            ConnectStep::Server
-        };
+        // Which tables a role may use shows with a payment; here 42501 is about the database.
+        let step =
+            if error.state.is_authentication() || [b"3D000", b"42501"].contains(&&error.state.0) {
+                ConnectStep::Authentication
+            } else if error.state.is_schema_missing() {
+                ConnectStep::Schema
+            } else {
+                ConnectStep::Server
+            };
         Self {
             step,
             state: Some(error.state),

@@ -106,18 +106,16 @@ impl Transport {
         let Some(tls) = self.tls.as_deref_mut() else {
             return Ok(self.outgoing.push(plaintext)?);
         };
-        // Anything but WriteTraffic means that received records wait: they are handled on receipt.
-        let UnbufferedStatus { state, .. } = tls.process_tls_records(&mut []);
+        // What was received and waits for the rest of its message has to be there: rustls counts on it.
+        let UnbufferedStatus { discard, state } =
+            tls.process_tls_records(self.incoming.filled_mut());
         match state.map_err(TransportError::Tls)? {
             ConnectionState::WriteTraffic(mut traffic) => {
                 let mut wanted = plaintext.len() + RECORD_OVERHEAD_BYTES;
                 loop {
                     let room = self.outgoing.spare(wanted)?;
                     match traffic.encrypt(plaintext, room) {
-                        Ok(count) => {
-                            self.outgoing.fill(count);
-                            return Ok(());
-                        }
+                        Ok(count) => break self.outgoing.fill(count),
                         Err(EncryptError::InsufficientSize(e)) if e.required_size > wanted => {
                             wanted = e.required_size;
                         }
@@ -125,8 +123,11 @@ impl Transport {
                     }
                 }
             }
-            _ => Err(TransportError::Closed),
+            // Whole records were handled on receipt, so the session is about to end.
+            _ => return Err(TransportError::Closed),
         }
+        self.incoming.consume(discard);
+        Ok(())
     }
 
     /// Where the socket's bytes go.
@@ -206,5 +207,89 @@ impl Transport {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
+    use std::io::{Read, Write};
+
+    /// Both ends of a session: the server's handshake messages come in records of `fragment` bytes at most.
+    fn ends(fragment: usize) -> (Transport, ServerConnection) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate: CertificateDer<'static> = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        server.max_fragment_size = Some(fragment);
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let transport = Transport::tls(Arc::new(client), name).unwrap();
+        (transport, ServerConnection::new(Arc::new(server)).unwrap())
+    }
+
+    fn to_server(transport: &mut Transport, server: &mut ServerConnection) {
+        while !transport.outgoing().is_empty() {
+            let count = server.read_tls(&mut transport.outgoing()).unwrap();
+            transport.sent(count);
+            server.process_new_packets().unwrap();
+        }
+    }
+
+    fn from_server(server: &mut ServerConnection) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn receive(transport: &mut Transport, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = bytes.read(transport.read_space().unwrap()).unwrap();
+            transport.received(count).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_between_two_records_of_one_handshake_message_arrives() {
+        let (mut transport, mut server) = ends(64);
+        while transport.is_handshaking() {
+            to_server(&mut transport, &mut server);
+            let bytes = from_server(&mut server);
+            receive(&mut transport, &bytes);
+        }
+        to_server(&mut transport, &mut server);
+        let tickets = from_server(&mut server);
+        let first = 5 + usize::from(u16::from_be_bytes([tickets[3], tickets[4]]));
+        assert!(first < tickets.len(), "a ticket takes more than one record");
+        receive(&mut transport, &tickets[..first]);
+        transport.send(b"payment").unwrap();
+        receive(&mut transport, &tickets[first..]);
+        transport.send(b", payment").unwrap();
+        to_server(&mut transport, &mut server);
+        let mut received = [0; 16];
+        server.reader().read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"payment, payment");
+        server.writer().write_all(b"written").unwrap();
+        let answer = from_server(&mut server);
+        receive(&mut transport, &answer);
+        assert_eq!(transport.messages(), b"written");
     }
 }

@@ -139,7 +139,8 @@ impl Job {
     }
 }
 
-/// Connects with `target`; when it is refused, and its source says something new, with that.
+/// Connects with `target`; when it is refused, and its source has other credentials for the same database, with these.
+/// To another database nobody goes before all do.
 fn make(
     target: &Arc<DatabaseTarget>,
     source: &SecretSource,
@@ -155,7 +156,9 @@ fn make(
         .read()
         .and_then(|url| DatabaseTarget::parse(url.expose(), region));
     match again {
-        Ok(again) if again != **target => (handshake::connect(&again, mode, timeout), again.into()),
+        Ok(again) if again != **target && again.leads_where(target) => {
+            (handshake::connect(&again, mode, timeout), again.into())
+        }
         _ => (made, target.clone()),
     }
 }

@@ -62,7 +62,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             self.retire(member, Closed::Expired);
         }
         if self.open.get() > self.settings.size {
-            let first = self.idle.borrow().iter().map(|member| member.expires).min();
+            let idle = self.idle.borrow();
+            let first = idle.iter().map(|member| member.expires).min();
+            // Whoever is too old may be busy, and is waited for.
+            let is_known = idle.len() == self.open.get() || first.is_some_and(|first| first <= now);
+            let first = first.filter(|_| is_known);
+            drop(idle);
             if let Some(member) = self.remove_idle(|member| Some(member.expires) == first) {
                 self.ageing.set(false);
                 self.retire(member, Closed::Expired);

@@ -65,6 +65,7 @@ enum State<M> {
     /// In another waiter's exchange, since then without an owner if that one gave up.
     Taken {
         left: bool,
+        began: Instant,
     },
     Done(Answer, Instant),
 }
@@ -137,7 +138,10 @@ impl<M> Waiters<M> {
     pub(super) fn take(&mut self, now: Instant) -> Option<Seat> {
         let slot = self.next(now)?;
         slot.payment.as_ref()?;
-        slot.state = State::Taken { left: false };
+        slot.state = State::Taken {
+            left: false,
+            began: now,
+        };
         self.queue.pop_front()
     }
 
@@ -164,8 +168,8 @@ impl<M> Waiters<M> {
             return;
         };
         match slot.state {
-            State::Taken { left: true } => self.vacate(seat),
-            State::Taken { left: false } => {
+            State::Taken { left: true, .. } => self.vacate(seat),
+            State::Taken { left: false, .. } => {
                 slot.state = State::Done(answer, began);
                 wake(slot);
             }
@@ -173,10 +177,12 @@ impl<M> Waiters<M> {
         }
     }
 
-    /// Whether another waiter's exchange carries the payment of `seat`.
-    pub(super) fn is_carried(&self, seat: Seat) -> bool {
-        let state = self.slots.get(seat).map(|slot| &slot.state);
-        matches!(state, Some(State::Taken { .. } | State::Done(..)))
+    /// Since when another waiter's exchange carries the payment of `seat`, if one does.
+    pub(super) fn carried_since(&self, seat: Seat) -> Option<Instant> {
+        match &self.slots.get(seat)?.state {
+            State::Taken { began, .. } | State::Done(_, began) => Some(*began),
+            _ => None,
+        }
     }
 
     /// Ready when it is this waiter's turn; the seat is free from then on.
@@ -215,8 +221,8 @@ impl<M> Waiters<M> {
                 self.vacate(seat);
                 Some(member)
             }
-            State::Taken { .. } => {
-                slot.state = State::Taken { left: true };
+            State::Taken { began, .. } => {
+                slot.state = State::Taken { left: true, began };
                 None
             }
             State::Done(..) => {

@@ -207,13 +207,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             if let Poll::Ready(turn) = waiting.poll_turn(cx) {
                 return Poll::Ready(Some(turn));
             }
-            let revocable = !sent && !waiting.is_carried();
+            let revocable = !sent && waiting.carried_since().is_none();
             if revocable && Pin::new(&mut abandoned).poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             Poll::Pending
         });
         let outcome = timeout_at(limit, turn).await;
+        if outcome.is_err()
+            && let Some(began) = waiting.carried_since()
+        {
+            let rest = timeout_at(deadline, poll_fn(|cx| waiting.poll_turn(cx))).await;
+            self.note_turn(joined, began);
+            return rest.map_err(|_| Attempt::Deadline { sent: true });
+        }
         let attempt = match outcome {
             // The turn came, and the deadline before this task did.
             Ok(Some(Turn::Granted(lease))) if Instant::now() >= deadline => {
@@ -221,16 +228,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
                 Attempt::Deadline { sent }
             }
             Ok(Some(turn)) => {
-                self.note_turn(joined, &turn);
+                let end = match &turn {
+                    Turn::Granted(_) => Instant::now(),
+                    Turn::Carried(_, began) => *began,
+                };
+                self.note_turn(joined, end);
                 return Ok(turn);
             }
             Ok(None) => Attempt::Abandoned,
-            Err(_) if waiting.is_carried() => {
-                let rest = timeout_at(deadline, poll_fn(|cx| waiting.poll_turn(cx))).await;
-                let turn = rest.map_err(|_| Attempt::Deadline { sent: true })?;
-                self.note_turn(joined, &turn);
-                return Ok(turn);
-            }
             Err(_) if limit == deadline => Attempt::Deadline { sent },
             Err(_) if self.open.get() == 0 => Attempt::NoConnection(Unavailable::Disconnected),
             Err(_) => Attempt::NoConnection(Unavailable::CheckoutTimeout),
@@ -244,12 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     /// Observes the wait that has ended with a connection, or where somebody else's exchange began that
-    /// carried it.
-    fn note_turn(&self, joined: Instant, turn: &Turn<Lease<S>>) {
-        let end = match turn {
-            Turn::Granted(_) => Instant::now(),
-            Turn::Carried(_, began) => *began,
-        };
+    /// carries the payment.
+    fn note_turn(&self, joined: Instant, end: Instant) {
         self.metrics
             .pool
             .checkout(end.saturating_duration_since(joined));
@@ -275,9 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Waiting<S> {
         })
     }
 
-    fn is_carried(&self) -> bool {
-        self.seat
-            .is_some_and(|seat| self.pool.waiters.borrow().is_carried(seat))
+    fn carried_since(&self) -> Option<Instant> {
+        self.pool.waiters.borrow().carried_since(self.seat?)
     }
 }
 
@@ -354,7 +354,9 @@ impl Progress {
             }
             // The first repetition is at once: another connection may be well.
             Verdict::Lost => {
+                // The next one goes alone: what is lost again may be for its own key, which another session has locked.
                 if self.unknown {
+                    self.alone = true;
                     self.grow_pause();
                 }
                 self.unknown = true;
