@@ -104,6 +104,9 @@ listen_addresses = '127.0.0.1, ::1'
 # The administrator's way in: the server's own user, who alone may open the socket.
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
+# As in the regions (terraform/modules/rds).
+lock_timeout = '750ms'
+client_connection_check_interval = '1s'
 CONF
   as_server tee "$data.new/pg_hba.conf" >/dev/null <<'CONF'
 local   all all trust

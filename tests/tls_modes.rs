@@ -277,9 +277,15 @@ fn a_login_is_by_scram_or_by_trust_and_by_nothing_weaker() {
 #[test]
 fn a_refused_login_is_told_apart() {
     let cluster = start(&Options::new(Tls::for_localhost()).setting(&only("TLSv1.3").join("\n")));
+    for statement in [
+        "CREATE DATABASE closed",
+        "REVOKE CONNECT ON DATABASE closed FROM PUBLIC",
+    ] {
+        cluster.psql(statement);
+    }
     let login = ConnectStep::Authentication;
     type Change = fn(&mut DatabaseTarget);
-    let changes: [(&str, Change, ConnectStep, &str); 5] = [
+    let changes: [(&str, Change, ConnectStep, &str); 6] = [
         (
             "wrong password",
             |target| target.password = Some(Secret::new("wrong")),
@@ -303,6 +309,12 @@ fn a_refused_login_is_told_apart() {
             |target| target.database = "nothing".to_owned(),
             login,
             "3D000",
+        ),
+        (
+            "a database that may not be connected to",
+            |target| target.database = "closed".to_owned(),
+            login,
+            "42501",
         ),
         (
             "database without the table",

@@ -53,6 +53,32 @@ fn wait_for(service: &Service, waiters: usize) {
 }
 
 #[test]
+fn a_key_that_another_session_holds_does_not_hold_its_company() {
+    let cluster = database();
+    // As in the regions (terraform/modules/rds).
+    cluster.psql("ALTER SYSTEM SET lock_timeout = '750ms'");
+    cluster.psql("SELECT pg_reload_conf()");
+    let settings = [
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+        ("PAYMENT_DEADLINE_MS", "29000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let _locks = ["first", "held"].map(|key| TableLock::key(&cluster, key));
+    let _first = send(&service, "", "first");
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    let _held = send(&service, "", "held");
+    let mut company: Vec<Caller> = (0..5)
+        .map(|number| send(&service, "", &format!("{number}")))
+        .collect();
+    for caller in &mut company {
+        caller.receive().id();
+    }
+}
+
+#[test]
 fn replays_and_conflicts_among_new_payments_are_told_apart() {
     let cluster = database();
     let (service, lock, mut busy) = blocked(&cluster, TableLock::take);

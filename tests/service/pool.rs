@@ -4,10 +4,10 @@ use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
 use payment_latency_api::limits::{
-    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, HEALTH_FRESH_MS, HEALTH_WAITING_MAX_COUNT,
-    IN_FLIGHT_MAX_COUNT,
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS,
+    HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Deadlines that outlast the test: what happens before them is what is tested.
 const PATIENT: [(&str, &str); 2] = [
@@ -398,6 +398,32 @@ fn while_no_exchange_is_answered_connections_are_opened_one_at_a_time() {
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "8");
     eventually("the pool is whole again", || {
         service.metric("pool_connections{state=\"open\"}") == 4.0
+    });
+}
+
+#[test]
+fn a_health_check_has_its_own_time_beside_an_earlier_one() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[PATIENT[0], PATIENT[1], ("POOL_SIZE", "1")]);
+    let ask = || {
+        let mut caller = Caller::connect(service.address);
+        caller.send(&request("GET", "/health", &[]));
+        caller
+    };
+    eventually("the second had time left when the first had none", || {
+        let lock = TableLock::take(&cluster);
+        let mut busy = send_payment(&service);
+        std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+        let mut first = ask();
+        std::thread::sleep(Duration::from_millis(HEALTH_TIMEOUT_MS * 3 / 4));
+        let (mut second, began) = (ask(), Instant::now());
+        assert_eq!(first.receive().status, 503);
+        drop(lock);
+        busy.receive().id();
+        let status = second.receive().status;
+        // On a machine that is busy with others its time may be over, too.
+        assert!(status == 200 || began.elapsed() >= Duration::from_millis(HEALTH_TIMEOUT_MS));
+        status == 200
     });
 }
 

@@ -24,7 +24,14 @@ locals {
     "autovacuum_vacuum_insert_scale_factor" = { value = "0.05" }
     # An owner's forgotten transaction would hold vacuum back. Migrations finish each statement in time or say so.
     "idle_in_transaction_session_timeout" = { value = "60000" }
-    # What was slow, and what waited, can be asked afterwards. Parameters of statements are not logged.
+    # Shorter than an exchange (EXCHANGE_TIMEOUT_MS): a payment whose key another session holds is refused by PostgreSQL,
+    # and those that travel with it go on. Migrations set their own.
+    "lock_timeout" = { value = "750" }
+    # Nor does a session go on whose other end has left.
+    "client_connection_check_interval" = { value = "1000" }
+    # What was slow, and what waited, can be asked afterwards. Parameters of statements are not logged, nor, in the
+    # details of an error, a row's values.
+    "log_error_verbosity"               = { value = "terse" }
     "log_min_duration_statement"        = { value = "100" }
     "log_lock_waits"                    = { value = "1" }
     "log_connections"                   = { value = "1" }
