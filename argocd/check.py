@@ -100,13 +100,20 @@ class Agreement(unittest.TestCase):
         (role,) = [document for document in self.rights if document["kind"] == "ClusterRole"]
         self.assertEqual(
             role["rules"],
-            [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch", "create", "patch"]}],
+            [
+                {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch", "create"]},
+                {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["payment-latency-api"], "verbs": ["patch"]},
+            ],
         )
 
     def test_the_group_is_the_one_of_terraforms_access_entry(self):
         default = re.search(r'"deployer_group".*?default += "([^"]+)"', (ROOT / "terraform/modules/eks/variables.tf").read_text(), re.DOTALL)
         groups = {subject["name"] for document in self.rights for subject in document.get("subjects", [])}
         self.assertEqual(groups, {default.group(1)})
+
+    def test_the_version_that_runs_is_the_one_whose_controllers_are_tried(self):
+        tried = re.search(r"ARGO_CD_VERSION=(\S+)", (ROOT / "scripts/cluster/versions.sh").read_text())
+        self.assertEqual(yaml.safe_load((HERE / "values.yaml").read_text())["global"]["image"]["tag"], f"v{tried[1]}")
 
     def test_every_fact_that_the_set_reads_is_given(self):
         for site in SITES:

@@ -36,10 +36,13 @@ def targets_of(workflow):
                 yield from names.split()
 
 
+OTHERS = ("Dockerfile", "rust-toolchain.toml", "argocd/values.yaml")
+
+
 def pinned(root):
     """Every file that the rules look at, by its name."""
     files = [*root.glob("scripts/**/*.sh"), *root.glob("scripts/**/*.txt"), *root.glob(".github/workflows/*.yaml")]
-    return {path.relative_to(root).as_posix(): path.read_text() for path in [*files, root / "Dockerfile", root / "rust-toolchain.toml"]}
+    return {path.relative_to(root).as_posix(): path.read_text() for path in [*files, *(root / name for name in OTHERS)]}
 
 
 def unknown_pins(root):

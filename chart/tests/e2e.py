@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -13,10 +14,10 @@ import urllib.request
 import yaml
 
 from cluster import (
-    AWS, FOLDER, Container, Release, SecretsManager, Service, Watch, apply, can, command_output, dashboard, end, eventually, evict,
+    AWS, FOLDER, Container, Failed, Release, SecretsManager, Service, Watch, apply, can, command_output, dashboard, end, eventually, evict,
     external_secrets, free_port, get, kubectl, postgres, prometheus, secret,
 )
-from support import CHART, HELM, NAME, REGIONS, pod_spec
+from support import CHART, HELM, NAME, REGIONS, ROOT, pod_spec
 
 PORT = free_port()
 # Spain is installed as typed: External Secrets has an identity of its own. Mexico has static credentials, the private
@@ -147,6 +148,24 @@ class Chart(unittest.TestCase):
             self.assertFalse([one for kind in ("roles", "rolebindings") for one in release.get(kind)["items"]])
             for verb, what in [("get", "secrets"), ("list", "pods"), ("create", "pods"), ("get", "configmaps")]:
                 self.assertFalse(can(verb, what, NAME, release.namespace))
+
+    def test_065_argo_cd_in_mexico_may_not_say_what_pods_may_do(self):
+        kubectl("apply", "--server-side", "--filename", ROOT / "argocd/rbac.yaml")
+
+        def is_refused(label):
+            try:
+                kubectl("label", "namespace", "payment-latency-api", "--overwrite", label,
+                        "--as", "argocd", "--as-group", "payment-latency-api:deployers")  # fmt: skip
+            except Failed as failed:
+                return "may not change what pods of a namespace may do" in str(failed)
+            return False
+
+        versions = itertools.count(1)
+        eventually("the policy is in force", lambda: is_refused(f"pod-security.kubernetes.io/warn-version=v1.{next(versions)}"))
+        for label in ("enforce=privileged", "enforce-", "enforce-version=v1.1"):
+            self.assertTrue(is_refused(f"pod-security.kubernetes.io/{label}"), label)
+        self.assertFalse(is_refused("team=payments"))
+        kubectl("delete", "--filename", ROOT / "argocd/rbac.yaml", "--wait=false")
 
     def test_070_the_quota_counts_every_pod(self):
         for release in BOTH:

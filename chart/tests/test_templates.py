@@ -20,7 +20,7 @@ class Names(unittest.TestCase):
             ("ConfigMap", NAME), ("ConfigMap", f"{NAME}-dashboard"), ("Deployment", NAME),
             ("ExternalSecret", f"{NAME}-api-key"), ("ExternalSecret", f"{NAME}-database"), ("ExternalSecret", MIGRATE),
             ("HorizontalPodAutoscaler", NAME), ("Ingress", NAME), ("Job", MIGRATE), ("NetworkPolicy", NAME),
-            ("NetworkPolicy", f"{NAME}-jobs"), ("Pod", f"{NAME}-test"), ("PodDisruptionBudget", NAME),
+            ("NetworkPolicy", f"{NAME}-jobs"), ("NetworkPolicy", f"{NAME}-test"), ("Pod", f"{NAME}-test"), ("PodDisruptionBudget", NAME),
             ("PrometheusRule", NAME), ("SecretStore", NAME), ("SecretStore", MIGRATE), ("Service", NAME),
             ("ServiceAccount", NAME), ("ServiceAccount", MIGRATE), ("ServiceMonitor", NAME),
         }
@@ -372,6 +372,15 @@ class Network(unittest.TestCase):
             ports = [(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]]
             self.assertEqual(ports, [(53, "UDP"), (53, "TCP"), (5432, "TCP")])
         self.assertNotIn("ingress", render()[("NetworkPolicy", f"{NAME}-jobs")]["spec"])
+
+    def test_the_test_asks_the_service_and_nobody_else(self):
+        policy = render()[("NetworkPolicy", f"{NAME}-test")]["spec"]
+        labels = pod_template(render()[("Deployment", NAME)])["metadata"]["labels"].items()
+        dns, service = policy["egress"]
+        self.assertEqual({port["port"] for port in dns["ports"]}, {53})
+        (to,) = service["to"]
+        self.assertLessEqual(to["podSelector"]["matchLabels"].items(), labels)
+        self.assertNotIn("ingress", policy)
 
     def test_only_payments_and_health_are_published(self):
         for region in REGIONS:

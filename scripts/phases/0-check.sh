@@ -135,10 +135,12 @@ zones() {
 
 state_buckets() {
   local site bucket
+  # A bucket that somebody else has made under this name, and opened to all, is not taken for ours.
+  OURS=(--expected-bucket-owner "$(operator account_id)")
   for site in $SITES; do
     bucket=$(state_bucket "$site")
     # Versioning is set last: where it is on, the bucket is complete.
-    if ! dry && [ "$(aws_in "$site" s3api get-bucket-versioning --bucket "$bucket" --query Status --output text 2>"$WORK/said")" = Enabled ]; then
+    if ! dry && [ "$(aws_in "$site" s3api get-bucket-versioning --bucket "$bucket" "${OURS[@]}" --query Status --output text 2>"$WORK/said")" = Enabled ]; then
       step "state bucket $bucket"
       continue
     fi
@@ -154,16 +156,16 @@ make_bucket() {
   region=$(region "$site")
   # us-east-1 is the one region that must not be named here.
   [ "$region" = us-east-1 ] || place=(--create-bucket-configuration "LocationConstraint=$region")
-  dry || ! aws_in "$site" s3api head-bucket --bucket "$bucket" >/dev/null 2>&1 || place=(exists)
+  dry || ! aws_in "$site" s3api head-bucket --bucket "$bucket" "${OURS[@]}" >/dev/null 2>&1 || place=(exists)
   [ "${place[*]}" = exists ] || change aws_in "$site" s3api create-bucket --bucket "$bucket" "${place[@]}" >/dev/null ||
     die "bucket $bucket could not be made; if its name is taken, choose another state_bucket_prefix in $OPERATOR_FILE"
-  change aws_in "$site" s3api put-public-access-block --bucket "$bucket" --public-access-block-configuration \
+  change aws_in "$site" s3api put-public-access-block --bucket "$bucket" "${OURS[@]}" --public-access-block-configuration \
     BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
-  change aws_in "$site" s3api put-bucket-encryption --bucket "$bucket" --server-side-encryption-configuration \
+  change aws_in "$site" s3api put-bucket-encryption --bucket "$bucket" "${OURS[@]}" --server-side-encryption-configuration \
     '{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms"},"BucketKeyEnabled":true}]}'
-  change aws_in "$site" s3api put-bucket-tagging --bucket "$bucket" --tagging \
+  change aws_in "$site" s3api put-bucket-tagging --bucket "$bucket" "${OURS[@]}" --tagging \
     "TagSet=[{Key=Project,Value=$PROJECT},{Key=DataResidency,Value=$(tfvar residency "terraform/environments/$site/terraform.tfvars")}]"
-  change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
+  change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" "${OURS[@]}" --versioning-configuration Status=Enabled
 }
 
 # Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 19: a group

@@ -350,7 +350,8 @@ tear_down() {
   phase down
   local site left
   for site in $SITES; do
-    left=$(kube "$site" get "namespace/$NAMESPACE" "clusterrole/$PROJECT-deployer" "clusterrolebinding/$PROJECT-deployer" --ignore-not-found --output name)
+    left=$(kube "$site" get "namespace/$NAMESPACE" "clusterrole/$PROJECT-deployer" "clusterrolebinding/$PROJECT-deployer" \
+      "validatingadmissionpolicy/$PROJECT-deployer" --ignore-not-found --output name)
     [ -z "$left" ] || die "$site still has ${left//$'\n'/, }"
     left=$(pods_of "$site")
     [ -z "$left" ] || die "$site still serves: ${left//$'\n'/, }"
