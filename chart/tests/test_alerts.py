@@ -101,6 +101,9 @@ class Alerts(unittest.TestCase):
         self.assertIn("14.4 * 0.0001", strict)
         self.assertIn("14.4 * 0.001", str(groups()))
 
+    def test_a_database_that_is_asked_less_often_may_be_silent_for_longer(self):
+        self.assertEqual(str(groups(settings={"idleProbeIntervalMs": 300000})).count(") > 390"), 2)
+
     def test_at_the_lowest_goals_every_burn_alert_can_fire(self):
         lowest = str(groups(monitoring={"alerts": {"availabilityPercent": 94, "latencyPercent": 94}}))
         thresholds = [float(times) * float(share) for times, share in re.findall(r"> ([0-9.]+) \* ([0-9.]+)", lowest)]
