@@ -107,7 +107,7 @@ class Alerts(unittest.TestCase):
     def test_at_the_lowest_goals_every_burn_alert_can_fire(self):
         lowest = str(groups(monitoring={"alerts": {"availabilityPercent": 94, "latencyPercent": 94}}))
         thresholds = [float(times) * float(share) for times, share in re.findall(r"> ([0-9.]+) \* ([0-9.]+)", lowest)]
-        self.assertEqual(len(thresholds), 8)
+        self.assertEqual(len(thresholds), 12)
         self.assertLess(max(thresholds), 1)
 
 
