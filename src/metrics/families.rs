@@ -44,13 +44,15 @@ const METHODS: [(Method, &str); 3] = [
     (Method::Other, "other"),
 ];
 
-/// What a payment's outcome is told with is there at 0: `rate()` does not see a series begin above it.
-const FROM_THE_START: [Status; 4] = [
+/// What alerts look at is there at 0: `rate()` does not see a series begin above it.
+const STATUSES_FROM_THE_START: [Status; 4] = [
     Status::Ok,
     Status::InternalServerError,
     Status::ServiceUnavailable,
     Status::GatewayTimeout,
 ];
+const REFUSALS_FROM_THE_START: [Refusal; 2] =
+    [Refusal::TooManyConnections, Refusal::BuffersExhausted];
 
 pub(super) fn visit(metrics: &Metrics, visitor: &mut dyn Visitor) {
     requests(metrics, visitor);
@@ -78,7 +80,7 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
                         let count =
                             http.requests[route as usize][method as usize][*status as usize].get();
                         let payment = (route, method) == (Route::Payment, Method::Get);
-                        if count > 0 || payment && FROM_THE_START.contains(status) {
+                        if count > 0 || payment && STATUSES_FROM_THE_START.contains(status) {
                             let mut digits = itoa::Buffer::new();
                             let status = digits.format(status.code());
                             let labels = [
@@ -122,7 +124,7 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
         &|sink| {
             for refusal in Refusal::all() {
                 let count = http.refused.0[refusal.index()].get();
-                if count > 0 {
+                if count > 0 || REFUSALS_FROM_THE_START.contains(&refusal) {
                     sink(&[("reason", refusal.code())], counter(count));
                 }
             }

@@ -82,10 +82,13 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
 }
 
 #[test]
-fn the_outcomes_of_payments_are_counted_from_nought() {
+fn outcomes_of_payments_and_refusals_for_want_of_room_are_counted_from_nought() {
     let service = Service::start(shared(), &[]);
-    for status in [200, 500, 503, 504] {
-        assert_eq!(service.metric(&requests("GET", PAYMENT, status)), 0.0);
+    let outcomes = [200, 500, 503, 504].map(|status| requests("GET", PAYMENT, status));
+    let refusals = ["too_many_connections", "buffers_exhausted"]
+        .map(|reason| format!("http_refused_total{{reason=\"{reason}\"}}"));
+    for sample in outcomes.iter().chain(&refusals) {
+        assert_eq!(service.metric(sample), 0.0, "{sample}");
     }
 }
 
