@@ -8,7 +8,7 @@ import unittest
 import workflows
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-READ = ("Makefile", "Dockerfile", "rust-toolchain.toml", ".ci", ".github", "scripts")
+READ = ("Makefile", "Dockerfile", "rust-toolchain.toml", ".ci", ".github", "scripts", "argocd")
 # What is changed, in which file, and what must be said of it.
 BROKEN = {
     "a target that is renamed": ("Makefile", "\nrotation-test:", "\nrotate-test:", "no target rotation-test"),
