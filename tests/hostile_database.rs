@@ -562,13 +562,16 @@ fn hostile_end() -> Vec<(&'static str, Script, ConnectStep)> {
 
 // --- Paying -----------------------------------------------------------------------------------
 
-use Ends::{Refused, Unknown, Written};
+use Ends::{Broken, Refused, Stalled, Written};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
     Written,
-    Unknown,
     Refused,
+    /// By the time-out: what there is so far is no fault.
+    Stalled,
+    /// By what was sent, which is at fault.
+    Broken,
 }
 
 fn settings() -> PoolSettings {
@@ -589,7 +592,7 @@ fn settings() -> PoolSettings {
 fn with_pool<T>(
     server: &Server,
     mode: &str,
-    work: impl AsyncFnOnce(Pool<tokio::net::TcpStream>) -> T,
+    work: impl AsyncFnOnce(Pool<tokio::net::TcpStream>, Arc<Metrics>) -> T,
 ) -> T {
     log::discard();
     let build = Build {
@@ -611,7 +614,8 @@ fn with_pool<T>(
     runtime.block_on(async {
         let connector = TcpConnector::start(credentials, StatementMode::Unnamed, AMPLE).unwrap();
         let metrics = Arc::new(Metrics::new(build));
-        work(Pool::start(settings(), Box::new(connector), metrics)).await
+        let pool = Pool::start(settings(), Box::new(connector), metrics.clone());
+        work(pool, metrics).await
     })
 }
 
@@ -633,17 +637,17 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     let what = format!("{what}, {mode}");
     let began = Instant::now();
     let ends = within_memory(&what, || {
-        with_pool(&server, mode, async |pool| {
+        with_pool(&server, mode, async |pool, metrics| {
             pool.ready().await;
-            let time = if expected == Ends::Unknown {
-                2 * SHORT
-            } else {
-                AMPLE
+            let time = match expected {
+                Ends::Stalled | Ends::Broken => 2 * SHORT,
+                _ => AMPLE,
             };
             let written = pool.write(&payment, Instant::now() + time, pending()).await;
             match written {
                 Ok(_) => Ends::Written,
-                Err(Failure::Deadline { sent: true }) => Ends::Unknown,
+                Err(Failure::Deadline { sent: true }) if is_broken(&metrics) => Ends::Broken,
+                Err(Failure::Deadline { sent: true }) => Ends::Stalled,
                 Err(Failure::Refused(_)) => Ends::Refused,
                 other => panic!("{what}: {other:?}"),
             }
@@ -651,6 +655,21 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     });
     assert_eq!(ends, expected, "{what}");
     assert!(began.elapsed() < AMPLE / 2, "{what}: it took all its time");
+}
+
+/// Whether a connection was closed for what it brought: that breaks the protocol, or says that the session ends.
+fn is_broken(metrics: &Metrics) -> bool {
+    let mut text = Vec::new();
+    metrics.write_text(&mut text);
+    let text = String::from_utf8(text).unwrap();
+    let closed = |reason| {
+        let sample = format!("pool_connections_closed_total{{reason=\"{reason}\"}} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&sample))
+            .expect("a line for it")
+            != "0"
+    };
+    closed("broken") || closed("server")
 }
 
 #[test]
@@ -682,40 +701,40 @@ fn answers() -> Vec<Answer> {
         "a good answer among notices": [NOTICE, STATUS, &inserted(), NOTICE, &READY].concat() => Written,
         "a good answer, and the end of the session": [&inserted()[..], &READY, &error("57P01")].concat() => Written,
         "a good answer, and another one": [&inserted()[..], &READY, &inserted(), &READY].concat() => Written,
-        "a warning while it commits": [&inserted()[..], WARNING, &READY].concat() => Unknown,
-        "silence": b"" => Unknown,
-        "silence before the commit": inserted() => Unknown,
-        "half an answer": &inserted()[..12] => Unknown,
-        "a message of 2 GiB": b"D\x7f\xff\xff\xff" => Unknown,
-        "a message of 65,537 bytes": b"N\0\x01\0\0" => Unknown,
-        "a length below its own size": b"Z\0\0\0\x03I" => Unknown,
-        "a negative length": b"Z\xff\xff\xff\xffI" => Unknown,
-        "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n" => Unknown,
-        "ready without an answer": READY => Unknown,
-        "ready without the statement's end": [ROW, &READY].concat() => Unknown,
-        "ready in a transaction": [&inserted()[..], b"Z\0\0\0\x05T"].concat() => Unknown,
-        "ready in a failed transaction": [&inserted()[..], b"Z\0\0\0\x05E"].concat() => Unknown,
-        "ready in no state": [&inserted()[..], b"Z\0\0\0\x04"].concat() => Unknown,
-        "two ends of one statement": [&inserted()[..], END, &READY].concat() => Unknown,
-        "a row twice": [ROW, ROW, END, &READY].concat() => Unknown,
-        "another payment's row": row(|body| body[6] = b'8') => Unknown,
-        "a row without columns": row(|body| body.truncate(2)) => Unknown,
-        "a row without its count": row(Vec::clear) => Unknown,
-        "a row that ends early": row(|body| body.truncate(30)) => Unknown,
-        "an id of 15 bytes": row(|body| { body.remove(6); body[5] = 15; }) => Unknown,
-        "an id of NULL": row(|body| body[2..6].fill(0xff)) => Unknown,
-        "a time of NULL": row(|body| body[22..26].fill(0xff)) => Unknown,
-        "a time of 2 GiB": row(|body| body[22] = 0x7f) => Unknown,
-        "a login in the middle": sasl(3, b"") => Unknown,
-        "a row's description": message(b'T', b"\0\0") => Unknown,
-        "a copy": message(b'G', b"\0\0\0") => Unknown,
-        "a suspended portal": message(b's', b"") => Unknown,
-        "a tag that does not exist": message(0xff, b"") => Unknown,
+        "a warning while it commits": [&inserted()[..], WARNING, &READY].concat() => Broken,
+        "silence": b"" => Stalled,
+        "silence before the commit": inserted() => Stalled,
+        "half an answer": &inserted()[..12] => Stalled,
+        "a message of 2 GiB": b"D\x7f\xff\xff\xff" => Broken,
+        "a message of 65,537 bytes": b"N\0\x01\0\0" => Broken,
+        "a length below its own size": b"Z\0\0\0\x03I" => Broken,
+        "a negative length": b"Z\xff\xff\xff\xffI" => Broken,
+        "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n" => Broken,
+        "ready without an answer": READY => Broken,
+        "ready without the statement's end": [ROW, &READY].concat() => Broken,
+        "ready in a transaction": [&inserted()[..], b"Z\0\0\0\x05T"].concat() => Broken,
+        "ready in a failed transaction": [&inserted()[..], b"Z\0\0\0\x05E"].concat() => Broken,
+        "ready in no state": [&inserted()[..], b"Z\0\0\0\x04"].concat() => Broken,
+        "two ends of one statement": [&inserted()[..], END, &READY].concat() => Broken,
+        "a row twice": [ROW, ROW, END, &READY].concat() => Broken,
+        "another payment's row": row(|body| body[6] = b'8') => Broken,
+        "a row without columns": row(|body| body.truncate(2)) => Broken,
+        "a row without its count": row(Vec::clear) => Broken,
+        "a row that ends early": row(|body| body.truncate(30)) => Broken,
+        "an id of 15 bytes": row(|body| { body.remove(6); body[5] = 15; }) => Broken,
+        "an id of NULL": row(|body| body[2..6].fill(0xff)) => Broken,
+        "a time of NULL": row(|body| body[22..26].fill(0xff)) => Broken,
+        "a time of 2 GiB": row(|body| body[22] = 0x7f) => Broken,
+        "a login in the middle": sasl(3, b"") => Broken,
+        "a row's description": message(b'T', b"\0\0") => Broken,
+        "a copy": message(b'G', b"\0\0\0") => Broken,
+        "a suspended portal": message(b's', b"") => Broken,
+        "a tag that does not exist": message(0xff, b"") => Broken,
         "an error without fields": [&message(b'E', b"")[..], &READY].concat() => Refused,
         "an error in no encoding": [&message(b'E', b"C\xff\xff\xff\xff\xff\0M\xff\0")[..], &READY].concat() => Refused,
-        "an error, and no end": error("23514") => Unknown,
-        "a statement that is gone": [&error("26000")[..], &READY].concat() => Unknown,
-        "a statement that no longer fits": [&error("0A000")[..], &READY].concat() => Unknown,
+        "an error, and no end": error("23514") => Stalled,
+        "a statement that is gone": [&error("26000")[..], &READY].concat() => Broken,
+        "a statement that no longer fits": [&error("0A000")[..], &READY].concat() => Broken,
     }
 }
 
@@ -724,17 +743,17 @@ fn endless_answers() -> Vec<Answer> {
         (
             "closed",
             |peer| peer.until_payment().and_then(|()| close()),
-            Unknown,
+            Broken,
         ),
         (
             "endless notices",
             |peer| peer.until_payment().and_then(|()| peer.flood(NOTICE)),
-            Unknown,
+            Stalled,
         ),
         (
             "endless rows",
             |peer| peer.until_payment().and_then(|()| peer.flood(ROW)),
-            Unknown,
+            Broken,
         ),
         (
             "endless errors",
@@ -742,12 +761,12 @@ fn endless_answers() -> Vec<Answer> {
                 peer.until_payment()
                     .and_then(|()| peer.flood(&error("57P01")))
             },
-            Unknown,
+            Stalled,
         ),
         (
             "an endless notice",
             |peer| peer.until_payment().and_then(|()| peer.trickle()),
-            Unknown,
+            Stalled,
         ),
         (
             "everything a byte at a time",
@@ -781,7 +800,7 @@ fn a_server_that_drops_whoever_logs_in_is_not_asked_again_and_again() {
     ];
     check_all(rows, |(what, script)| {
         let server = Server::start(Wire::Plain, script);
-        with_pool(&server, "disable", async |_pool| {
+        with_pool(&server, "disable", async |_pool, _| {
             tokio::time::sleep(Duration::from_secs(1)).await;
         });
         // The pauses double from 50 ms on and may be halved: 25, 50, 100, 200, 400, 500.
