@@ -1,7 +1,9 @@
 """Every item is broken on purpose, and must fail; whole, it must pass. For the cloud, stand-ins of programs answer."""
 
 import contextlib
+import datetime
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -20,6 +22,7 @@ NEEDS_MORE = {"image", "cloud"}
 STATIC = b"\x7fELF\x02" + bytes(59)  # no program header
 DYNAMIC = pathlib.Path("/bin/sh").read_bytes()
 DIGEST = "sha256:" + "d" * 64
+TODAY = datetime.datetime.now(datetime.UTC).isoformat()
 # Answers to its command line by the first expression that is found in it, with --query and --output as aws has them.
 STAND_IN = f"""#!{sys.executable} -B
 import json, os, re, sys
@@ -35,6 +38,18 @@ if sys.argv[-2:] == ["--output", "text"] and isinstance(answer, list):
     answer = "\\t".join(answer)
 print(answer if isinstance(answer, str) else json.dumps(answer))
 """
+# PROGRAM, but for one call, $CRASHES, which reads all, says nothing and ends with STATUS. What python3 says is kept, so
+# that each of its calls is made once; what grep says depends on what it reads.
+CRASHING = """#!/bin/sh
+echo >>"$KEPT/NAME"
+call=$(wc -l <"$KEPT/NAME")
+said="$KEPT/NAME-$call"
+if [ "$CRASHES" = "NAME $call" ]; then cat >/dev/null; exit STATUS; fi
+[ NAME = python3 ] || exec PROGRAM "$@"
+[ -e "$said" ] || PROGRAM "$@" >"$said" || exit
+cat "$said"
+"""
+READERS = {"python3": 1, "grep": 2}
 
 
 def write_tar(out, files):
@@ -65,13 +80,17 @@ class Checklist(unittest.TestCase):
         cls.programs = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.programs.cleanup)
         for name in ("aws", "curl", "kubectl", "terraform"):
-            program = pathlib.Path(cls.programs.name, name)
-            program.write_text(STAND_IN)
-            program.chmod(0o755)
+            cls.write_program(cls.programs.name, name, STAND_IN)
 
     @classmethod
     def tearDownClass(cls):
         cls.folder.cleanup()
+
+    @staticmethod
+    def write_program(folder, name, text):
+        program = pathlib.Path(folder, name)
+        program.write_text(text)
+        program.chmod(0o755)
 
     def test_each_item_says_where_it_looks_and_how_it_is_broken(self):
         names = [item["id"] for item in self.items]
@@ -98,6 +117,33 @@ class Checklist(unittest.TestCase):
             for name, old, new in item["broken"]:
                 with self.subTest(item["id"], broken=new), self.changed(name, old, new):
                     self.assertEqual(checklist.run(item, self.root)[0], "fail", f"{name} is broken and nobody noticed")
+
+    def test_a_reader_that_crashes_is_noticed(self):
+        for item in (item for item in self.items if item["on"] != "cloud"):
+            with tempfile.TemporaryDirectory() as kept:
+                programs = pathlib.Path(kept, "programs")
+                programs.mkdir()
+                for name, status in READERS.items():
+                    text = CRASHING.replace("NAME", name).replace("PROGRAM", shutil.which(name))
+                    self.write_program(programs, name, text.replace("STATUS", str(status)))
+                for name in READERS:
+                    for call in itertools.count(1):
+                        result, made = self.crash(item, kept, name, call)
+                        crashed = made >= call
+                        with self.subTest(item["id"], program=name, call=call):
+                            wanted = "fail" if crashed or item["on"] == "image" else "pass"
+                            self.assertEqual(result, wanted, "it crashed and nobody noticed" if crashed else "")
+                        if not crashed:
+                            break
+
+    def crash(self, item, kept, name, call):
+        """The result of an item one call of which crashes, and how many calls of that program it made."""
+        for reader in READERS:
+            pathlib.Path(kept, reader).write_text("")
+        path = f"{kept}/programs:{os.environ['PATH']}"
+        with unittest.mock.patch.dict(os.environ, {"PATH": path, "KEPT": kept, "CRASHES": f"{name} {call}"}):
+            result = checklist.run(item, self.root)[0]
+        return result, len(pathlib.Path(kept, name).read_text())
 
     @contextlib.contextmanager
     def changed(self, name, old, new):
@@ -128,7 +174,7 @@ class Checklist(unittest.TestCase):
     def account(self, answers):
         return unittest.mock.patch.dict(os.environ, {
             "CLOUD": "spain", "PATH": f"{self.programs.name}:{os.environ['PATH']}",
-            "ANSWERS": json.dumps(answers).replace("DIGEST", DIGEST),
+            "ANSWERS": json.dumps(answers).replace("DIGEST", DIGEST).replace("TODAY", TODAY),
         })  # fmt: skip
 
     def test_an_image_that_is_wrong_is_noticed(self):
@@ -165,6 +211,8 @@ class Checklist(unittest.TestCase):
         for item in self.items:
             lines = [line.strip() for line in item["command"].strip().splitlines()]
             self.assertFalse(any(line.startswith("! ") for line in lines), item["id"])
+            # But the last of them, what stands before && may fail.
+            self.assertFalse(any(re.match(r"(test|grep|jq) .* && ", line) for line in lines[:-1]), item["id"])
 
     def test_a_cloud_item_is_named_and_not_run(self):
         cloud = next(item for item in self.items if item["on"] == "cloud")

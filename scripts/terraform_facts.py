@@ -85,8 +85,8 @@ def named(node, pattern, path=()):
         if isinstance(value, (dict, list)):
             yield from named(value, pattern, (*path, str(name)))
         elif isinstance(value, str):
-            for found in re.finditer(rf"\b(?:{pattern}) = (\[[^\]]*\]|[^,}}]+)", value):
-                yield (*path, str(name), found.group(0).split(" ")[0]), found.group(1)
+            for found in re.finditer(rf"\b(?:{pattern}) = (?P<value>\[[^\]]*\]|[^,}}]+)", value):
+                yield (*path, str(name), found.group(0).split(" ")[0]), found["value"]
 
 
 def main(arguments):
