@@ -65,7 +65,7 @@ def floor_goals(results):
     for scenario in ("200/s", "1,000/s"):
         found = contestants(results, scenario)
         for figure in ("p50_us", "p99_us"):
-            name = f"{figure[:3]} at {scenario}, against the bare wire loop"
+            name = f"{figure[:3]} at {scenario}, against the wire loop"
             if not {SERVICE, WIRE} <= found.keys():
                 rows.append(row(name, "≤ 1.15", "no run of one of them counts", False, "too few runs count"))
                 continue
