@@ -640,7 +640,9 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
         with_pool(&server, mode, async |pool, metrics| {
             pool.ready().await;
             let time = match expected {
-                Ends::Stalled | Ends::Broken => 2 * SHORT,
+                Ends::Stalled => 2 * SHORT,
+                // One of its attempts is answered in time, on a machine that is busy with all rows, too.
+                Ends::Broken => 8 * SHORT,
                 _ => AMPLE,
             };
             let written = pool.write(&payment, Instant::now() + time, pending()).await;

@@ -351,7 +351,7 @@ tear_down() {
   local site left
   for site in $SITES; do
     left=$(kube "$site" get "namespace/$NAMESPACE" "clusterrole/$PROJECT-deployer" "clusterrolebinding/$PROJECT-deployer" \
-      "validatingadmissionpolicy/$PROJECT-deployer" --ignore-not-found --output name)
+      "validatingadmissionpolicy/$PROJECT-deployer" "validatingadmissionpolicybinding/$PROJECT-deployer" --ignore-not-found --output name)
     [ -z "$left" ] || die "$site still has ${left//$'\n'/, }"
     left=$(pods_of "$site")
     [ -z "$left" ] || die "$site still serves: ${left//$'\n'/, }"

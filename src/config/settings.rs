@@ -166,7 +166,9 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     variable: "EXCHANGE_TIMEOUT_MS",
     bound: limits::EXCHANGE_TIMEOUT_MS,
     meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
-              another connection. At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
+              another connection. PostgreSQL's `lock_timeout` should be shorter, as it is in the \
+              regions (750): a key that another session holds then costs its own payment alone. \
+              At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
 };
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",

@@ -353,6 +353,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     /// no payments or never served: the next one may be no better.
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
         let served = member.served;
+        if Instant::now() >= member.expires {
+            // It is gone before its replacement came; the keeper looks for others.
+            self.ageing.set(false);
+        }
         drop(member);
         if why == Closed::Server || !served {
             self.backoff.borrow_mut().failed(self.connector.draw());

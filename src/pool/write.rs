@@ -301,7 +301,7 @@ struct Progress {
     sent: bool,
     /// An attempt's answer was lost.
     unknown: bool,
-    /// The next attempt takes no company, so that what PostgreSQL refuses is its own.
+    /// From now on it takes no company: what PostgreSQL refuses, or does not answer, is its own.
     alone: bool,
     /// The last attempt ran into a row.
     conflicted: bool,

@@ -183,7 +183,8 @@ impl Connection {
             self.flush().await?;
             self.refused_until = Some(Instant::now() + self.retry_after());
         }
-        if self.input.as_deref().is_some_and(|input| !input.is_empty()) {
+        let asks = self.input.as_deref().is_some_and(|input| !input.is_empty());
+        if asks && caller.keep_alive {
             let too_soon = self.asks_too_soon();
             self.give_way(too_soon).await?;
         }
@@ -201,11 +202,12 @@ impl Connection {
         let small = self.input.as_mut().is_none_or(Buffer::shrink);
         let is_ready = (small || self.server.buffers.are_ample())
             && room(&mut self.output, &self.server).is_ok();
-        match is_ready {
-            true => Ok(()),
-            // What stands in the input is the next request, and the refusal is of this one.
-            false => Err(Stop::Refuse(Refusal::BuffersExhausted, Some(method))),
+        if is_ready {
+            return Ok(());
         }
+        // What stands there is the next request, and the refusal is of this one.
+        self.input = None;
+        Err(Stop::Refuse(Refusal::BuffersExhausted, Some(method)))
     }
 
     async fn after_answer(&mut self) -> Result<(), Stop> {
@@ -227,9 +229,7 @@ impl Connection {
         if too_soon.is_none() && self.left > 0 {
             return Ok(());
         }
-        if self.server.lane.is_busy() {
-            self.flush().await?;
-        }
+        self.flush().await?;
         self.left = PIPELINE_TURN_COUNT;
         self.place.set(Phase::Turn);
         let (place, lane) = (&self.place, &self.server.lane);

@@ -14,11 +14,6 @@ impl Lane {
         Self(Semaphore::new(1))
     }
 
-    /// Whether anybody is in it.
-    pub(super) fn is_busy(&self) -> bool {
-        self.0.available_permits() == 0
-    }
-
     /// Ends when those that came before have had their turn, and whoever became ready meanwhile was
     /// woken. With nobody before, that is one look at the sockets.
     pub(super) async fn turn(&self) {

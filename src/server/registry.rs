@@ -28,7 +28,7 @@ pub(super) enum Phase {
     Write,
     /// The caller's close.
     Linger,
-    /// Its next turn: it has sent more requests than are answered in one go.
+    /// Its next turn: what it has sent stands behind a request of its own, or comes too soon.
     Turn,
     /// Its own handler, which has limits of its own.
     Busy,

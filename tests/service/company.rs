@@ -4,6 +4,7 @@ use crate::postgres::Cluster;
 use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows,
 };
+use std::time::Duration;
 
 /// A service with one connection, which is busy until the lock is dropped.
 fn blocked(cluster: &Cluster, lock: fn(&Cluster) -> TableLock) -> (Service, TableLock, Caller) {
@@ -74,6 +75,31 @@ fn a_key_that_another_session_holds_does_not_hold_its_company() {
         .map(|number| send(&service, "", &format!("{number}")))
         .collect();
     for caller in &mut company {
+        caller.receive().id();
+    }
+}
+
+#[test]
+fn a_key_that_stays_locked_takes_nobody_along() {
+    let cluster = database();
+    let settings = [
+        ("POOL_SIZE", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+        ("PAYMENT_DEADLINE_MS", "29000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let _lock = TableLock::key(&cluster, "held");
+    let _held = send(&service, "", "held");
+    eventually("it was lost twice", || {
+        service.metric("pool_connections_closed_total{reason=\"timeout\"}") >= 2.0
+    });
+    let mut others: Vec<Caller> = (0..40)
+        .map(|number| {
+            std::thread::sleep(Duration::from_millis(100));
+            send(&service, "", &format!("{number}"))
+        })
+        .collect();
+    for caller in &mut others {
         caller.receive().id();
     }
 }

@@ -29,8 +29,9 @@ locals {
     "lock_timeout" = { value = "750" }
     # Nor does a session go on whose other end has left.
     "client_connection_check_interval" = { value = "1000" }
-    # What was slow, and what waited, can be asked afterwards. Parameters of statements are not logged, nor, in the
-    # details of an error, a row's values.
+    # What was slow, and what waited, can be asked afterwards: before a wait is given up, so before lock_timeout. Parameters
+    # of statements are not logged, nor details, which hold a row's values (and who held a lock).
+    "deadlock_timeout"                  = { value = "500" }
     "log_error_verbosity"               = { value = "terse" }
     "log_min_duration_statement"        = { value = "100" }
     "log_lock_waits"                    = { value = "1" }
