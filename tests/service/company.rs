@@ -6,6 +6,13 @@ use crate::support::{
 };
 use std::time::Duration;
 
+/// One connection, whose exchanges take their usual time, and payments that outlast the test.
+const ONE_CONNECTION: [(&str, &str); 3] = [
+    ("POOL_SIZE", "1"),
+    ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ("PAYMENT_DEADLINE_MS", "29000"),
+];
+
 /// A service with one connection, which is busy until the lock is dropped.
 fn blocked(cluster: &Cluster, lock: fn(&Cluster) -> TableLock) -> (Service, TableLock, Caller) {
     blocked_with(cluster, lock, "32")
@@ -59,12 +66,7 @@ fn a_key_that_another_session_holds_does_not_hold_its_company() {
     // As in the regions (terraform/modules/rds).
     cluster.psql("ALTER SYSTEM SET lock_timeout = '750ms'");
     cluster.psql("SELECT pg_reload_conf()");
-    let settings = [
-        ("POOL_SIZE", "1"),
-        ("CHECKOUT_TIMEOUT_MS", "20000"),
-        ("PAYMENT_DEADLINE_MS", "29000"),
-    ];
-    let service = Service::start(&cluster, &settings);
+    let service = Service::start(&cluster, &ONE_CONNECTION);
     let _locks = ["first", "held"].map(|key| TableLock::key(&cluster, key));
     let _first = send(&service, "", "first");
     eventually("the connection is busy", || {
@@ -82,12 +84,7 @@ fn a_key_that_another_session_holds_does_not_hold_its_company() {
 #[test]
 fn a_key_that_stays_locked_takes_nobody_along() {
     let cluster = database();
-    let settings = [
-        ("POOL_SIZE", "1"),
-        ("CHECKOUT_TIMEOUT_MS", "20000"),
-        ("PAYMENT_DEADLINE_MS", "29000"),
-    ];
-    let service = Service::start(&cluster, &settings);
+    let service = Service::start(&cluster, &ONE_CONNECTION);
     let _lock = TableLock::key(&cluster, "held");
     let _held = send(&service, "", "held");
     eventually("it was lost twice", || {

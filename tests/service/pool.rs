@@ -253,32 +253,18 @@ fn beyond_all_connections_the_newcomer_is_told() {
 
 #[test]
 fn payments_in_flight_leave_room_for_the_requests_of_others() {
-    in_flight_with(&[]);
+    in_flight_with(&[], IN_FLIGHT_MAX_COUNT, &[]);
 }
 
 #[test]
 fn of_few_connections_payments_in_flight_leave_some_to_others() {
-    let cluster = database();
-    let settings = [&CROWDED[..], &[("MAX_CONNECTIONS", "8")]].concat();
-    let service = Service::start(&cluster, &settings);
-    let lock = TableLock::take(&cluster);
-    let mut waiting: Vec<Caller> = (0..7).map(|_| send_payment(&service)).collect();
-    eventually("seven are in flight", || {
-        service.metric("payments_in_flight") == 7.0
-    });
-    send_payment(&service)
-        .receive()
-        .assert_problem(503, "too_many_in_flight", "");
-    assert_eq!(service.get("/livez", &[]).status, 200);
-    drop(lock);
-    for caller in &mut waiting {
-        caller.receive().id();
-    }
+    in_flight_with(&[("MAX_CONNECTIONS", "8")], 7, &[]);
 }
 
 #[test]
 fn payments_in_flight_do_not_keep_the_room_that_their_large_heads_took() {
-    in_flight_with(&[("X-Padding", &"x".repeat(15_000))]);
+    let padding = [("X-Padding", &*"x".repeat(15_000))];
+    in_flight_with(&[], IN_FLIGHT_MAX_COUNT, &padding);
 }
 
 #[test]
@@ -336,16 +322,16 @@ fn large(method: &str, path: &str) -> Vec<u8> {
     request(method, path, &headers)
 }
 
-/// As many payments as may be in flight, with these header fields, beside others.
-fn in_flight_with(headers: &[(&str, &str)]) {
+/// As many payments as may be in flight, `most` with these settings, each with these header fields, beside others.
+fn in_flight_with(settings: &[(&str, &str)], most: usize, headers: &[(&str, &str)]) {
     let cluster = database();
-    let service = Service::start(&cluster, &CROWDED);
+    let service = Service::start(&cluster, &[&CROWDED[..], settings].concat());
     let lock = TableLock::take(&cluster);
-    let mut waiting: Vec<Caller> = (0..IN_FLIGHT_MAX_COUNT)
+    let mut waiting: Vec<Caller> = (0..most)
         .map(|_| send_payment_with(&service, headers))
         .collect();
     eventually("all of them are in flight", || {
-        service.metric("payments_in_flight") == IN_FLIGHT_MAX_COUNT as f64
+        service.metric("payments_in_flight") == most as f64
     });
     send_payment(&service)
         .receive()
