@@ -4,9 +4,11 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use payment_latency_api::config::{DatabaseTarget, StatementMode};
+use payment_latency_api::config::{DatabaseTarget, SecretSource, StatementMode};
 use payment_latency_api::migrate::{self, MigrateError, Report, Step};
+use payment_latency_api::pg::error::ConnectStep;
 use payment_latency_api::pg::handshake;
+use payment_latency_api::pool::{Connect, Credentials, TcpConnector};
 use payment_latency_api::prune;
 use postgres::{Cluster, OWNER, Tls};
 use std::process::Command;
@@ -252,6 +254,42 @@ fn the_login_that_migrate_made_opens_the_services_connection() {
         handshake::connect(&application, mode, TIMEOUT).unwrap();
     }
     assert!(!cluster.log().contains(postgres::PASSWORD));
+}
+
+/// What becomes of a connector whose login is refused when its file says `now` by then: where it failed, if it did,
+/// and whether it goes on with what the file says.
+fn refused_while_the_file_says(cluster: &Cluster, now: &str) -> (Option<ConnectStep>, bool) {
+    let right = cluster.url(APPLICATION, "verify-full");
+    let wrong = right.replace(postgres::PASSWORD, "of-yesterday");
+    let [wrong, fresh] = [&*wrong, now].map(|url| DatabaseTarget::parse(url, "unknown").unwrap());
+    let source = SecretSource::literal("DATABASE_URL", now);
+    let credentials = Credentials::new(wrong, source, "unknown");
+    let connector =
+        TcpConnector::start(credentials.clone(), StatementMode::Unnamed, TIMEOUT).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let made = runtime.block_on(connector.connect());
+    let failed = made.err().map(|error| error.step);
+    (failed, *credentials.current() == fresh)
+}
+
+#[test]
+fn a_refused_login_is_tried_with_fresh_credentials_for_the_same_database_alone() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    let rotated = cluster.url(APPLICATION, "verify-full");
+    assert_eq!(
+        refused_while_the_file_says(&cluster, &rotated),
+        (None, true)
+    );
+    let elsewhere = rotated.replace("/payments?", "/postgres?");
+    assert_ne!(elsewhere, rotated);
+    assert_eq!(
+        refused_while_the_file_says(&cluster, &elsewhere),
+        (Some(ConnectStep::Authentication), false)
+    );
 }
 
 #[test]

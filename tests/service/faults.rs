@@ -185,6 +185,28 @@ fn a_database_that_hangs_costs_one_timeout_and_nothing_twice() {
 }
 
 #[test]
+fn after_one_timeout_no_idle_connection_is_trusted() {
+    let cluster = database();
+    let settings = [
+        ("EXCHANGE_TIMEOUT_MS", "200"),
+        ("PAYMENT_DEADLINE_MS", "1500"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    assert_eq!(service.pay("").status, 200);
+    cluster.freeze();
+    let answer = service.pay("");
+    answer.assert_problem(504, "deadline_exceeded", "");
+    assert_eq!(answer.json()["outcome"], "unknown");
+    assert_eq!(
+        service.metric("database_batch_size_count"),
+        2.0,
+        "the payment was sent once, though seven connections seemed to be idle"
+    );
+    cluster.thaw();
+    eventually("payments are made again", || service.pay("").status == 200);
+}
+
+#[test]
 fn a_killed_service_has_written_everything_that_it_acknowledged() {
     let cluster = database();
     let service = Service::start(&cluster, &[]);

@@ -1,5 +1,6 @@
 //! The pool when it is exhausted, and limits of callers and connections.
 
+use crate::postgres::Cluster;
 use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
@@ -518,28 +519,53 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     waiting.receive().id();
 }
 
-#[test]
-fn a_wait_ends_where_the_exchange_begins_also_in_company() {
-    let cluster = database();
+/// A service with one connection, which is busy with the first payment. The second and the third, which has these
+/// headers, go together once the first lock is gone, and are written when the second is.
+fn second_and_third_together(
+    cluster: &Cluster,
+    third: &[(&str, &str)],
+) -> (Service, [TableLock; 2], [Caller; 3]) {
     let settings = [
         PATIENT[0],
         PATIENT[1],
         ("POOL_SIZE", "1"),
         ("CHECKOUT_TIMEOUT_MS", "20000"),
     ];
-    let service = Service::start(&cluster, &settings);
-    let (first, second) = (
-        TableLock::key(&cluster, "first"),
-        TableLock::key(&cluster, "second"),
-    );
+    let service = Service::start(cluster, &settings);
+    let locks = ["first", "second"].map(|key| TableLock::key(cluster, key));
     let keyed = |key| send_payment_with(&service, &[("Idempotency-Key", key)]);
-    let mut callers = vec![keyed("first")];
+    let first = keyed("first");
     eventually("the connection is in use", || {
         service.metric("pool_connections{state=\"idle\"}") == 0.0
     });
-    callers.push(keyed("second"));
-    callers.push(send_payment(&service));
+    let second = keyed("second");
+    eventually("one waits", || service.metric("pool_waiters") == 1.0);
+    let third = send_payment_with(&service, third);
     eventually("two wait", || service.metric("pool_waiters") == 2.0);
+    (service, locks, [first, second, third])
+}
+
+#[test]
+fn a_wait_counts_also_when_the_exchange_outlasts_the_deadline() {
+    let cluster = database();
+    let limit = [("X-Request-Timeout-Ms", "3000")];
+    let (service, [first, second], callers) = second_and_third_together(&cluster, &limit);
+    let [mut one, mut two, mut three] = callers;
+    drop(first);
+    let late = three.receive();
+    late.assert_problem(504, "deadline_exceeded", "");
+    assert_eq!(late.json()["outcome"], "unknown");
+    let waits = service.metric("pool_checkout_duration_seconds_count");
+    assert_eq!(waits, 2.0, "one got the connection, one a place");
+    drop(second);
+    one.receive().id();
+    two.receive().id();
+}
+
+#[test]
+fn a_wait_ends_where_the_exchange_begins_also_in_company() {
+    let cluster = database();
+    let (service, [first, second], mut callers) = second_and_third_together(&cluster, &[]);
     std::thread::sleep(Duration::from_millis(500));
     drop(first);
     eventually("both are under way", || {

@@ -180,6 +180,7 @@ async fn serve(world: Rc<World>, server: Server) {
         world: world.clone(),
         server,
         received: Vec::new(),
+        began: Instant::now(),
         statements: RefCell::default(),
         lied: false,
     };
@@ -205,6 +206,7 @@ struct Session {
     world: Rc<World>,
     server: Server,
     received: Vec<u8>,
+    began: Instant,
     statements: RefCell<HashMap<String, Statement>>,
     /// It has said something out of turn: what its client sends from then on may be early.
     lied: bool,
@@ -332,7 +334,10 @@ impl Session {
             }
             match message.tag {
                 b'S' => break,
-                b'X' => return Err(End),
+                b'X' => {
+                    world.check_goodbye(self.began.elapsed());
+                    return Err(End);
+                }
                 // After an error everything up to Sync is passed over.
                 _ if refused.is_some() => {}
                 b'P' => {

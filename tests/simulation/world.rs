@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use payment_latency_api::config::PoolSettings;
+use payment_latency_api::limits::LIFETIME_JITTER_PERCENT;
 use payment_latency_api::metrics::{Build, Metrics};
 use payment_latency_api::payment::{Amount, Currency, IdempotencyKey, Outcome, transaction_id};
 use payment_latency_api::pg::payments::{Insert, Row as Found};
@@ -148,6 +149,7 @@ pub(crate) struct World {
     pub(crate) count: Rc<Count>,
     pub(crate) crash: Notify,
     pub(crate) healed: Cell<bool>,
+    closing: Cell<bool>,
     pub(crate) down_until: Cell<Instant>,
     pub(crate) frozen_until: Cell<Instant>,
     pub(crate) read_only_until: Cell<Instant>,
@@ -211,6 +213,7 @@ impl World {
             count: Rc::default(),
             crash: Notify::new(),
             healed: Cell::new(false),
+            closing: Cell::new(false),
             down_until: Cell::new(now),
             frozen_until: Cell::new(now),
             read_only_until: Cell::new(now),
@@ -273,6 +276,16 @@ impl World {
         );
     }
 
+    /// A connection that was open for so long is closed without need.
+    pub(crate) fn check_goodbye(&self, age: Duration) {
+        let lifetime = self.profile.pool.connection_lifetime;
+        let least = lifetime * (100 - u32::try_from(LIFETIME_JITTER_PERCENT).unwrap()) / 100;
+        assert!(
+            self.closing.get() || age >= least,
+            "a connection is retired at {age:?} of {lifetime:?}"
+        );
+    }
+
     fn heal(&self) {
         self.trace(|| "all trouble ends".to_owned());
         self.healed.set(true);
@@ -312,10 +325,15 @@ impl World {
         );
     }
 
+    fn close(&self, pool: &Pool<Client>) {
+        self.closing.set(true);
+        pool.close();
+    }
+
     /// A closed pool lets go of everything.
     async fn end(&self, pool: &Pool<Client>) {
         self.trace(|| "the pool closes".to_owned());
-        pool.close();
+        self.close(pool);
         sleep(RECOVERY).await;
         self.check();
         let figures = pool.figures();
@@ -677,7 +695,7 @@ async fn trouble(world: Rc<World>) {
             2 => world.read_only_until.set(now + dice.millis(10, 1_500)),
             3 => world.unauthorised_until.set(now + dice.millis(10, 2_000)),
             4 => world.pool.borrow().as_ref().unwrap().credentials_changed(),
-            5 if world.profile.closes_early => world.pool.borrow().as_ref().unwrap().close(),
+            5 if world.profile.closes_early => world.close(world.pool.borrow().as_ref().unwrap()),
             _ => {
                 // Up to a day, or to before 1970.
                 let day = i64::try_from(dice.below(172_800)).unwrap() - 86_400;
