@@ -523,6 +523,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A server that is frozen, as when a test fails meanwhile, does not end.
+        if std::thread::panicking() && self.server.lock().is_ok_and(|server| server.is_some()) {
+            self.thaw();
+        }
         self.end("QUIT");
         let _ = fs::remove_dir_all(&self.folder);
     }
