@@ -100,7 +100,7 @@ def overload(results):
         if run:
             share = f" ({run['share_of_maximum']:.0%})" if "share_of_maximum" in run else ""
             rows.append([
-                name, f"{run['rate']:,}/s, {run['seconds']} s", f"{run['goodput']:,}{share}", f"{run['refused']:,}",
+                name, f"{run['rate']:,.0f}/s, {run['seconds']} s", f"{run['goodput']:,}{share}", f"{run['refused']:,}",
                 f"{run['refusal_p99_ms']:,.1f}", f"{run['p99_ms']:,.0f}",
                 f"{run['answer_p99_ms']:,.0f} / {run['answer_max_ms']:,.0f}",
                 f"{run['service_p99_ms']:,.0f} / {run['service_max_ms']:,.0f}",
