@@ -45,15 +45,15 @@ def first():
     values = {
         "database": ("payments_api_a", a := secrets.token_hex(20)), "database-login-a": ("payments_api_a", a),
         "database-login-b": ("payments_api_b", secrets.token_hex(20)), "database-owner": ("payments_owner", secrets.token_hex(20)),
-        "master": ("rds_administrator", master := secrets.token_hex(20))}
+        "master": ("payments_admin", master := secrets.token_hex(20))}
     for name, (login, password) in values.items():
         value = {"username": login, "password": password, "host": "localhost", "port": PORT, "dbname": "payments"}
         VAULT.create_secret(Name=f"{PREFIX}/{name}", SecretString=json.dumps(value))
     # RDS' administrator is no superuser.
     folder = command_output([ROOT / "scripts/postgres.sh", "folder"]).strip()
     with Connection("postgres", unix_sock=f"{folder}/.s.PGSQL.{PORT}", database="payments") as database:
-        database.run(f"CREATE ROLE rds_administrator LOGIN CREATEROLE CREATEDB PASSWORD '{rotate.verifier(master)}'")
-        database.run("GRANT payments_owner TO rds_administrator WITH ADMIN OPTION")
+        database.run(f"CREATE ROLE payments_admin LOGIN CREATEROLE CREATEDB PASSWORD '{rotate.verifier(master)}'")
+        database.run("GRANT payments_owner TO payments_admin WITH ADMIN OPTION")
 
 
 if sys.argv[2] == "first":

@@ -55,7 +55,7 @@ module "eks" {
   availability_zones  = var.availability_zones
   api_allowed_cidrs   = concat(var.operator_cidrs, [for address in var.control_addresses : "${address}/32"])
   administrators      = var.administrators
-  deployer_role_arn   = local.is_control ? null : aws_iam_role.deployer[0].arn
+  deployer            = local.is_control ? null : { arn = aws_iam_role.deployer[0].arn }
   application_nodes   = var.application_nodes
   tags                = local.default_tags
   deletion_protection = var.deletion_protection

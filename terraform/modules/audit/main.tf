@@ -113,6 +113,9 @@ resource "aws_cloudtrail" "this" {
   include_global_service_events = local.settings.include_global_service_events
   enable_log_file_validation    = local.settings.log_file_validation
 
+  # CloudTrail writes a first file at once, and refuses a bucket whose policy is not there yet.
+  depends_on = [module.bucket]
+
   advanced_event_selector {
     name = "Management events"
 

@@ -122,8 +122,8 @@ locals {
         }
       }
     } },
-    var.deployer_role_arn == null ? {} : { deployer = {
-      principal_arn       = var.deployer_role_arn
+    var.deployer == null ? {} : { deployer = {
+      principal_arn       = var.deployer.arn
       kubernetes_groups   = [var.deployer_group]
       policy_associations = {}
     } },

@@ -102,14 +102,15 @@ variable "administrators" {
   }
 }
 
-variable "deployer_role_arn" {
+# An object: whether there is one is known before the role has its ARN, and with it whose access entries there are.
+variable "deployer" {
   description = "Role that Argo CD takes on here; it gets a Kubernetes group and no access policy of AWS."
-  type        = string
+  type        = object({ arn = string })
   default     = null
 
   validation {
-    condition     = var.deployer_role_arn == null || can(regex("^arn:aws:iam::[0-9]{12}:role/", var.deployer_role_arn))
-    error_message = "deployer_role_arn is the ARN of an IAM role."
+    condition     = var.deployer == null || can(regex("^arn:aws:iam::[0-9]{12}:role/", var.deployer.arn))
+    error_message = "deployer.arn is the ARN of an IAM role."
   }
 }
 

@@ -54,7 +54,7 @@ locals {
     port           = local.port
 
     # The master user only makes roles (see the rotation module). RDS keeps and rotates its password.
-    username                    = "rds_administrator"
+    username                    = "payments_admin"
     manage_master_user_password = true
     master_user_secret_key      = var.key_arns.secrets
 

@@ -23,6 +23,16 @@ override_module {
   }
 }
 
+# The cluster's module makes an entry for each of these, and has to know them while no role has an ARN yet.
+run "who_enters_is_known_before_the_first_apply" {
+  command = plan
+
+  assert {
+    condition     = join(" ", keys(output.settings.access_entries)) == "administrator-operator deployer"
+    error_message = "Others enter than the operator and the deployer."
+  }
+}
+
 run "mexico_is_us_east_1_and_spain_s_argocd_alone_deploys_to_it_as_a_group_without_policies" {
   assert {
     condition     = output.facts.region == "us-east-1" && output.settings.tags.DataResidency == "MX" && output.settings.vpc.cidr == "10.20.0.0/16"

@@ -129,7 +129,7 @@ run "only_named_identities_enter" {
 run "the_deployer_is_a_group_without_policies_of_aws" {
   command = plan
 
-  variables { deployer_role_arn = "arn:aws:iam::111122223333:role/deployer" }
+  variables { deployer = { arn = "arn:aws:iam::111122223333:role/deployer" } }
 
   assert {
     condition     = output.access_entries.deployer.kubernetes_groups[0] == "payment-latency-api:deployers" && length(output.access_entries.deployer.policy_associations) == 0

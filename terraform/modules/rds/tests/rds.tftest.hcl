@@ -34,6 +34,12 @@ variables {
 }
 
 run "the_database_is_private_and_encrypted" {
+  # CreateDBInstance: 1 to 16 letters, numbers or underscores; rdsadmin is taken.
+  assert {
+    condition     = can(regex("^[a-z][a-z0-9_]{0,15}$", output.settings.username)) && output.settings.username != "rdsadmin"
+    error_message = "RDS refuses this name of a master user."
+  }
+
   assert {
     condition     = !output.settings.publicly_accessible
     error_message = "The database has a public address."
