@@ -96,6 +96,8 @@ pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
 /// Granularity of the sweep that ends connections whose time is over.
 pub const SWEEP_INTERVAL_MS: u64 = 100;
+/// More between two sweeps does not count against callers: the process did not run.
+pub const SWEEP_GAP_MAX_MS: u64 = 500;
 /// Longest accepted `X-Request-Id`; a longer one is replaced.
 pub const REQUEST_ID_MAX_BYTES: usize = 128;
 /// Longest `Idempotency-Key`; a UUID has 36, and the index entry stays small.

@@ -17,7 +17,7 @@ use framing_cases::{Expect, cases};
 use payment_latency_api::http::{
     BodyLength, BodyReader, Field, HeadScan, Method, Refusal, Version, request,
 };
-use payment_latency_api::limits::HEAD_MAX_BYTES;
+use payment_latency_api::limits::{HEAD_MAX_BYTES, TRAILERS_MAX_BYTES};
 
 /// What the parser makes of bytes that arrive in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,20 @@ fn read(pieces: &[&[u8]]) -> Outcome {
         }
     }
     Outcome::Incomplete
+}
+
+#[test]
+fn trailers_may_take_what_is_said_and_not_a_byte_more() {
+    for (length, fits) in [(TRAILERS_MAX_BYTES, true), (TRAILERS_MAX_BYTES + 1, false)] {
+        let line = format!("X: {}\r\n", "x".repeat(length - 5));
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let request = format!("{head}0\r\n{line}\r\n");
+        let expected = match fits {
+            true => Outcome::Request(request.len()),
+            false => Outcome::Refused(Refusal::TrailersTooLarge),
+        };
+        assert_eq!(read(&[request.as_bytes()]), expected, "{length}");
+    }
 }
 
 #[test]
@@ -301,6 +315,11 @@ const CONNECTIONS: &[(&str, &str, Connection)] = {
             "1.0",
             "Expect: 100-continue\r\nContent-Length: 1\r\n",
             (Http10, false, false, Length(1)),
+        ),
+        (
+            "1.0",
+            "Expect: 100-continue, another\r\n",
+            (Http10, false, false, None),
         ),
     ]
 };

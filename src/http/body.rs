@@ -167,7 +167,12 @@ impl BodyReader {
 
     /// Trailer fields (RFC 9112 section 7.1.2) are checked and ignored.
     fn trailer(&mut self, state: State, byte: u8) -> Result<State, Refusal> {
-        self.line += 1;
+        // The blank line behind them is no trailer.
+        let is_end = matches!(
+            (state, byte),
+            (State::TrailerStart, b'\r') | (State::LastLf, _)
+        );
+        self.line += usize::from(!is_end);
         if self.line > TRAILERS_MAX_BYTES {
             return Err(Refusal::TrailersTooLarge);
         }

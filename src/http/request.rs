@@ -381,7 +381,7 @@ impl<'a> Fields<'a> {
             return Err(Refusal::HostMissing);
         }
         let body = self.body(version)?;
-        if self.expect_other {
+        if self.expect_other && !old {
             return Err(Refusal::ExpectationUnknown);
         }
         Ok(Request {

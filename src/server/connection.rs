@@ -377,7 +377,12 @@ impl Connection {
                 self.server.lane.turn_of(&self.place).await?;
             }
             let input = buffer(&mut self.input, &self.server)?;
-            if !input.make_room() {
+            let before = input.capacity();
+            let fits = input.make_room();
+            if !fits || input.capacity() > before {
+                self.server.keep_room();
+            }
+            if !fits {
                 return Err(Refusal::BuffersExhausted.into());
             }
             match read_now(&mut self.stream, input).await {
@@ -508,9 +513,7 @@ fn not_taken(ending: Ending) -> Stop {
 fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Buffer, Stop> {
     if slot.is_none() {
         *slot = server.buffers.take();
-        if server.buffers.are_tight() {
-            server.registry.end_slowest();
-        }
+        server.keep_room();
     }
     slot.as_mut().ok_or(Refusal::BuffersExhausted.into())
 }

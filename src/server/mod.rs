@@ -15,6 +15,8 @@ use rustix::io::Errno;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,8 +35,8 @@ use crate::config::Config;
 use crate::handlers::{self, App};
 use crate::http::{Method, Refusal};
 use crate::limits::{
-    ACCEPT_PAUSE_MS, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
-    RESERVED_DESCRIPTORS_COUNT, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
+    ACCEPT_PAUSE_MS, BUFFER_BYTES, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
+    RESERVED_DESCRIPTORS_COUNT, SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
 };
 use crate::log;
 use crate::metrics::{Build, ConnectionEnd, Metrics};
@@ -150,12 +152,18 @@ async fn announce_ready(pool: Pool<TcpStream>) {
 /// Ends connections whose time is over: one, then a look at the sockets, then the next. A crowd that came at once, and
 /// so is overdue at once, does not hold up payments.
 async fn sweep(server: Rc<Server>) {
-    let began = Instant::now();
+    let (mut awake, mut looked) = (Duration::ZERO, Instant::now());
     let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // While the process stood still, no caller could be served: that time counts against nobody.
+    let mut now_ms = || {
+        let now = Instant::now();
+        awake += (now - looked).min(Duration::from_millis(SWEEP_GAP_MAX_MS));
+        looked = now;
+        u64::try_from(awake.as_millis()).unwrap_or(u64::MAX)
+    };
     loop {
         ticks.tick().await;
-        let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         while server.registry.end_overdue(now_ms()) {
             yield_now().await;
         }
@@ -211,7 +219,25 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
     }
 }
 
+/// Gives a newcomer the one answer that it gets, with what it has sent already read: unread bytes would turn the close
+/// into a reset, which may destroy the answer. By system calls: tokio may not know yet what the socket is ready for.
+fn tell(stream: &TcpStream, answer: &[u8]) {
+    let socket = SockRef::from(stream);
+    let _ = socket.send(answer);
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut scrap = [MaybeUninit::uninit(); 512];
+    let most = BUFFER_BYTES / scrap.len();
+    let _ = (0..most).find(|_| !matches!(socket.recv(&mut scrap), Ok(count) if count > 0));
+}
+
 impl Server {
+    /// As buffers become tight, whoever takes more of them ends the caller that can be spared best.
+    fn keep_room(&self) {
+        if self.buffers.are_tight() {
+            self.registry.end_slowest();
+        }
+    }
+
     fn take_in(self: Rc<Self>, stream: TcpStream) {
         let http = &self.app.metrics().http;
         http.accepted.increment();
@@ -229,8 +255,7 @@ impl Server {
             );
             http.refusal(Refusal::TooManyConnections);
             http.closed(ConnectionEnd::Refused);
-            let _ = stream.try_write(&answer);
-            return;
+            return tell(&stream, &answer);
         }
         let place = self.registry.enter();
         http.connections.set(self.registry.len());

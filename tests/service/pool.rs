@@ -5,7 +5,7 @@ use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
 use payment_latency_api::limits::{
-    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS,
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS,
     HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
 };
 use std::time::{Duration, Instant};
@@ -230,6 +230,27 @@ fn callers_that_send_slowly_do_not_keep_others_out() {
 }
 
 #[test]
+fn large_heads_that_are_never_complete_leave_room_for_payments() {
+    let service = Service::start(shared(), &[]);
+    let target = format!("/{}", "a".repeat(7_000));
+    let head = format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000));
+    let enough = BUFFERED_MAX_BYTES / (8 * BUFFER_BYTES);
+    let mut crowd: Vec<Caller> = (0..enough + 50)
+        .map(|_| Caller::connect(service.address))
+        .collect();
+    for greedy in &mut crowd {
+        greedy.try_send(head.as_bytes());
+    }
+    for _ in 0..20 {
+        assert_eq!(service.pay("").status, 200);
+    }
+    assert_eq!(
+        service.metric("http_refused_total{reason=\"buffers_exhausted\"}"),
+        0.0
+    );
+}
+
+#[test]
 fn beyond_all_connections_the_newcomer_is_told() {
     let cluster = database();
     let service = Service::start(
@@ -241,11 +262,14 @@ fn beyond_all_connections_the_newcomer_is_told() {
     eventually("both are being written", || {
         cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "2"
     });
-    let mut newcomer = Caller::connect(service.address);
-    newcomer
-        .receive()
-        .assert_problem(503, "too_many_connections", "");
-    assert!(newcomer.is_closed());
+    for request in [Vec::new(), request("GET", "/livez", &[])] {
+        let mut newcomer = Caller::connect(service.address);
+        newcomer.send(&request);
+        newcomer
+            .receive()
+            .assert_problem(503, "too_many_connections", "");
+        assert!(newcomer.is_closed());
+    }
     drop(lock);
     for caller in &mut busy {
         caller.receive().id();
