@@ -5,8 +5,8 @@ use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
 use payment_latency_api::limits::{
-    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS,
-    HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, HEALTH_FRESH_MS,
+    HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
 };
 use std::time::{Duration, Instant};
 
@@ -235,12 +235,18 @@ fn large_heads_that_are_never_complete_leave_room_for_payments() {
     let target = format!("/{}", "a".repeat(7_000));
     let head = format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000));
     let enough = BUFFERED_MAX_BYTES / (8 * BUFFER_BYTES);
-    let mut crowd: Vec<Caller> = (0..enough + 50)
+    let mut crowd: Vec<Caller> = (0..enough * 3 / 2)
         .map(|_| Caller::connect(service.address))
         .collect();
     for greedy in &mut crowd {
         greedy.try_send(head.as_bytes());
     }
+    let mut before = 0.0;
+    eventually("what they have sent is read", || {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = service.metric("http_buffered_bytes");
+        std::mem::replace(&mut before, now) == now && now > BUFFERED_TIGHT_BYTES as f64 / 2.0
+    });
     for _ in 0..20 {
         assert_eq!(service.pay("").status, 200);
     }
