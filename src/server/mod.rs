@@ -149,22 +149,37 @@ async fn announce_ready(pool: Pool<TcpStream>) {
         .emit();
 }
 
+/// Time in which the process ran. While it stood still no caller could be served: that counts against nobody.
+struct Awake {
+    time: Duration,
+    looked: Instant,
+}
+
+impl Awake {
+    fn since(now: Instant) -> Self {
+        Self {
+            time: Duration::ZERO,
+            looked: now,
+        }
+    }
+
+    /// In milliseconds.
+    fn until(&mut self, now: Instant) -> u64 {
+        self.time += (now - self.looked).min(Duration::from_millis(SWEEP_GAP_MAX_MS));
+        self.looked = now;
+        u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// Ends connections whose time is over: one, then a look at the sockets, then the next. A crowd that came at once, and
 /// so is overdue at once, does not hold up payments.
 async fn sweep(server: Rc<Server>) {
-    let (mut awake, mut looked) = (Duration::ZERO, Instant::now());
+    let mut awake = Awake::since(Instant::now());
     let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // While the process stood still, no caller could be served: that time counts against nobody.
-    let mut now_ms = || {
-        let now = Instant::now();
-        awake += (now - looked).min(Duration::from_millis(SWEEP_GAP_MAX_MS));
-        looked = now;
-        u64::try_from(awake.as_millis()).unwrap_or(u64::MAX)
-    };
     loop {
         ticks.tick().await;
-        while server.registry.end_overdue(now_ms()) {
+        while server.registry.end_overdue(awake.until(Instant::now())) {
             yield_now().await;
         }
     }
@@ -319,4 +334,20 @@ async fn drain(
         .field("connections_left", &left)
         .emit();
     // Whoever is still connected is cut off: the tasks end with the runtime.
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_the_process_stood_still_does_not_count() {
+        let began = Instant::now();
+        let mut awake = Awake::since(began);
+        let later = |ms| began + Duration::from_millis(ms);
+        assert_eq!(awake.until(later(100)), 100);
+        assert_eq!(awake.until(later(600)), 600, "a busy turn");
+        assert_eq!(awake.until(later(60_000)), 600 + SWEEP_GAP_MAX_MS);
+        assert_eq!(awake.until(later(60_100)), 700 + SWEEP_GAP_MAX_MS);
+    }
 }

@@ -2,8 +2,7 @@
 //! and split at every byte in `http_framing.rs`; here it meets real sockets.
 
 use crate::framing_cases::{Case, Expect, cases};
-use crate::support::{Caller, KEY, PAYMENT, Service, eventually, request, shared};
-use payment_latency_api::limits::{HEAD_TIMEOUT_MS, SWEEP_INTERVAL_MS};
+use crate::support::{Caller, KEY, PAYMENT, Service, request, shared};
 use std::time::Duration;
 
 /// Sends a case in pieces and checks what comes back, and what becomes of the connection.
@@ -231,25 +230,4 @@ fn a_request_that_is_cut_short_is_closed_and_has_no_effect() {
         assert!(caller.is_closed(), "{}", String::from_utf8_lossy(bytes));
     }
     assert_eq!(service.metric("payments_total{outcome=\"approved\"}"), 0.0);
-}
-
-#[test]
-fn time_in_which_the_service_did_not_run_does_not_count_against_a_caller() {
-    let service = Service::start(shared(), &[]);
-    let mut callers: Vec<Caller> = (0..20).map(|_| Caller::connect(service.address)).collect();
-    for caller in &mut callers {
-        assert_eq!(caller.get("/livez", &[]).status, 200);
-    }
-    service.signal("STOP");
-    for caller in &mut callers {
-        caller.send(b"GET /livez HTTP/1.1\r\nHost:");
-    }
-    std::thread::sleep(Duration::from_millis(HEAD_TIMEOUT_MS + 500));
-    service.signal("CONT");
-    eventually("it runs again", || service.pay("").status == 200);
-    std::thread::sleep(Duration::from_millis(2 * SWEEP_INTERVAL_MS));
-    for caller in &mut callers {
-        caller.send(b" a\r\n\r\n");
-        assert_eq!(caller.receive().status, 200);
-    }
 }
