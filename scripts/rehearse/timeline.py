@@ -31,7 +31,7 @@ def draw(record):
     for minute in range(end // 60 + 1):
         x = NAMES + minute * 60 * scale
         yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}" stroke="#dcdcd6"/>'
-        if minute % 2 == 0:
+        if minute % 5 == 0:
             yield text(x, bottom + 14, f"{minute} min", 10, "middle", "#555555")
     for row, (began, took, name, proof) in enumerate(steps):
         y, (fill, stroke) = TOP + row * ROW, COLOURS[kind(name)]
