@@ -16,8 +16,7 @@ use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -241,8 +240,11 @@ fn tell(stream: &TcpStream, answer: &[u8]) {
     let _ = socket.send(answer);
     let _ = socket.shutdown(Shutdown::Write);
     let mut scrap = [MaybeUninit::uninit(); 512];
-    let most = BUFFER_BYTES / scrap.len();
-    let _ = (0..most).find(|_| !matches!(socket.recv(&mut scrap), Ok(count) if count > 0));
+    for _ in 0..BUFFER_BYTES / scrap.len() {
+        if !matches!(socket.recv(&mut scrap), Ok(count) if count > 0) {
+            break;
+        }
+    }
 }
 
 impl Server {
