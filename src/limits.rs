@@ -73,7 +73,7 @@ pub const PIPELINE_TURN_COUNT: u32 = 16;
 pub const UNSENT_MAX_BYTES: u32 = 32 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
 pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// From here on, whoever takes a buffer ends the caller that has been sending a request or taking an
+/// From here on, whoever takes a buffer, or a larger one, ends the caller that has been sending a request or taking an
 /// answer for the longest time: the slow ones do not use up what the others need.
 pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
 /// Up to here a payment may wait with more than `BUFFER_BYTES` of what its caller has sent ahead; beyond it 503 and

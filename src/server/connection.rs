@@ -381,6 +381,10 @@ impl Connection {
             let fits = input.make_room();
             if !fits || input.capacity() > before {
                 self.server.keep_room();
+                // It may be this one.
+                if let Some(ending) = self.place.ended() {
+                    return Err(ending.into());
+                }
             }
             if !fits {
                 return Err(Refusal::BuffersExhausted.into());
