@@ -123,7 +123,7 @@ def overload(seconds):
     stage.empty_table()
     with stage.Server(SERVICE) as server:
         most = goodput(load(server, ENDLESS_RATE, 1, warm_up=0, callers=PATIENT_CALLERS), 1)
-        rate = int(round(most * FLOOD_FACTOR, -3))
+        rate = round(most * FLOOD_FACTOR, -3)
         # The second one shows whether memory goes on growing.
         for name in ("processor", "processor, again"):
             figures = flooded(server, rate, seconds, FLOOD_CALLERS)
