@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
@@ -137,6 +137,7 @@ impl Connection {
     async fn serve_one(&mut self) -> Result<(), Stop> {
         let app = self.server.app.clone();
         let head = self.read_head().await?;
+        self.refused_until = None;
         self.place.set(Phase::Busy);
         // Made where it stays, beside the loop: it is not small.
         let mut caller;
@@ -258,10 +259,9 @@ impl Connection {
     }
 
     /// Until when a caller that was refused and asks again before `Retry-After` goes behind all others, or
-    /// refusals would take the time that payments need. Asked once for each request.
-    fn asks_too_soon(&mut self) -> Option<Instant> {
-        let until = self.refused_until.take();
-        until.filter(|until| Instant::now() < *until)
+    /// refusals would take the time that payments need.
+    fn asks_too_soon(&self) -> Option<Instant> {
+        self.refused_until.filter(|until| Instant::now() < *until)
     }
 
     /// Forgets a request that has been read.
@@ -357,9 +357,9 @@ impl Connection {
             if waited {
                 self.left = 1;
             }
-            let is_next = !waited && !self.scan.has_begun();
             let too_soon = self.asks_too_soon();
-            if ended.is_none() && (is_next || too_soon.is_some()) {
+            let comes_at_once = !waited || too_soon.is_some();
+            if ended.is_none() && comes_at_once && !self.scan.has_begun() {
                 // In a box, since parked connections hold this future, too.
                 Box::pin(self.give_way(too_soon)).await?;
             }
@@ -375,6 +375,10 @@ impl Connection {
             if self.scan.has_begun() {
                 // Whoever sends a request in pieces waits behind those that do not.
                 self.server.lane.turn_of(&self.place).await?;
+            }
+            if self.input.is_none() && self.server.buffers.are_tight() && !self.sends().await? {
+                self.place.set_unless(phase);
+                continue;
             }
             let input = buffer(&mut self.input, &self.server)?;
             let before = input.capacity();
@@ -397,6 +401,21 @@ impl Connection {
                 Poll::Pending => {}
             }
             self.place.set_unless(phase);
+        }
+    }
+
+    /// Whether there are bytes to be read. A newcomer's socket looks readable before it has sent any, and so does that
+    /// of who has left: while buffers are tight, neither takes one, which somebody else would have to give up.
+    async fn sends(&self) -> Result<bool, Stop> {
+        let mut byte = [0];
+        let peeked = poll_fn(|cx| {
+            let mut byte = ReadBuf::new(&mut byte);
+            Poll::Ready(self.stream.poll_peek(cx, &mut byte))
+        });
+        match peeked.await {
+            Poll::Ready(Ok(0)) => Err(Stop::End(ConnectionEnd::Peer)),
+            Poll::Ready(result) => Ok(result? > 0),
+            Poll::Pending => Ok(false),
         }
     }
 
@@ -451,7 +470,12 @@ impl Connection {
     fn refuse(&mut self, refusal: Refusal, method: Method) {
         let app = &self.server.app;
         app.metrics().http.refusal(refusal);
-        if let Ok(output) = room(&mut self.output, &self.server) {
+        // Nothing more of it is read: its answer takes that room, and nobody is ended for it.
+        self.input = None;
+        if self.output.is_none() {
+            self.output = self.server.buffers.take();
+        }
+        if let Some(output) = &mut self.output {
             return handlers::refuse(app, refusal, method, output);
         }
         // The budget is used up: this one answer is made outside of it, sent as far as the socket

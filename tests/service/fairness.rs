@@ -187,11 +187,16 @@ fn who_is_refused_and_asks_again_at_once_does_not_stand_before_others() {
     let (service, _lock, _busy) = exhausted(&cluster);
     let mut crowd: Vec<Caller> = (0..400).map(|_| Caller::connect(service.address)).collect();
     let ask = |crowd: &mut [Caller]| crowd.iter_mut().for_each(|caller| caller.send(&payment()));
-    before_they_may_ask_again(|| {
-        ask(&mut crowd);
-        all_are_answered(&mut crowd, 1, 503);
-        let ahead = answered_before(&service, REFUSED, || ask(&mut crowd));
-        all_are_answered(&mut crowd, 1, 503);
-        ahead
-    });
+    for blank_lines in ["", "\r\n"] {
+        before_they_may_ask_again(|| {
+            ask(&mut crowd);
+            all_are_answered(&mut crowd, 1, 503);
+            crowd
+                .iter_mut()
+                .for_each(|caller| caller.send(blank_lines.as_bytes()));
+            let ahead = answered_before(&service, REFUSED, || ask(&mut crowd));
+            all_are_answered(&mut crowd, 1, 503);
+            ahead
+        });
+    }
 }

@@ -5,8 +5,8 @@ use crate::support::{
     Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
 use payment_latency_api::limits::{
-    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, HEALTH_FRESH_MS,
-    HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
+    BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, HEAD_TIMEOUT_MS,
+    HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
 };
 use std::time::{Duration, Instant};
 
@@ -229,24 +229,39 @@ fn callers_that_send_slowly_do_not_keep_others_out() {
     assert!(slow.remove(0).is_closed(), "the slowest made room");
 }
 
-#[test]
-fn large_heads_that_are_never_complete_leave_room_for_payments() {
-    let service = Service::start(shared(), &[]);
+/// What is never a whole head, for which a buffer has to grow to eight times its first size.
+fn large_head() -> Vec<u8> {
     let target = format!("/{}", "a".repeat(7_000));
-    let head = format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000));
-    let enough = BUFFERED_MAX_BYTES / (8 * BUFFER_BYTES);
-    let mut crowd: Vec<Caller> = (0..enough * 3 / 2)
+    format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000)).into_bytes()
+}
+
+/// How many large heads take up that many bytes.
+fn large_heads_in(bytes: usize) -> usize {
+    bytes / (8 * BUFFER_BYTES)
+}
+
+/// So many callers that have sent `bytes` each.
+fn crowd(service: &Service, count: usize, bytes: &[u8]) -> Vec<Caller> {
+    let mut crowd: Vec<Caller> = (0..count)
         .map(|_| Caller::connect(service.address))
         .collect();
-    for greedy in &mut crowd {
-        greedy.try_send(head.as_bytes());
-    }
+    crowd.iter_mut().for_each(|caller| caller.try_send(bytes));
     let mut before = 0.0;
     eventually("what they have sent is read", || {
         std::thread::sleep(Duration::from_millis(50));
         let now = service.metric("http_buffered_bytes");
-        std::mem::replace(&mut before, now) == now && now > BUFFERED_TIGHT_BYTES as f64 / 2.0
+        let change = now - std::mem::replace(&mut before, now);
+        // Whoever looks takes two buffers, and so the place of two when they are tight.
+        change.abs() <= 2.0 * BUFFER_BYTES as f64 && now >= (count * BUFFER_BYTES) as f64
     });
+    crowd
+}
+
+#[test]
+fn large_heads_that_are_never_complete_leave_room_for_payments() {
+    let service = Service::start(shared(), &[]);
+    let count = large_heads_in(BUFFERED_MAX_BYTES) * 3 / 2;
+    let _crowd = crowd(&service, count, &large_head());
     for _ in 0..20 {
         assert_eq!(service.pay("").status, 200);
     }
@@ -254,6 +269,33 @@ fn large_heads_that_are_never_complete_leave_room_for_payments() {
         service.metric("http_refused_total{reason=\"buffers_exhausted\"}"),
         0.0
     );
+}
+
+#[test]
+fn while_buffers_are_tight_who_sends_nothing_takes_none_from_others() {
+    let service = Service::start(shared(), &[]);
+    let ended = || service.metric("http_refused_total{reason=\"head_timeout\"}");
+    eventually("a crowd whose time is not over meanwhile", || {
+        let began = Instant::now();
+        // Those that came first are ended first, which gives back little: the buffers stay tight.
+        let count = 600;
+        let _small = crowd(&service, count, b"GET");
+        let rest = BUFFERED_TIGHT_BYTES - count * BUFFER_BYTES;
+        let _large = crowd(&service, large_heads_in(rest) + 40, &large_head());
+        let before = ended();
+        let silent: Vec<Caller> = (0..100).map(|_| Caller::connect(service.address)).collect();
+        let with_silent = ended();
+        drop(silent);
+        let after = ended();
+        let in_time = began.elapsed() < Duration::from_millis(HEAD_TIMEOUT_MS);
+        let most = (with_silent - before).max(after - with_silent);
+        let is_tight = service.metric("http_buffered_bytes") > BUFFERED_TIGHT_BYTES as f64;
+        assert!(
+            !in_time || is_tight && most <= 10.0,
+            "{before} {with_silent} {after}"
+        );
+        in_time
+    });
 }
 
 #[test]
