@@ -68,9 +68,11 @@ pub const BUFFER_BYTES: usize = 4 * 1024;
 pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
 /// Pipelined requests answered in one turn: then, or behind a flush, other connections have theirs.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
-/// Answers that the kernel holds for a caller that does not read, beside what is on its way: beyond it
-/// no further request of that caller is answered.
-pub const UNSENT_MAX_BYTES: u32 = 32 * 1024;
+/// What the kernel holds of a caller that is not read from: it takes twice as much, its own records included. That is
+/// what it begins with anyway; less makes it drop what comes in one piece, and the caller send it again.
+pub const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
+/// The same of answers that a caller does not take: beyond it no further request of that caller is answered.
+pub const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
 pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// From here on, whoever takes a buffer, or a larger one, ends the caller that has been sending a request or taking an
@@ -239,6 +241,8 @@ pub const PRUNE_AGE_DAYS: Bound = bound(90, 1, 36_500);
 
 /// Requests a second that `probe` may be told to send; one machine does not serve more.
 pub const PROBE_RATE_MAX: u64 = 100_000;
+/// The least that it may be told; the time to the next request has to be one that a clock can hold.
+pub const PROBE_RATE_MIN: f64 = 0.001;
 /// Requests of one `probe`.
 pub const PROBE_REQUESTS_MAX: u64 = 10_000_000;
 /// Connections of `probe`, one thread each. A request that finds none free waits, and its wait counts.
@@ -248,7 +252,7 @@ pub const PROBE_TIMEOUT_MS: Bound = bound(5_000, 1, 600_000);
 /// An answer's body that `probe` reads.
 pub const PROBE_BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// One line of an answer's head, or of its chunks.
-pub const PROBE_LINE_MAX_BYTES: u64 = 16 * 1024;
+pub const PROBE_LINE_MAX_BYTES: usize = 16 * 1024;
 
 const _: () = {
     assert!(CHECKOUT_TIMEOUT_MS.default < PAYMENT_DEADLINE_MS.default);

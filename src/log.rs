@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::clock;
@@ -56,9 +56,17 @@ fn write(line: &[u8]) {
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         let (done, wait) = sync_channel(1);
-        if queue.try_send(Entry::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(Duration::from_millis(LOG_FLUSH_TIMEOUT_MS));
+        let ends = Instant::now() + Duration::from_millis(LOG_FLUSH_TIMEOUT_MS);
+        let mut entry = Entry::Flush(done);
+        // The queue may be full of lines.
+        while let Err(TrySendError::Full(again)) = queue.try_send(entry) {
+            if Instant::now() >= ends {
+                return;
+            }
+            entry = again;
+            std::thread::sleep(Duration::from_millis(1));
         }
+        let _ = wait.recv_timeout(ends.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -283,6 +283,17 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
 }
 
 impl Later {
+    /// Begins it, with all earlier answers of its caller sent; the status if it was refused instead.
+    pub fn begin(&mut self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Option<Status> {
+        match self {
+            Self::Payment(payment) => {
+                let rejection = payment.begin(app).err()?;
+                Some(rejection.write(app, caller, out))
+            }
+            Self::Health(_) => None,
+        }
+    }
+
     /// Asks the database, and tells when that was over.
     pub async fn run(
         &mut self,

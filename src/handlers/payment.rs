@@ -24,7 +24,8 @@ use crate::pool::{Failure, Unavailable, Written};
 /// A payment that its caller may make and, once it has run, what came of it.
 pub struct Payment {
     payment: Insert,
-    _in_flight: InFlight,
+    /// Once it has begun.
+    in_flight: Option<InFlight>,
     /// The caller's own limit.
     timeout: Option<Duration>,
     /// Until it has run: that nothing was written.
@@ -53,17 +54,9 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Reject
     let timeout = single(request.timeout_ms, "X-Request-Timeout-Ms")?
         .map(milliseconds_of)
         .transpose()?;
-    if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
-        return Err(Rejection {
-            status: Status::ServiceUnavailable,
-            code: "too_many_in_flight",
-            detail: "as many payments are under way as may be; nothing was written".into(),
-            field: None,
-        });
-    }
     let random = app.random.borrow_mut().bytes();
     Ok(Payment {
-        _in_flight: InFlight::enter(app.metrics.clone()),
+        in_flight: None,
         payment: Insert {
             transaction_id: payment::transaction_id(clock::unix_micros(), &random),
             idempotency_key,
@@ -146,6 +139,20 @@ impl Rejection {
 }
 
 impl Payment {
+    /// Takes its place among those under way, if there is one.
+    pub(super) fn begin(&mut self, app: &App) -> Result<(), Rejection> {
+        if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
+            return Err(Rejection {
+                status: Status::ServiceUnavailable,
+                code: "too_many_in_flight",
+                detail: "as many payments are under way as may be; nothing was written".into(),
+                field: None,
+            });
+        }
+        self.in_flight = Some(InFlight::enter(app.metrics.clone()));
+        Ok(())
+    }
+
     /// Simulates the acquirer, then writes.
     ///
     /// Dropped at an await, it leaves what it waits for; once the write was sent, its outcome is
@@ -281,7 +288,7 @@ impl Payment {
         let database_ms = clock::milliseconds_text(written.database_time);
         let total_ms = clock::milliseconds_text(self.elapsed);
         let timing = [b"db;dur=", &*database_ms, b", total;dur=", &total_ms];
-        let created_at = written.created_at + POSTGRES_EPOCH_MICROS;
+        let created_at = written.created_at.saturating_add(POSTGRES_EPOCH_MICROS);
         let created_at = app.timestamps.format(created_at);
         let response = caller
             .respond(app, Status::Ok, out)

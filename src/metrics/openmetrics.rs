@@ -64,8 +64,6 @@ impl Visitor for Encode<'_> {
             Kind::Gauge => MetricType::Gauge,
             Kind::Histogram => MetricType::Histogram,
         };
-        // prometheus-client ends the help with a full stop of its own.
-        let help = help.trim_end_matches('.');
         match self.encoder.encode_descriptor(name, help, None, kind) {
             Err(error) => self.result = Err(error),
             Ok(mut family) => samples(&mut |labels, value| {

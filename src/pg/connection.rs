@@ -99,6 +99,7 @@ enum Statement {
     None,
     Insert,
     Lookup,
+    Proof,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -137,8 +138,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Seals what was queued into one write, with the Sync that commits it. With nothing queued it
-    /// is a round trip that changes nothing and shows that the session is alive.
+    /// Makes the exchange a round trip that changes nothing and shows that the session is alive.
+    pub fn queue_proof(&mut self) -> Result<(), Broken> {
+        self.statement = Statement::Proof;
+        payments::prove(self.mode, &mut self.out)?;
+        Ok(())
+    }
+
+    /// Seals what was queued into one write, with the Sync that commits it.
     pub fn begin(&mut self) -> Result<(), Broken> {
         self.completed = false;
         if self.statement != Statement::Insert {
@@ -241,6 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         let own = inserts.find(|(insert, at)| at.is_none() && *insert == id);
                         own.ok_or(Broken::Protocol)?.1 = Some(created_at);
                     }
+                    Statement::Proof => {}
                     Statement::None => return Err(Broken::Protocol),
                 },
                 b'C' if self.statement != Statement::None && !self.completed => {

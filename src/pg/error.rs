@@ -35,7 +35,13 @@ impl SqlState {
         ) || self.0.starts_with(b"08")
     }
 
-    /// Nothing was written, and the same statement may do better a little later or elsewhere.
+    /// Whether the transaction may have been committed all the same: the connection behind a proxy is gone (class 08),
+    /// or the server itself does not know (40003).
+    pub fn leaves_outcome_open(self) -> bool {
+        self.0.starts_with(b"08") || &self.0 == b"40003"
+    }
+
+    /// The same statement may do better a little later or elsewhere.
     pub fn is_transient(self) -> bool {
         self.ends_connection()
             || matches!(self.0.get(..2), Some(b"40" | b"53" | b"57" | b"58"))
@@ -128,11 +134,13 @@ pub enum ConnectStep {
     Server,
     /// The table is not there as this version needs it.
     Schema,
+    /// A commit would not wait for the disk.
+    Setting,
 }
 
 impl ConnectStep {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -141,6 +149,7 @@ impl ConnectStep {
         Self::Protocol,
         Self::Server,
         Self::Schema,
+        Self::Setting,
     ];
 
     /// The step's name in logs and metrics.
@@ -154,6 +163,7 @@ impl ConnectStep {
             Self::Protocol => "protocol",
             Self::Server => "server",
             Self::Schema => "schema",
+            Self::Setting => "setting",
         }
     }
 }
@@ -170,6 +180,7 @@ impl ConnectStep {
             Self::Protocol => "the database does not speak the protocol",
             Self::Server => "the database cannot serve now",
             Self::Schema => "the database's schema is not the one this version needs",
+            Self::Setting => "the database's commits do not wait for the disk",
         }
     }
 }
@@ -203,7 +214,6 @@ impl ConnectError {
 
     /// What an ErrorResponse during the start of a connection means.
     pub fn server(error: &ServerError) -> Self {
-        // Which tables a role may use shows with a payment; here 42501 is about the database.
         let step =
             if error.state.is_authentication() || [b"3D000", b"42501"].contains(&&error.state.0) {
                 ConnectStep::Authentication

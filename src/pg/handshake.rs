@@ -6,7 +6,8 @@
 //! <https://www.postgresql.org/docs/17/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
 use bytes::BytesMut;
-use postgres_protocol::message::backend::Message;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -142,7 +143,7 @@ impl Session {
         self.until_ready()?;
         payments::prepare(mode, &mut self.out).map_err(protocol)?;
         self.write_out()?;
-        self.until_ready()?;
+        self.until_proven()?;
         if !self.received.is_empty() || !self.transport.messages().is_empty() {
             return Err(unexpected("the login"));
         }
@@ -162,9 +163,7 @@ impl Session {
                 let mut plain = false;
                 let mut plus = false;
                 let mut mechanisms = body.mechanisms();
-                while let Some(name) =
-                    fallible_iterator::FallibleIterator::next(&mut mechanisms).map_err(protocol)?
-                {
+                while let Some(name) = mechanisms.next().map_err(protocol)? {
                     plain |= name == SCRAM_SHA_256;
                     plus |= name == SCRAM_SHA_256_PLUS;
                 }
@@ -232,10 +231,39 @@ impl Session {
         loop {
             match self.message()? {
                 Message::ReadyForQuery(body) if body.status() == b'I' => return Ok(()),
-                Message::BackendKeyData(_) | Message::ParseComplete => {}
+                Message::BackendKeyData(_) => {}
                 _ => return Err(unexpected("the login's end")),
             }
         }
+    }
+
+    /// Reads the answer to the first statements, whose one row is the proof's.
+    fn until_proven(&mut self) -> Result<()> {
+        let mut proof = None;
+        loop {
+            match self.message()? {
+                Message::ReadyForQuery(body) if body.status() == b'I' => break,
+                Message::DataRow(row) => proof = Some(read_proof(&row).map_err(protocol)?),
+                Message::ParseComplete | Message::BindComplete | Message::CommandComplete(_) => {}
+                _ => return Err(unexpected("the first statements' end")),
+            }
+        }
+        let (is_durable, is_allowed) =
+            proof.ok_or_else(|| unexpected("the first statements' end"))?;
+        if !is_allowed {
+            return Err(ConnectError::new(
+                ConnectStep::Authentication,
+                "the login may not insert and select payments: migrate gives it these rights",
+            ));
+        }
+        if !is_durable {
+            return Err(ConnectError::new(
+                ConnectStep::Setting,
+                "synchronous_commit is off for the login or the database, and a payment is answered \
+                 when it is on the disk: ALTER ROLE or ALTER DATABASE with RESET synchronous_commit",
+            ));
+        }
+        Ok(())
     }
 
     /// The next message that means something; an ErrorResponse is an error.
@@ -312,6 +340,16 @@ impl Session {
             .and_then(|()| self.socket.set_write_timeout(Some(left)))
             .map_err(|e| io_error(ConnectStep::Connect, &e))
     }
+}
+
+/// The proof's columns: that commits wait for the disk, and that payments may be written and read.
+fn read_proof(row: &DataRowBody) -> io::Result<(bool, bool)> {
+    let mut columns = row.ranges();
+    let mut is_true = || -> io::Result<bool> {
+        let range = columns.next()?.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(range.and_then(|range| row.buffer().get(range)) == Some(&[1]))
+    };
+    Ok((is_true()?, is_true()?))
 }
 
 /// The name is resolved anew each time: after a fail-over it points elsewhere.

@@ -144,7 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
 
     /// Begins a round trip that changes nothing and shows that the session is alive.
     pub(super) fn prove(lease: Lease<S>) -> Result<Self, Broken> {
-        Self::new(lease).begin(0)
+        let mut exchange = Self::new(lease);
+        exchange.connection()?.queue_proof()?;
+        exchange.begin(0)
     }
 
     fn new(lease: Lease<S>) -> Self {

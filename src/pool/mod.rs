@@ -110,6 +110,7 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     keeper: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
+    refusals: RefCell<log::Limited>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
@@ -139,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             keeper: RefCell::new(Waker::noop().clone()),
             last_success: Cell::new(None),
             last_failure: Cell::new(None),
+            refusals: RefCell::default(),
             settings,
         });
         tokio::task::spawn_local(opener::run(inner.clone()));
@@ -208,8 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
             }
             match self.0.last_success.get() {
                 Some((at, elapsed)) if at >= asked => return Ok(elapsed),
-                // The other one had less time than is left here.
-                _ if others && Instant::now() < deadline => {}
+                // The other one had less time than is left here, or the connection was gone: another may be well.
+                _ if Instant::now() < deadline => {}
                 _ => return Err(Disconnected),
             }
         }
@@ -226,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     /// idle, so that the payments of one moment do not go to two of them.
     pub fn database_changed(&self) {
         self.0.era.set(self.0.era.get() + 1);
+        self.0.ageing.set(false);
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
         for member in idle {
             self.0.retire(member, Closed::Expired);
@@ -284,7 +287,7 @@ impl Closed {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
-    /// An idle connection, if nobody waits for one already.
+    /// An idle connection. There is none while somebody waits: `release` serves those first.
     fn idle_lease(self: &Rc<Self>) -> Option<Lease<S>> {
         let member = self.idle.borrow_mut().pop()?;
         self.gauges();
@@ -405,10 +408,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
                     self.backoff.borrow_mut().reset();
                 }
             }
-            Some(error) => log::warn("database_refused")
-                .field("sqlstate", error.state.as_str())
-                .field("message", error.message.as_str())
-                .emit(),
+            // A payment that fails by it says so in its own line.
+            Some(error) => {
+                if let Some(line) = self.refusals.borrow_mut().warn("database_refused") {
+                    line.field("sqlstate", error.state.as_str())
+                        .field("message", error.message.as_str())
+                        .emit();
+                }
+            }
         }
     }
 

@@ -340,6 +340,7 @@ impl Progress {
             Verdict::Conflict => None,
             Verdict::Refused { error, shared } => {
                 let transient = error.state.is_transient();
+                self.unknown |= error.state.leaves_outcome_open();
                 if !shared && !transient {
                     return Some(Err(match self.unknown {
                         true => Failure::Deadline { sent: true },

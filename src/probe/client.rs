@@ -1,7 +1,7 @@
 //! A small blocking HTTP/1.1 client on one connection.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,9 @@ impl<'a> Client<'a> {
             Some(stream) => stream,
             None => BufReader::new(connect(self.options, deadline)?),
         };
+        stream
+            .get_ref()
+            .set_write_timeout(Some(time_left(deadline)?))?;
         stream.get_mut().write_all(&self.options.request)?;
         let (status, keep) = read_answer(&mut stream, deadline)?;
         if keep {
@@ -91,7 +94,6 @@ fn connect(options: &Options, deadline: Instant) -> Result<TcpStream, Failure> {
         match TcpStream::connect_timeout(&address, time_left(deadline)?) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                stream.set_write_timeout(Some(options.timeout))?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == ErrorKind::TimedOut => failure = Failure::Timeout,
@@ -140,7 +142,11 @@ fn read_answer(
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
-                    body = Body::Length(value.parse().map_err(|_| Failure::Malformed)?);
+                    let length = value.parse().map_err(|_| Failure::Malformed)?;
+                    // Transfer-Encoding comes before it.
+                    if !matches!(body, Body::Chunked) {
+                        body = Body::Length(length);
+                    }
                 }
                 "transfer-encoding" => body = Body::Chunked,
                 "connection" => keep = !value.eq_ignore_ascii_case("close"),
@@ -162,15 +168,33 @@ fn read_answer(
 }
 
 fn read_line(stream: &mut BufReader<TcpStream>, deadline: Instant) -> Result<String, Failure> {
-    stream
-        .get_ref()
-        .set_read_timeout(Some(time_left(deadline)?))?;
-    let mut line = String::new();
-    stream.take(PROBE_LINE_MAX_BYTES).read_line(&mut line)?;
-    match line.strip_suffix('\n') {
-        Some(text) => Ok(text.strip_suffix('\r').unwrap_or(text).to_owned()),
-        None if line.is_empty() => Err(Failure::Closed),
-        None => Err(Failure::Malformed),
+    let mut line = Vec::new();
+    loop {
+        let bytes = fill(stream, deadline)?;
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        let count = end.map_or(bytes.len(), |end| end + 1);
+        line.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        stream.consume(count);
+        if line.len() > PROBE_LINE_MAX_BYTES {
+            return Err(Failure::Malformed);
+        }
+        if end.is_some() {
+            break;
+        }
+    }
+    let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    // The names and values that matter here are ASCII.
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
+
+/// What has come and was not taken yet, at least a byte.
+fn fill(stream: &mut BufReader<TcpStream>, deadline: Instant) -> Result<&[u8], Failure> {
+    let left = time_left(deadline)?;
+    stream.get_ref().set_read_timeout(Some(left))?;
+    match stream.fill_buf()? {
+        [] => Err(Failure::Closed),
+        bytes => Ok(bytes),
     }
 }
 
@@ -180,14 +204,7 @@ fn skip(stream: &mut BufReader<TcpStream>, length: u64, deadline: Instant) -> Re
     }
     let mut left = length;
     while left > 0 {
-        stream
-            .get_ref()
-            .set_read_timeout(Some(time_left(deadline)?))?;
-        let count = stream.fill_buf()?.len() as u64;
-        if count == 0 {
-            return Err(Failure::Closed);
-        }
-        let count = count.min(left);
+        let count = (fill(stream, deadline)?.len() as u64).min(left);
         stream.consume(usize::try_from(count).unwrap_or(0));
         left -= count;
     }

@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
-use crate::limits::{PROBE_CONNECTIONS, PROBE_RATE_MAX, PROBE_REQUESTS_MAX, PROBE_TIMEOUT_MS};
+use crate::limits::{
+    PROBE_CONNECTIONS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX, PROBE_TIMEOUT_MS,
+};
 
 /// How `probe` is used.
 pub const HELP: &str = "\
@@ -142,6 +144,11 @@ impl Given {
             }
         }
         #[allow(clippy::cast_precision_loss)]
+        if self.rate.is_some_and(|rate| rate < PROBE_RATE_MIN) {
+            return Err(UsageError(format!(
+                "--rate: must be at least {PROBE_RATE_MIN}"
+            )));
+        }
         if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
             return Err(UsageError(format!(
                 "--rate: must be at most {PROBE_RATE_MAX}"
@@ -306,6 +313,7 @@ mod tests {
             (&["http://a", "--rate", "-1"], "--rate"),
             (&["http://a", "--rate", "many"], "--rate"),
             (&["http://a", "--rate", "1e9"], "--rate"),
+            (&["http://a", "--rate", "1e-20"], "--rate"),
             (&["http://a", "--rate", "5", "--count", "0"], "--count"),
             (&["http://a", "--count", "5"], "--count"),
             (&["http://a", "--limit-p99-ms", "5"], "--limit-p99-ms"),

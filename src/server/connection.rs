@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use super::Server;
 use super::buffers::Buffer;
 use super::registry::{Ending, Phase, Place};
-use crate::handlers::{self, Caller, HungUp, Next};
+use crate::handlers::{self, App, Caller, HungUp, Later, Next};
 use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Method, Refusal, request};
 use crate::limits::{
@@ -164,17 +164,10 @@ impl Connection {
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
                 self.prepare_to_wait(caller.method)?;
-                let hang_up = HangUp {
-                    stream: &mut self.stream,
-                    input: &mut self.input,
-                };
-                match later.run(&app, hang_up).await {
-                    Ok(over) => caller.now = over,
-                    Err(HungUp) => return Err(Stop::End(ConnectionEnd::Peer)),
+                match later.begin(&app, &caller, room(&mut self.output, &self.server)?) {
+                    Some(status) => status,
+                    None => self.wait_for(&app, &mut later, &mut caller).await?,
                 }
-                // A drain that began in the meantime closes this connection, too.
-                caller.keep_alive &= !app.is_draining();
-                later.write(&app, &caller, room(&mut self.output, &self.server)?)
             }
         };
         app.note(&caller, status);
@@ -195,6 +188,27 @@ impl Connection {
             (false, true) => Err(Stop::Close(ConnectionEnd::Drain)),
             (false, false) => Err(Stop::Close(ConnectionEnd::Requested)),
         }
+    }
+
+    /// Has the database asked, and answers.
+    async fn wait_for(
+        &mut self,
+        app: &App,
+        later: &mut Later,
+        caller: &mut Caller,
+    ) -> Result<Status, Stop> {
+        let hang_up = HangUp {
+            stream: &mut self.stream,
+            input: &mut self.input,
+        };
+        match later.run(app, hang_up).await {
+            Ok(over) => caller.now = over,
+            Err(HungUp) => return Err(Stop::End(ConnectionEnd::Peer)),
+        }
+        // A drain that began in the meantime closes this connection, too.
+        caller.keep_alive &= !app.is_draining();
+        let output = room(&mut self.output, &self.server)?;
+        Ok(later.write(app, caller, output))
     }
 
     /// Before a request has an effect: there must be room for its answer, and many that wait may not hold the buffers

@@ -35,7 +35,8 @@ use crate::handlers::{self, App};
 use crate::http::{Method, Refusal};
 use crate::limits::{
     ACCEPT_PAUSE_MS, BUFFER_BYTES, FINISH_MARGIN_MS, LISTEN_BACKLOG_COUNT, PROCESSING_MAX_MS,
-    RESERVED_DESCRIPTORS_COUNT, SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS, UNSENT_MAX_BYTES,
+    RECEIVE_BUFFER_BYTES, RESERVED_DESCRIPTORS_COUNT, SEND_BUFFER_BYTES, SWEEP_GAP_MAX_MS,
+    SWEEP_INTERVAL_MS,
 };
 use crate::log;
 use crate::metrics::{Build, ConnectionEnd, Metrics};
@@ -133,6 +134,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A listener of an earlier process may linger in TIME_WAIT.
     socket.set_reuseaddr(true)?;
+    // Callers' sockets inherit both. Without them the kernel takes megabytes from a caller that waits for its turn, and
+    // for one that does not read its answers; they count against the pod's memory.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket
         .bind(address)
         .and_then(|()| socket.listen(LISTEN_BACKLOG_COUNT))
@@ -259,8 +264,6 @@ impl Server {
         let http = &self.app.metrics().http;
         http.accepted.increment();
         let _ = stream.set_nodelay(true);
-        // Without it the kernel takes megabytes of answers for a caller that does not read them.
-        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX_BYTES);
         // An evicted connection ends a moment later; the newcomer does not wait for that.
         if self.registry.len() >= self.max_connections && !self.registry.evict() {
             let mut answer = Vec::new();

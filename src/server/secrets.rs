@@ -58,12 +58,11 @@ impl Watched {
     /// Begins with what is `in_force`: a file that has changed since it was read for that is new.
     fn new(source: &SecretSource, in_force: impl Fn(&str) -> bool) -> Option<Self> {
         source.is_file().then(|| Self {
-            last: source
-                .read()
-                .and_then(|secret| match in_force(secret.expose()) {
-                    true => Ok(secret),
-                    false => Err(String::new()),
-                }),
+            // What cannot be read now is not in force either: the first look tells it.
+            last: match source.read() {
+                Ok(secret) if in_force(secret.expose()) => Ok(secret),
+                _ => Err(String::new()),
+            },
             source: source.clone(),
             failed: false,
         })

@@ -21,7 +21,7 @@ const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 
 /// How much of what `others` cause is done before a newcomer is answered, by the sample that counts it.
 fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
-    let answered = |metrics: &Response| metrics.sample(sample);
+    let answered = |metrics: &Response| metrics.sample_if_any(sample).unwrap_or_default();
     let before = answered(&service.get("/metrics", &[]));
     let newcomer = newcomer_after(service, others);
     answered(&newcomer) - before

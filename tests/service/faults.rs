@@ -4,7 +4,11 @@ use crate::postgres::{Cluster, Tls};
 use crate::support::{
     Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, migrate, request,
 };
+use payment_latency_api::limits::HEALTH_FRESH_MS;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -46,6 +50,83 @@ fn a_database_without_the_schema_keeps_the_service_unready_and_says_so() {
     cluster.psql("ALTER TABLE payments RENAME COLUMN state TO status");
     service.wait_for_log("ready");
     assert_eq!(service.pay("").status, 200);
+}
+
+#[test]
+fn a_login_that_could_not_pay_keeps_the_service_unready_and_says_so() {
+    let cluster = database();
+    let cases = [
+        (
+            "REVOKE INSERT ON payments FROM payments_app",
+            "authentication",
+            "GRANT INSERT ON payments TO payments_app",
+        ),
+        (
+            "REVOKE SELECT ON payments FROM payments_app",
+            "authentication",
+            "GRANT SELECT ON payments TO payments_app",
+        ),
+        (
+            "ALTER ROLE payments_api SET synchronous_commit = off",
+            "setting",
+            "ALTER ROLE payments_api RESET synchronous_commit",
+        ),
+    ];
+    for mode in ["named", "unnamed"] {
+        for (spoil, step, mend) in cases {
+            cluster.psql(spoil);
+            let service = Service::start_unready(&cluster, &[("STATEMENT_MODE", mode)]);
+            let line = service.wait_for_log("database_connect_failed");
+            assert_eq!(line["step"], step, "{spoil}");
+            service
+                .get("/readyz", &[])
+                .assert_problem(503, "starting", "");
+            cluster.psql(mend);
+            service.wait_for_log("ready");
+            assert_eq!(service.pay("").status, 200);
+        }
+    }
+}
+
+/// A port in front of `port`. Of the connections through it, the first that sends something once `armed` is reset.
+fn reset_once(port: u16, armed: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from, mut to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (armed, mut near, mut far) = (armed.clone(), near, far);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = near.read(&mut bytes) {
+                    if armed.swap(false, Ordering::Relaxed) {
+                        let socket = socket2::SockRef::from(&near);
+                        socket.set_linger(Some(Duration::ZERO)).unwrap();
+                        let _ = near.shutdown(std::net::Shutdown::Both);
+                        return;
+                    }
+                    far.write_all(&bytes[..count]).unwrap();
+                }
+            });
+        }
+    });
+    front
+}
+
+#[test]
+fn one_lost_connection_does_not_make_the_database_disconnected() {
+    let cluster = database();
+    let armed = Arc::new(AtomicBool::new(false));
+    let front = reset_once(cluster.port(), armed.clone());
+    let url = cluster.url("payments_api", "verify-full");
+    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let service = Service::start(&cluster, &[("DATABASE_URL", &url)]);
+    std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+    armed.store(true, Ordering::Relaxed);
+    assert_eq!(service.get("/health", &[]).status, 200);
+    assert!(!armed.load(Ordering::Relaxed), "one was lost");
 }
 
 /// A port in front of `port` that never says a word to whoever comes first.

@@ -219,7 +219,7 @@ impl Service {
         Caller::connect(self.address).pay(query, headers)
     }
 
-    /// The value of a sample in `/metrics`, 0 where it is absent.
+    /// The value of a sample in `/metrics`, which must be there.
     pub fn metric(&self, sample: &str) -> f64 {
         self.get("/metrics", &[]).sample(sample)
     }
@@ -386,13 +386,18 @@ impl Response {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// The value of a sample of metrics, 0 where it is absent.
+    /// The value of a sample of metrics, which must be there.
     pub fn sample(&self, sample: &str) -> f64 {
+        let found = self.sample_if_any(sample);
+        found.unwrap_or_else(|| panic!("no sample {sample}"))
+    }
+
+    /// The value of a sample of metrics that may not have happened yet.
+    pub fn sample_if_any(&self, sample: &str) -> Option<f64> {
         let text = self.text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
     }
 
     pub fn json(&self) -> serde_json::Value {
