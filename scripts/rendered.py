@@ -18,7 +18,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parent.parent
 REGIONS = [ROOT / f"chart/tests/golden/{site}.yaml" for site in ("spain", "mexico")]
-GOLDEN = [*REGIONS, ROOT / "chart/tests/golden/prune.yaml"]
+PRUNE = ROOT / "chart/tests/golden/prune.yaml"
+GOLDEN = [*REGIONS, PRUNE]
 # The one in C is several times as fast, where there is one.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

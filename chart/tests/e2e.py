@@ -124,7 +124,7 @@ class Chart(unittest.TestCase):
 
     def test_030_the_migrations_objects_are_gone_once_it_has_succeeded(self):
         for release in BOTH:
-            for kind in ("job", "externalsecret", "secretstore", "serviceaccount", "secret"):
+            for kind in ("job", "externalsecret", "secretstore", "networkpolicy", "serviceaccount", "secret"):
                 eventually(f"no {kind} of the migration is left", lambda kind=kind, release=release: f"{NAME}-migrate" not in [
                     one["metadata"]["name"] for one in release.get(kind)["items"]])
 

@@ -20,7 +20,7 @@ class Names(unittest.TestCase):
             ("ConfigMap", NAME), ("ConfigMap", f"{NAME}-dashboard"), ("Deployment", NAME),
             ("ExternalSecret", f"{NAME}-api-key"), ("ExternalSecret", f"{NAME}-database"), ("ExternalSecret", MIGRATE),
             ("HorizontalPodAutoscaler", NAME), ("Ingress", NAME), ("Job", MIGRATE), ("NetworkPolicy", NAME),
-            ("NetworkPolicy", f"{NAME}-jobs"), ("NetworkPolicy", f"{NAME}-test"), ("Pod", f"{NAME}-test"), ("PodDisruptionBudget", NAME),
+            ("NetworkPolicy", MIGRATE), ("NetworkPolicy", f"{NAME}-test"), ("Pod", f"{NAME}-test"), ("PodDisruptionBudget", NAME),
             ("PrometheusRule", NAME), ("SecretStore", NAME), ("SecretStore", MIGRATE), ("Service", NAME),
             ("ServiceAccount", NAME), ("ServiceAccount", MIGRATE), ("ServiceMonitor", NAME),
         }
@@ -322,8 +322,9 @@ class Migration(unittest.TestCase):
                 if "helm.sh/hook" in one["metadata"].get("annotations", {}) and key[0] != "Pod"}
 
     def test_the_job_brings_all_that_it_needs_in_order(self):
-        weights = {kind: int(one["metadata"]["annotations"]["helm.sh/hook-weight"]) for (kind, _), one in self.hooks().items()}
-        self.assertEqual(sorted(weights, key=weights.get), ["ServiceAccount", "SecretStore", "ExternalSecret", "Job"])
+        weights = [(int(one["metadata"]["annotations"]["helm.sh/hook-weight"]), kind) for (kind, _), one in self.hooks().items()]
+        self.assertEqual([kind for _, kind in sorted(weights)],
+                         ["NetworkPolicy", "ServiceAccount", "SecretStore", "ExternalSecret", "Job"])
 
     def test_helm_and_argo_cd_agree_on_the_order(self):
         for key, one in self.hooks().items():
@@ -367,11 +368,20 @@ class Network(unittest.TestCase):
         self.assertEqual(policy["ingress"][0]["ports"], [{"port": "http", "protocol": "TCP"}])
 
     def test_pods_open_connections_to_dns_and_the_database_alone(self):
-        for name in (NAME, f"{NAME}-jobs"):
-            policy = render()[("NetworkPolicy", name)]["spec"]
+        objects = render(prune={"enabled": True})
+        for name in (NAME, MIGRATE, f"{NAME}-prune"):
+            policy = objects[("NetworkPolicy", name)]["spec"]
             ports = [(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]]
             self.assertEqual(ports, [(53, "UDP"), (53, "TCP"), (5432, "TCP")])
-        self.assertNotIn("ingress", render()[("NetworkPolicy", f"{NAME}-jobs")]["spec"])
+            self.assertEqual("ingress" in policy, name == NAME)
+
+    def test_the_migrations_pod_rests_on_no_policy_that_an_upgrade_writes_after_it(self):
+        objects = render(prune={"enabled": True})
+        labels = pod_template(objects[("Job", MIGRATE)])["metadata"]["labels"].items()
+        chosen = [name for (kind, name), one in objects.items()
+                  if kind == "NetworkPolicy" and one["spec"]["podSelector"]["matchLabels"].items() <= labels]
+        self.assertEqual(chosen, [MIGRATE])
+        self.assertEqual(objects[("NetworkPolicy", MIGRATE)]["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade")
 
     def test_the_test_asks_the_service_and_nobody_else(self):
         policy = render()[("NetworkPolicy", f"{NAME}-test")]["spec"]
