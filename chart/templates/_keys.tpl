@@ -20,7 +20,9 @@
 {{- $_ := set $alert . "the chart sets it for every alert; take another key" }}
 {{- end }}
 {{- include "app.taken" (dict "at" "monitoring.alerts.labels" "given" $v.monitoring.alerts.labels "taken" $alert) }}
-{{- $pod := dict "checksum/config" "the chart sets it; take another key" "kubectl.kubernetes.io/default-container" "the chart sets it; take another key" }}
+{{- $pod := dict "checksum/config" "the chart sets it; take another key"
+                 "kubectl.kubernetes.io/default-container" "the chart sets it; take another key"
+                 "eks.amazonaws.com/skip-containers" "no container gets the role that reads secrets" }}
 {{- include "app.taken" (dict "at" "podAnnotations" "given" $v.podAnnotations "taken" $pod) }}
 {{- $account := dict "eks.amazonaws.com/role-arn" "set serviceAccount.roleArn" }}
 {{- include "app.taken" (dict "at" "serviceAccount.annotations" "given" $v.serviceAccount.annotations "taken" $account) }}

@@ -37,9 +37,18 @@ def render_text(region="spain", values="null"):
     return done.stdout
 
 
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Refuses a key that is there twice, of which others take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key is there twice: {node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
 def render(region="spain", **values):
     """The rendered objects by (kind, name)."""
-    objects = [one for one in yaml.safe_load_all(render_text(region, json.dumps(values or None))) if one]
+    objects = [one for one in yaml.load_all(render_text(region, json.dumps(values or None)), Loader) if one]
     found = {(one["kind"], one["metadata"]["name"]): one for one in objects}
     assert len(found) == len(objects), "two objects have one kind and name"
     return found

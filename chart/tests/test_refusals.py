@@ -193,6 +193,8 @@ GUARDS = [
     ("monitoring.dashboard.label=data-residency", 'monitoring.dashboard.label has "data-residency"', "commonLabels sets it"),
     ("monitoring.alerts.labels.severity=a", 'monitoring.alerts.labels has "severity"', "take another key"),
     (r"podAnnotations.checksum/config=a", 'podAnnotations has "checksum/config"', "take another key"),
+    (r"podAnnotations.eks\.amazonaws\.com/skip-containers=a", 'podAnnotations has "eks.amazonaws.com/skip-containers"',
+     "no container gets the role"),
     (r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=a", "serviceAccount.annotations has", "set serviceAccount.roleArn"),
     (r"ingress.annotations.kubernetes\.io/ingress\.class=alb", "ingress.annotations has", "set ingress.className"),
     (r"ingress.annotations.alb\.ingress\.kubernetes\.io/scheme=internal", "ingress.annotations has", "set ingress.scheme"),

@@ -9,7 +9,8 @@ import unittest
 
 import yaml
 
-from support import CHART, HELM, KUBE_VERSION, NAME, REGIONS, containers, helm_template, limits, pod_spec, pod_template, render
+from support import (
+    CHART, HELM, KUBE_VERSION, NAME, REGIONS, Loader, containers, helm_template, limits, pod_spec, pod_template, render)
 
 MIGRATE = f"{NAME}-migrate"
 
@@ -76,6 +77,22 @@ class Names(unittest.TestCase):
         switches = {"readOnly", "readOnlyRootFilesystem", "runAsNonRoot", "honorLabels"}
         found = [one for one in named(list(yaml.safe_load_all(done.stdout))) if one[0] not in switches]
         self.assertEqual(found, [])
+
+    def test_no_key_is_there_twice(self):
+        with self.assertRaisesRegex(AssertionError, "there twice"):
+            yaml.load("annotations: {a: 1, b: 2, a: 3}", Loader)
+        role = "arn:aws:iam::111122223333:role/payments"
+        more = {"example.com/team": "payments"}
+        for values in [
+            {}, {"secrets": {"mode": "variables"}, "autoscaling": {"enabled": False}},
+            {"commonLabels": {"a": "b"}, "podLabels": more, "podAnnotations": more, "prune": {"enabled": True},
+             "serviceAccount": {"roleArn": role, "annotations": more}, "migration": {"roleArn": role},
+             "monitoring": {"labels": more, "alerts": {"labels": {"team": "payments"}}}, "ingress": {"annotations": more},
+             "image": {"pullSecrets": ["a"]}, "database": {"caConfigMap": "a"}, "scheduling": {"priorityClassName": "a"}},
+        ]:
+            for region in REGIONS:
+                with self.subTest(region, values=values):
+                    self.assertTrue(render(region, **values))
 
     def test_extra_manifests_are_templates(self):
         extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}, "data": {"r": "{{ .Values.region }}"}}
