@@ -53,6 +53,7 @@ ssl-redirect: callers come by HTTPS, and by HTTP only to be sent there
 healthcheck-path: /readyz is what says that a pod may be asked
 healthcheck-port: /readyz is what says that a pod may be asked
 healthcheck-protocol: /readyz is what says that a pod may be asked
+success-codes: /readyz answers 200 while a pod may be asked, and nothing else says so
 {{- end }}
 
 {{/* Lines with the sentences; a dict of at, given, and taken, which has a hint for each key. */}}

@@ -54,8 +54,7 @@ TARGET_GROUP = {
     "load_balancing.algorithm.type": lambda value: value in ("round_robin", "least_outstanding_requests", "weighted_random"),
 }
 # What an operator may set as an annotation: no guard and no template looks at it.
-FREE = {"healthcheck-interval-seconds", "healthcheck-timeout-seconds", "healthy-threshold-count", "success-codes",
-        "unhealthy-threshold-count"}
+FREE = {"healthcheck-interval-seconds", "healthcheck-timeout-seconds", "healthy-threshold-count", "unhealthy-threshold-count"}
 CALLERS = {"ingress": {"inboundCidrs": ["192.0.2.0/24", "2001:db8::/32"]}}
 EVERYTHING = {
     "ingress": {
