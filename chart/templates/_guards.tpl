@@ -11,11 +11,19 @@
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
 {{- fail (printf "the release's name is %q, which makes %q the name of a Service: that must be small letters, digits and \"-\", a letter first; take another release name, or set fullnameOverride" .Release.Name $name) }}
 {{- end }}
+{{- if not $v.serviceAccount.create }}
+{{- if not $v.serviceAccount.name }}
+{{- fail "serviceAccount.create is false: set serviceAccount.name to a ServiceAccount that exists already" }}
+{{- end }}
+{{- if or $v.serviceAccount.roleArn $v.serviceAccount.annotations }}
+{{- fail "serviceAccount.create is false: serviceAccount.roleArn and serviceAccount.annotations must be empty, since the chart does not write to an account that is not its own" }}
+{{- end }}
+{{- end }}
 {{- $accounts := list (include "app.serviceAccountName" .) (include "app.migrationServiceAccountName" .) (printf "%s-prune" $name) }}
 {{- if ne (len (uniq $accounts)) 3 }}
 {{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: all must differ, since the migration's is deleted and made anew" (join ", " $accounts)) }}
 {{- end }}
-{{- if has "default" $accounts }}
+{{- if has "default" (ternary $accounts (rest $accounts) $v.serviceAccount.create) }}
 {{- fail (printf "serviceAccount.name and migration.serviceAccountName make the ServiceAccounts %s: every namespace has default already, and an install cannot take it over" (join ", " $accounts)) }}
 {{- end }}
 {{- range $path, $secret := dict "secrets.existingDatabaseSecret" $v.secrets.existingDatabaseSecret "secrets.existingApiKeySecret" $v.secrets.existingApiKeySecret }}

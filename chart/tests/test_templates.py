@@ -333,6 +333,14 @@ class Secrets(unittest.TestCase):
                 self.assertEqual(annotations.get("eks.amazonaws.com/role-arn"), role if "serviceAccount" in values else None)
 
 
+    def test_an_account_that_exists_already_is_used_and_not_made(self):
+        for name in ("payments", "default"):
+            objects = render(serviceAccount={"create": False, "name": name})
+            self.assertEqual({one for kind, one in objects if kind == "ServiceAccount"}, {MIGRATE})
+            for key in [("Deployment", NAME), ("Pod", f"{NAME}-test")]:
+                self.assertEqual(pod_spec(objects[key])["serviceAccountName"], name)
+
+
 class Migration(unittest.TestCase):
     def hooks(self):
         return {key: one for key, one in render().items()
