@@ -14,6 +14,7 @@ SCHEMA = [
     ("settings.poolSize=0", "'/settings/poolSize'", "minimum: got 0, want 1"),
     ("settings.poolSize=513", "'/settings/poolSize'", "maximum: got 513, want 512"),
     ("settings.poolSize=eight", "'/settings/poolSize'", "got string, want integer"),
+    ("settings.listenAddress=localhost", "'/settings/listenAddress'", "value must be one of '0.0.0.0', '::'"),
     ("settings.port=80", "'/settings/port'", "minimum: got 80, want 1,024"),
     ("settings.statementMode=prepared", "'/settings/statementMode'", "value must be one of 'unnamed', 'named'"),
     ("settings.logRequests=maybe", "'/settings/logRequests'", "got string, want boolean"),

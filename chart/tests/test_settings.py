@@ -10,8 +10,8 @@ from support import CHART, NAME, ROOT, limits, render
 
 # Not settings of a pod: a secret, or the pod's own business.
 ELSEWHERE = {
-    "REGION", "ENVIRONMENT", "LISTEN_ADDRESS", "DATABASE_URL", "DATABASE_URL_FILE", "MIGRATE_DATABASE_URL",
-    "MIGRATE_DATABASE_URL_FILE", "API_SECRET_KEY", "API_SECRET_KEY_FILE",
+    "REGION", "ENVIRONMENT", "DATABASE_URL", "DATABASE_URL_FILE", "MIGRATE_DATABASE_URL", "MIGRATE_DATABASE_URL_FILE",
+    "API_SECRET_KEY", "API_SECRET_KEY_FILE",
 }
 
 
@@ -50,11 +50,11 @@ class Settings(unittest.TestCase):
     def test_every_setting_reaches_the_pods(self):
         data = render()[("ConfigMap", NAME)]["data"]
         self.assertEqual(set(data), set(documented()) - ELSEWHERE | {"REGION", "ENVIRONMENT"})
-        changed = {"poolSize": 3, "waitersMax": 0, "logRequests": True, "drainMs": 14999, "statementMode": "named"}
+        changed = {"poolSize": 3, "waitersMax": 0, "logRequests": True, "drainMs": 14999, "listenAddress": "::"}
         data = render(settings=changed)[("ConfigMap", NAME)]["data"]
         self.assertEqual(
-            [data[name] for name in ("POOL_SIZE", "WAITERS_MAX", "LOG_REQUESTS", "DRAIN_MS", "STATEMENT_MODE")],
-            ["3", "0", "true", "14999", "named"],
+            [data[name] for name in ("POOL_SIZE", "WAITERS_MAX", "LOG_REQUESTS", "DRAIN_MS", "LISTEN_ADDRESS")],
+            ["3", "0", "true", "14999", "::"],
         )
 
     def test_the_load_balancer_lets_go_of_connections_before_the_service_does(self):
