@@ -6,7 +6,7 @@ import unittest
 
 import yaml
 
-from support import CHART, NAME, ROOT, limits, render
+from support import CHART, NAME, ROOT, containers, limits, render
 
 # Not settings of a pod: a secret, or the pod's own business.
 ELSEWHERE = {
@@ -49,13 +49,18 @@ class Settings(unittest.TestCase):
 
     def test_every_setting_reaches_the_pods(self):
         data = render()[("ConfigMap", NAME)]["data"]
-        self.assertEqual(set(data), set(documented()) - ELSEWHERE | {"REGION", "ENVIRONMENT"})
+        self.assertEqual(set(data), set(documented()) - ELSEWHERE - {"PORT"} | {"REGION", "ENVIRONMENT"})
         changed = {"poolSize": 3, "waitersMax": 0, "logRequests": True, "drainMs": 14999, "listenAddress": "::"}
         data = render(settings=changed)[("ConfigMap", NAME)]["data"]
         self.assertEqual(
             [data[name] for name in ("POOL_SIZE", "WAITERS_MAX", "LOG_REQUESTS", "DRAIN_MS", "LISTEN_ADDRESS")],
             ["3", "0", "true", "14999", "::"],
         )
+
+    def test_a_pod_that_starts_again_keeps_the_port_of_its_specification(self):
+        (container,) = containers(render(settings={"port": 9090})[("Deployment", NAME)])
+        self.assertIn({"name": "PORT", "value": "9090"}, container["env"])
+        self.assertEqual(container["ports"][0]["containerPort"], 9090)
 
     def test_the_load_balancer_lets_go_of_connections_before_the_service_does(self):
         bound = schema()["properties"]["ingress"]["properties"]["idleTimeoutSeconds"]["maximum"]

@@ -224,7 +224,7 @@ class Secrets(unittest.TestCase):
         folder = container["volumeMounts"][0]["mountPath"]
         self.assertEqual(
             {one["name"]: one["value"] for one in container["env"]},
-            {"DATABASE_URL_FILE": f"{folder}/database_url", "API_SECRET_KEY_FILE": f"{folder}/api_key"},
+            {"PORT": "8080", "DATABASE_URL_FILE": f"{folder}/database_url", "API_SECRET_KEY_FILE": f"{folder}/api_key"},
         )
         sources = [one["secret"] for one in pod["volumes"][0]["projected"]["sources"]]
         self.assertEqual([one["name"] for one in sources], [f"{NAME}-database", f"{NAME}-api-key"])
@@ -234,7 +234,7 @@ class Secrets(unittest.TestCase):
         pod = pod_spec(render(secrets={"mode": "variables"})[("Deployment", NAME)])
         self.assertNotIn("volumes", pod)
         self.assertNotIn("volumeMounts", pod["containers"][0])
-        references = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in pod["containers"][0]["env"]}
+        references = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in pod["containers"][0]["env"] if "valueFrom" in one}
         self.assertEqual(
             references,
             {
