@@ -3,9 +3,10 @@
 import itertools
 import json
 import re
+import subprocess
 import unittest
 
-from support import CHART, helm_template
+from support import CHART, HELM, helm_template
 
 # What a schema can say by itself: arguments of --set, and what the message must hold.
 SCHEMA = [
@@ -328,6 +329,13 @@ class Refusals(unittest.TestCase):
                 done = helm_template(option, f"monitoring.alerts.availabilityPercent={value}")
                 self.assertEqual(done.stderr, "")
                 self.assertIn(f"6 * {0.0005 if value == '99.95' else 0.01}", done.stdout)
+
+    def test_lint_takes_what_template_refuses(self):
+        command = [HELM, "lint", "--strict", str(CHART), "-f", str(CHART / "values-spain.yaml"), "--set"]
+        for setting, code in [("image.tag=a b", 0), ("autoscaling.minReplicas=13", 0), ("settings.poolSize=0", 1)]:
+            with self.subTest(setting):
+                self.assertNotEqual(helm_template("--set", setting).returncode, 0)
+                self.assertEqual(subprocess.run([*command, setting], capture_output=True, check=False).returncode, code)
 
     def test_a_kubernetes_without_stable_pre_stop_sleep_is_refused(self):
         done = helm_template("--kube-version", "1.33.0")

@@ -370,6 +370,9 @@ class Migration(unittest.TestCase):
         self.assertEqual(job["volumes"][0]["secret"]["secretName"], MIGRATE)
         self.assertNotIn("envFrom", job["containers"][0])
 
+    def test_a_migration_that_takes_too_long_fails_before_helm_gives_up(self):
+        self.assertLess(render()[("Job", MIGRATE)]["spec"]["activeDeadlineSeconds"], 5 * 60)
+
     def test_pruning_acts_as_the_owner_through_a_secret_of_its_own(self):
         objects = render(prune={"enabled": True, "olderThan": "30d", "batch": 500})
         cron = objects[("CronJob", f"{NAME}-prune")]
