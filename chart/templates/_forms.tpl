@@ -16,6 +16,7 @@ image.digest: digest?
 image.pullSecrets: name
 settings.defaultCurrency: currency?
 database.host: host?
+database.ownerHost: host?
 database.name: databaseName
 database.caConfigMap: name?
 secrets.existingDatabaseSecret: name?

@@ -119,10 +119,13 @@
 {{- fail (printf "ingress.certificateArn is %s: a certificate must be of the load balancer's region, %s" $v.ingress.certificateArn $v.region) }}
 {{- end }}
 {{- /* As the service's own guard does it: labels that are regions, and what stands where RDS puts the region. */}}
-{{- $rds := regexFind "[^.]+\\.rds\\.amazonaws\\.com(\\.cn)?$" $v.database.host | splitList "." | first }}
-{{- range append (splitList "." $v.database.host) $rds }}
+{{- range $key := list "host" "ownerHost" }}
+{{- $host := get $v.database $key }}
+{{- $rds := regexFind "[^.]+\\.rds\\.amazonaws\\.com(\\.cn)?$" $host | splitList "." | first }}
+{{- range append (splitList "." $host) $rds }}
 {{- if and . (ne . $v.region) (or (eq . $rds) (regexMatch (printf "^(%s)$" (include "app.regionPattern" $)) .)) }}
-{{- fail (printf "database.host is %s: it is in %s, but region is %s, and payments stay in their region" $v.database.host . $v.region) }}
+{{- fail (printf "database.%s is %s: it is in %s, but region is %s, and payments stay in their region" $key $host . $v.region) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range $key := list "apiKeyName" "databaseName" "databaseOwnerName" }}
@@ -141,10 +144,10 @@
 {{- if and $v.podDisruptionBudget.enabled (gt $fewest 1) (ge (int $v.podDisruptionBudget.maxUnavailable) $fewest) }}
 {{- fail (printf "podDisruptionBudget.maxUnavailable is %v: it must be less than the fewest pods, which is %d, or a drain may take all of them" $v.podDisruptionBudget.maxUnavailable $fewest) }}
 {{- end }}
-{{- range $key, $default := dict "port" 5432 "name" "payments" }}
+{{- range $key, $default := dict "ownerHost" "" "port" 5432 "name" "payments" }}
 {{- $given := get $v.database $key }}
 {{- if and (not $v.database.host) (ne (toString $given) (toString $default)) }}
-{{- fail (printf "database.%s is %v: it has no effect unless database.host is set, which takes host, port and name from here instead of the secret" $key $given) }}
+{{- fail (printf "database.%s is %v: it has no effect unless database.host is set, which takes host, port and name from here instead of the secrets" $key $given) }}
 {{- end }}
 {{- end }}
 {{- if and $v.database.host $v.networkPolicy.enabled (ne (int $v.database.port) (int $v.networkPolicy.databasePort)) }}

@@ -168,7 +168,8 @@ fields' names. A password may hold any character: urlquery writes a space as "+"
 {{- $escape := `| urlquery | replace "+" "%20"` -}}
 {{- $place := printf "{{ .%shost }}:{{ .%sport }}/{{ .%sdbname %s }}" $prefix $prefix $prefix $escape -}}
 {{- if $database.host -}}
-{{- $place = printf "%s:%d/%s" $database.host (int $database.port) $database.name -}}
+{{- $host := ternary (default $database.host $database.ownerHost) $database.host (eq $prefix "owner_") -}}
+{{- $place = printf "%s:%d/%s" $host (int $database.port) $database.name -}}
 {{- end -}}
 postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $escape $prefix $escape }}@{{ $place }}?sslmode=verify-full
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}

@@ -300,6 +300,14 @@ class Secrets(unittest.TestCase):
         self.assertIn("@db.example.com:6432/pay?", one["spec"]["target"]["template"]["data"]["database_url"])
         self.assertEqual([data["secretKey"] for data in one["spec"]["data"]], ["username", "password"])
 
+    def test_the_owner_can_go_round_the_proxy(self):
+        for owner_host, expected in [("", "proxy.example.com"), ("db.example.com", "db.example.com")]:
+            objects = render(database={"host": "proxy.example.com", "ownerHost": owner_host}, prune={"enabled": True})
+            for name in (MIGRATE, f"{NAME}-prune"):
+                urls = objects[("ExternalSecret", name)]["spec"]["target"]["template"]["data"]
+                self.assertIn("@proxy.example.com:5432/payments?", urls["database_url"])
+                self.assertIn(f"@{expected}:5432/payments?", urls["migrate_database_url"])
+
     def test_an_authority_by_value_is_mounted_and_named_in_every_url(self):
         objects = render(database={"caConfigMap": "authority"}, prune={"enabled": True})
         path = "/run/payment-latency-api/ca"
