@@ -31,6 +31,10 @@
 {{- fail (printf "%s is %q: that Secret is made by this chart, and holds the owner's login; name one of your own" $path $secret) }}
 {{- end }}
 {{- end }}
+{{- $both := include "app.databaseSecret" . }}
+{{- if and (eq $both (include "app.apiKeySecret" .)) (or (include "app.makesDatabaseSecret" .) (include "app.makesApiKeySecret" .)) }}
+{{- fail (printf "secrets.existingDatabaseSecret is %q and secrets.existingApiKeySecret is %q: with %q for both, External Secrets would write over what exists; name another one" $v.secrets.existingDatabaseSecret $v.secrets.existingApiKeySecret $both) }}
+{{- end }}
 {{- with include "app.keyMistakes" . | trim }}
 {{- fail . }}
 {{- end }}
