@@ -11,6 +11,9 @@
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
 {{- fail (printf "the release's name is %q, which makes %q the name of a Service: that must be small letters, digits and \"-\", a letter first; take another release name, or set fullnameOverride" .Release.Name $name) }}
 {{- end }}
+{{- if has $name (list "true" "false" "yes" "no" "on" "off" "y" "n" "null") }}
+{{- fail (printf "the release's name is %q, which makes %q the name of a Service: YAML does not read that as a text; set fullnameOverride to another name" .Release.Name $name) }}
+{{- end }}
 {{- if not $v.serviceAccount.create }}
 {{- if not $v.serviceAccount.name }}
 {{- fail "serviceAccount.create is false: set serviceAccount.name to a ServiceAccount that exists already" }}

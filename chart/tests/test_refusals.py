@@ -331,6 +331,17 @@ class Refusals(unittest.TestCase):
                 self.assertIn("set fullnameOverride", done.stderr)
                 self.assertEqual(helm_template("--set", "fullnameOverride=payments", release=release).returncode, 0)
 
+    def test_a_name_that_yaml_does_not_read_as_a_text_is_refused(self):
+        for name in ("true", "false", "yes", "no", "on", "off", "y", "n", "null"):
+            with self.subTest(name):
+                said = helm_template("--set-string", f"fullnameOverride={name}").stderr
+                self.assertIn(f'makes "{name}" the name of a Service: YAML does not read that as a text', said)
+
+    def test_what_the_load_balancer_alone_reads_is_not_compared_without_one(self):
+        for setting in ("shutdown.deregistrationDelaySeconds=25", "ingress.idleTimeoutSeconds=5"):
+            with self.subTest(setting):
+                self.assertEqual(helm_template("--set", f"ingress.enabled=false,{setting}").stderr, "")
+
     def test_a_share_is_taken_from_set_and_from_set_json(self):
         for option, value in [("--set", "99.95"), ("--set-string", "99.95"), ("--set-json", "99.95"), ("--set", "99")]:
             with self.subTest(option, value=value):
