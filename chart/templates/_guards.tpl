@@ -85,7 +85,7 @@
 {{- end }}
 {{- $longest := addf $answer (divf $v.settings.drainMs 1000) }}
 {{- $leaving := addf $v.shutdown.preStopSeconds (divf $v.settings.drainMs 1000) }}
-{{- if ge (float64 $v.shutdown.deregistrationDelaySeconds) $leaving }}
+{{- if and $v.ingress.enabled (ge (float64 $v.shutdown.deregistrationDelaySeconds) $leaving) }}
 {{- fail (printf "shutdown.deregistrationDelaySeconds is %v: it must be less than shutdown.preStopSeconds + settings.drainMs, which is %v s, or the load balancer sends requests to a pod that has gone" $v.shutdown.deregistrationDelaySeconds $leaving) }}
 {{- end }}
 {{- $needed := addf $v.shutdown.preStopSeconds $longest }}
