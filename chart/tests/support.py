@@ -28,6 +28,14 @@ def helm_template(*arguments, region="spain", values=None, namespace=NAME, relea
     return subprocess.run([*command, *arguments], input=text, capture_output=True, text=True, check=False)
 
 
+def notes(*settings):
+    """What is said after an install with these arguments of --set; nothing is asked of a cluster."""
+    command = [HELM, "install", NAME, str(CHART), "--dry-run=client", "-f", str(CHART / "values-spain.yaml")]
+    arguments = [part for one in settings for part in ("--set", one)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.split("\nNOTES:\n")[1]
+
+
 @functools.lru_cache(maxsize=None)
 def render_text(region="spain", values="null"):
     """What the chart renders; `values` is JSON."""

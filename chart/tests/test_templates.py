@@ -10,7 +10,8 @@ import unittest
 import yaml
 
 from support import (
-    CHART, HELM, KUBE_VERSION, NAME, REGIONS, Loader, containers, helm_template, limits, pod_spec, pod_template, render)
+    CHART, HELM, KUBE_VERSION, NAME, REGIONS, Loader, containers, helm_template, limits, notes, pod_spec, pod_template,
+    render)
 
 MIGRATE = f"{NAME}-migrate"
 
@@ -433,6 +434,16 @@ class Network(unittest.TestCase):
             paths = render(region)[("Ingress", NAME)]["spec"]["rules"][0]["http"]["paths"]
             self.assertEqual([(one["path"], one["pathType"]) for one in paths],
                              [("/api/payment", "Prefix"), ("/health", "Exact")])
+
+
+class Notes(unittest.TestCase):
+    def test_they_name_the_networks_of_the_load_balancer(self):
+        networks = "10.10.96.0/24, 10.10.97.0/24, 10.10.98.0/24"
+        said = notes("ingress.scheme=internal")
+        self.assertIn("(internal)", said)
+        self.assertIn(networks, said)
+        for setting in ("networkPolicy.enabled=false", "ingress.enabled=false"):
+            self.assertNotIn(networks, notes(setting))
 
 
 class Scaling(unittest.TestCase):
