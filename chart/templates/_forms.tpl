@@ -50,6 +50,7 @@ ingress.wafAclArn: webAclArn?
 ingress.tags: tagKey=tagValue?
 ingress.annotations: labelKey
 networkPolicy.loadBalancerCidrs: cidr
+networkPolicy.callerNamespaces: namespace
 networkPolicy.databaseCidrs: cidr
 networkPolicy.prometheusNamespace: namespace
 networkPolicy.dnsNamespace: namespace

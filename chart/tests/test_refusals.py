@@ -86,6 +86,7 @@ FORMS = [
     ("ingress.tags{Owner}", "payments", "a=b", "a,b"),
     ("ingress.annotations{}", "example.com/team", "a b"),
     ("networkPolicy.loadBalancerCidrs[]", "10.0.0.0/16", "10.0.0.0"),
+    ("networkPolicy.callerNamespaces[]", "monitoring", "", "a.b", "A"),
     ("networkPolicy.databaseCidrs[]", "10.0.0.0/16", "256.0.0.0/8", "10.0.0.0/33", "10.0.0/8", "01.0.0.0/8", ":::/64", "::1::/64",
      "2001:db8::/129", "2001:db8/32", "1:2:3:4:5:6:7:8:9/64", "1:2:3:4:5:6:7::8:9/64", "12345::/16"),
     ("networkPolicy.prometheusNamespace", "monitoring", "", "a.b", "A", "a" * 64),

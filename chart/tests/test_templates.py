@@ -404,6 +404,11 @@ class Network(unittest.TestCase):
         self.assertEqual(sources[4]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "test")
         self.assertEqual(policy["ingress"][0]["ports"], [{"port": "http", "protocol": "TCP"}])
 
+    def test_pods_accept_callers_of_the_namespaces_that_are_named(self):
+        policy = render(networkPolicy={"callerNamespaces": ["shop", "123"]})[("NetworkPolicy", NAME)]["spec"]
+        labels = [one["namespaceSelector"]["matchLabels"] for one in policy["ingress"][0]["from"] if "namespaceSelector" in one]
+        self.assertEqual(labels, [{"kubernetes.io/metadata.name": name} for name in ("monitoring", "shop", "123")])
+
     def test_pods_open_connections_to_dns_and_the_database_alone(self):
         objects = render(prune={"enabled": True})
         for name in (NAME, MIGRATE, f"{NAME}-prune"):
