@@ -357,6 +357,10 @@ class Refusals(unittest.TestCase):
                 self.assertNotEqual(helm_template("--set", setting).returncode, 0)
                 self.assertEqual(subprocess.run([*command, setting], capture_output=True, check=False).returncode, code)
 
+    def test_cores_are_taken_as_a_number(self):
+        self.assertIn('cpu: "2"', helm_template("--set", "resources.cpuRequest=2").stdout)
+        self.assertIn('resources.cpuRequest is "0.25": it must be ', helm_template("--set-json", "resources.cpuRequest=0.25").stderr)
+
     def test_a_kubernetes_without_stable_pre_stop_sleep_is_refused(self):
         done = helm_template("--kube-version", "1.33.0")
         self.assertIn("incompatible with Kubernetes v1.33.0", done.stderr)
