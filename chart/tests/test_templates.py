@@ -451,6 +451,16 @@ class Notes(unittest.TestCase):
             self.assertNotIn(networks, notes(setting))
 
 
+    def test_they_name_the_test_where_there_is_one(self):
+        self.assertIn(f"\n  helm --namespace default test {NAME}\n", notes())
+        self.assertNotIn("test", notes("test.enabled=false"))
+
+    def test_a_label_that_comes_late_is_followed_by_a_restart(self):
+        label, restart = notes().split("kubectl label namespace default elbv2.k8s.aws/")[1].splitlines()[:2]
+        self.assertEqual(label, "pod-readiness-gate-inject=enabled")
+        self.assertEqual(restart.strip(), f"kubectl --namespace default rollout restart deployment/{NAME}")
+
+
 class Scaling(unittest.TestCase):
     def test_pods_come_fast_and_go_slowly(self):
         spec = render()[("HorizontalPodAutoscaler", NAME)]["spec"]
