@@ -43,6 +43,8 @@ class Names(unittest.TestCase):
             with self.subTest(str(values)):
                 left = {kind for kind, _ in render(**values)}
                 self.assertEqual({kind for kind, _ in render()} - left, gone)
+        for monitoring in ({"enabled": False}, {"dashboard": {"enabled": False}}):
+            self.assertNotIn(("ConfigMap", f"{NAME}-dashboard"), render(monitoring=monitoring))
 
     def test_there_is_no_rbac_and_no_secret(self):
         kinds = {kind for kind, _ in render(prune={"enabled": True})}
