@@ -117,7 +117,7 @@ class Chart(unittest.TestCase):
 
     def test_020_both_regions_are_installed_at_once(self):
         def install(release):
-            release.apply("install")
+            release.apply("upgrade", "--install")
             release.rolled_out()
 
         at_once(install)
