@@ -130,7 +130,7 @@ reproducible: ## build the image's binary here and in another folder, and compar
 chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
 	@scripts/chart-test.sh
 
-chart-e2e: ## the Helm chart on a real control plane, with External Secrets, Secrets Manager and the service
+chart-e2e: ## the Helm chart on a real control plane, with External Secrets, Secrets Manager and the service; as root
 	@scripts/chart-e2e.sh
 
 terraform-check: ## format, validate, test, tflint and checkov of Terraform; no account needed
@@ -145,7 +145,7 @@ rotation-test: ## rotate database logins against a real PostgreSQL, with the fun
 phases-test: ## every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
 	@scripts/phases-test.sh
 
-rehearse: ## both regions and all phases on this machine, a quarter of an hour: docs/REHEARSAL.md
+rehearse: ## both regions and all phases on this machine, about 22 minutes on two cores: docs/REHEARSAL.md
 	@scripts/rehearse.sh
 
 ##@ Release
@@ -165,7 +165,7 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 
 ##@ Documents and security
 .PHONY: docs-check links drawings
-docs-check: ## what the documents say, against the repository and the records
+docs-check: ## what the documents say, against the repository and the records; LINKS=no follows no links to other sites
 	@scripts/docs-check.sh
 
 links: ## follow every external link of the documents; docs-check does, where there is an internet

@@ -7,6 +7,8 @@ source "$ROOT/scripts/cluster/versions.sh"
 # shellcheck source=chart-tools.sh
 source "$ROOT/scripts/chart-tools.sh"
 
+# Each container is its own user, and sees its files at a place of its own.
+[ "$(id -u)" = 0 ] || die "make chart-e2e needs root, which alone may mount files and become the pods' users: run it under sudo"
 need_rust
 need setpriv util-linux
 need curl curl
