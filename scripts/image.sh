@@ -3,6 +3,7 @@
 #
 # `docker build .` does the same from the first stage on, where base images can be pulled.
 # scripts/image.sh [REVISION]: the revision that the image names, if it is not the newest commit.
+# IMAGE_SOURCE is the repository's address, for a label: only who builds it knows where that is.
 source "$(dirname "$0")/lib.sh"
 
 ceiling=5000000
@@ -35,6 +36,7 @@ store() { buildah --storage-driver vfs --root "$storage/root" --runroot "$storag
 store bud --isolation chroot --format docker --quiet \
   --build-arg "VERSION=$version" --build-arg "GIT_REVISION=$GIT_REVISION" \
   --build-arg "BUILD_TIMESTAMP=$BUILD_TIMESTAMP" \
+  ${IMAGE_SOURCE:+--label "org.opencontainers.image.source=$IMAGE_SOURCE"} \
   -t "payment-latency-api:$version" "$out/context" >/dev/null
 store push --quiet "payment-latency-api:$version" \
   "docker-archive:$out/payment-latency-api.tar:payment-latency-api:$version"

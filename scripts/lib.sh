@@ -10,6 +10,9 @@ export DEV="${DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"
 # Downloads and builds that outlive a checkout.
 export CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/payment-latency-api"
 
+# How a version reads: 1.2.3, or 1.2.3-rc.1 of a candidate.
+export VERSION_FORM='^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-rc\.[1-9][0-9]*)?$'
+
 say() { printf '==> %s\n' "$*"; }
 
 die() {

@@ -7,8 +7,6 @@
 source "$(dirname "$0")/lib.sh"
 
 RELEASE_BRANCH=${RELEASE_BRANCH:-main}
-NUMBER='(0|[1-9][0-9]*)'
-FORM="^$NUMBER\.$NUMBER\.$NUMBER(-rc\.[1-9][0-9]*)?$"
 
 # The section of version $1 in the changelog that stands on standard input, without its heading.
 section() {
@@ -29,7 +27,7 @@ released() { git tag --list 'v[0-9]*' | sed 's/^v//; s/-/~/' | sort -V | tail -n
 # Every reason against releasing version $1, one a line.
 refusals() {
   local version=$1 branch newest present unreleased
-  [[ $version =~ $FORM ]] || { echo "the version has to read 1.2.3 or 1.2.3-rc.1, not '$version'"; return; }
+  [[ $version =~ $VERSION_FORM ]] || { echo "the version has to read 1.2.3 or 1.2.3-rc.1, not '$version'"; return; }
   [ -z "$(git status --porcelain)" ] || echo "there are changes that are not committed"
   branch=$(git branch --show-current)
   [ "$branch" = "$RELEASE_BRANCH" ] || echo "this is branch '$branch', and releases are made on $RELEASE_BRANCH"
@@ -76,7 +74,7 @@ release() {
 # Every reason why tag $1 is no release of this branch, one a line.
 unlike_a_release() {
   local tag=$1 version=${1#v} file found
-  [[ $version =~ $FORM && $tag = v* ]] || { echo "$tag is no version's name"; return; }
+  [[ $version =~ $VERSION_FORM && $tag = v* ]] || { echo "$tag is no version's name"; return; }
   [ "$(git cat-file -t "refs/tags/$tag" 2>/dev/null)" = tag ] || { echo "$tag is no annotated tag"; return; }
   git merge-base --is-ancestor "$tag^{commit}" HEAD || echo "$tag is not on this branch"
   found=$(git show "$tag:Cargo.toml" | version_in)
@@ -85,6 +83,10 @@ unlike_a_release() {
     found=$(git show "$tag:chart/Chart.yaml" | sed -n "s/^$file: \"\{0,1\}\([^\"]*\).*/\1/p")
     [ "$found" = "$version" ] || echo "$file in chart/Chart.yaml is $found"
   done
+  [ "$(git show "$tag:docs/openapi.yaml" | grep -cxF "  version: $version")" = 1 ] ||
+    echo "docs/openapi.yaml has another version"
+  [ "$(git show "$tag:docs/APPLICATION.md" | grep -cF "payment-latency-api\",\"version\":\"$version\"")" = 1 ] ||
+    echo "docs/APPLICATION.md has another version"
   [ -n "$(git show "$tag:CHANGELOG.md" | section "$version")" ] || echo "CHANGELOG.md has no section [$version]"
 }
 

@@ -31,6 +31,7 @@ REFUSED = {
     "no version": ([], "", "has to read 1.2.3"),
     "half a version": ([], "1.2", "has to read 1.2.3"),
     "a leading zero": ([], "1.02.3", "has to read 1.2.3"),
+    "another kind of candidate": ([], "1.2.3-beta.1", "has to read 1.2.3"),
     "a tag's name": ([], "v1.2.3", "has to read 1.2.3"),
     "a shell's word": ([], "1.2.3;id", "has to read 1.2.3"),
     "a change": ([append("README.md", "x\n")], NEXT, "not committed"),
@@ -172,6 +173,32 @@ class Release(unittest.TestCase):
             cwd=root, capture_output=True, text=True,
         ).stdout  # fmt: skip
         self.assertEqual(left, "")
+
+    def test_one_form_of_version_for_both_scripts(self):
+        root = self.clone()
+        for version in (asked for _, asked, message in REFUSED.values() if message == "has to read 1.2.3"):
+            with self.subTest(version):
+                done = subprocess.run(["scripts/version-set.sh", version], cwd=root, capture_output=True, text=True)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn("say VERSION=1.2.3", done.stderr)
+        self.assertEqual(self.said(root, "git", "status", "--porcelain"), "")
+        self.said(root, "scripts/version-set.sh", "7.8.9-rc.1")
+        self.assertIn('version = "7.8.9-rc.1"', (root / "Cargo.toml").read_text())
+
+    def test_a_document_of_another_version_is_not_published(self):
+        for name, old, new in (
+            ("docs/openapi.yaml", f"\n  version: {NEXT}\n", "\n  version: 0.0.1\n"),
+            ("docs/APPLICATION.md", f'"version":"{NEXT}"', '"version":"0.0.1"'),
+        ):
+            with self.subTest(name):
+                root = self.clone()
+                self.assertEqual(self.run_script(root, NEXT).returncode, 0)
+                replace(name, old, new)(root)
+                for step in (("commit", "--quiet", "-am", "x"), ("tag", "-f", "-a", "-m", "x", f"v{NEXT}")):
+                    git(*step)(root)
+                done = self.run_script(root, "--verify", f"v{NEXT}")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{name} has another version", done.stderr)
 
     def test_what_is_no_release_is_not_published(self):
         self.refuse(NOT_PUBLISHED, lambda tag: ["--verify", tag])

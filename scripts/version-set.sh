@@ -3,7 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 version=${1:-}
-[[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$ ]] || die "say VERSION=1.2.3, not VERSION=$version"
+[[ $version =~ $VERSION_FORM ]] || die "say VERSION=1.2.3 or VERSION=1.2.3-rc.1, not VERSION=$version"
 
 sed -i "0,/^version = .*/s//version = \"$version\"/" Cargo.toml
 # The harness and the fuzz targets are built with the service, so their lock files name its version, too.
