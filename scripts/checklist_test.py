@@ -79,7 +79,7 @@ class Checklist(unittest.TestCase):
         cls.items = checklist.items(cls.root)
         cls.programs = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.programs.cleanup)
-        for name in ("aws", "curl", "kubectl", "terraform"):
+        for name in ("aws", "curl", "git", "kubectl", "terraform"):
             cls.write_program(cls.programs.name, name, STAND_IN)
 
     @classmethod
