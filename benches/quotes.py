@@ -139,6 +139,9 @@ def against_peers(performance, _):
     """The rows of PERFORMANCE.md's goals that README's claim is about, with those where the service is not ahead."""
     goals = report.overload_goals(performance) + report.peer_goals(performance)
     rows = [[figure, measured] for figure, _, measured, _ in goals if figure.startswith(("payments/s", "p99 at 1,000/s"))]
+    unnamed, named = runs(performance, "1,000/s, unnamed statements"), runs(performance, "1,000/s")
+    _, measured = report.against(unnamed["p99_us"], named["p99_us"], "`named` ones")
+    rows.append(["p99 at 1,000/s with `unnamed` statements, which the regions use", measured])
     return table(["Figure", "Measured, and the ratio"], rows)
 
 
@@ -338,22 +341,27 @@ def chosen(*names):
 
 
 def costs(*_):
-    """docs/costs.json as a table with its sums."""
+    """docs/costs.json as a table with its sums, and how much of these is estimated."""
     known = json.loads((ROOT / "docs/costs.json").read_text())
     sites = {"Spain": "eu-south-2", "Mexico": "us-east-1"}
-    rows, sums = [], dict.fromkeys(sites, 0.0)
+    rows, sums, estimated = [], dict.fromkeys(sites, 0.0), dict.fromkeys(sites, 0.0)
     for item in known["items"]:
         hours = known["hours_a_month"] if item.get("hours") else 1
         cells = []
         for site, region in sites.items():
-            guessed = region not in item["unit"]
-            unit = item["unit"]["us-east-1"] * known["spain_factor"] if guessed else item["unit"][region]
-            sums[site] += unit * hours * item["count"]
-            cells.append(f"{unit * hours * item['count']:,.0f}{' e' if guessed or item.get('estimate') else ''}")
+            foreign = region not in item["unit"]
+            unit = item["unit"]["us-east-1"] * known["spain_factor"] if foreign else item["unit"][region]
+            price, guessed = unit * hours * item["count"], foreign or item.get("estimate")
+            sums[site] += price
+            estimated[site] += price if guessed else 0
+            cells.append(f"{price:,.0f}{' e' if guessed else ''}")
         name, source = item["source"], known["sources"][item["source"]]
         rows.append([item["what"], f"{item['count']:,}", *cells, f"[{name}]({source})"])
-    rows.append(["**together**", "", *[f"**{total:,.0f}**" for total in sums.values()], ""])
-    return table(["US dollars a month", "Number", *[f"{site}, `{region}`" for site, region in sites.items()], "Source"], rows)
+    totals = [f"**{total:,.0f}{' e' if estimated[site] else ''}**" for site, total in sums.items()]
+    rows.append(["**together**", "", *totals, ""])
+    shares = " and ".join(f"{estimated[site] / sums[site]:.0%} of {site}'s" for site in sites).replace("%", " %")
+    columns = ["US dollars a month", "Number", *[f"{site}, `{region}`" for site, region in sites.items()], "Source"]
+    return f"{table(columns, rows)}\n\nEstimates are {shares} sum."
 
 
 def variants(*names):
