@@ -6,22 +6,40 @@
 
 use std::fmt;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
-use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_PAUSE_FACTOR};
+use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_PAUSE_FACTOR};
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
-/// The age is measured by the database's clock, once: later batches must not chase it.
-const CUTOFF_SQL: &str = "SELECT now() - make_interval(secs => $1)";
+/// The age is measured by the database's clock, once: later batches must not chase it. With it, the first id that is
+/// too young to be looked at: a UUID of version 7 begins with its milliseconds since 1970, of which an age can be before.
+const CUTOFF_SQL: &str = "SELECT cutoff, (lpad(to_hex(greatest(0, \
+     extract(epoch FROM cutoff + make_interval(secs => $2)) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid::text \
+     FROM (SELECT now() - make_interval(secs => $1) AS cutoff) AS age";
 
-/// No order is asked for: rows lie in the order of their time, and sorting would read all that are
-/// due for every batch. A second `prune` at the same time takes other rows.
-const DELETE_SQL: &str = "DELETE FROM payments WHERE ctid = ANY (ARRAY (\
-     SELECT ctid FROM payments WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+/// Whatever the planner makes of its statistics, which are absent or old just when much is due, only a walk along the
+/// ids reads no row twice.
+const WALK_SQL: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off";
+
+/// Goes on behind the last id that the batch before removed. Ids are in the order of time, so what lies between is due;
+/// pages do not stay in that order, since vacuum gives them to new rows.
+///
+/// Ids are made by the clocks of pods, `created_at` by the database's, and the second alone decides. So no row goes too
+/// early. One whose pod's clock was ahead by more than the bound's margin goes in a later run, once the bound has passed
+/// its id; one whose clock was behind is looked at from then on by every run, until it is due.
+///
+/// A second `prune` at the same time takes other rows.
+const DELETE_SQL: &str = "WITH removed AS (DELETE FROM payments WHERE ctid = ANY (ARRAY (\
+     SELECT ctid FROM payments WHERE transaction_id > $1::text::uuid AND transaction_id < $2::text::uuid \
+     AND created_at < $3 ORDER BY transaction_id LIMIT $4 FOR UPDATE SKIP LOCKED)) RETURNING transaction_id) \
+     SELECT count(*), max(transaction_id::text COLLATE \"C\") FROM removed";
+
+/// Less than every id of a payment.
+const BEFORE_ALL: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Removes payments older than `older_than`, at most `batch` of them in one transaction (brought
 /// into the range of [`PRUNE_BATCH_COUNT`]), until none is left. `progress` gets the number removed
@@ -90,21 +108,28 @@ async fn remove(
     batch: u64,
     progress: &mut impl FnMut(u64),
 ) -> Result<u64, tokio_postgres::Error> {
-    let cutoff = client
-        .query_one(CUTOFF_SQL, &[&older_than.as_secs_f64()])
+    client.batch_execute(WALK_SQL).await?;
+    let margin = Duration::from_secs(PRUNE_CLOCK_MARGIN_S).as_secs_f64();
+    let row = client
+        .query_one(CUTOFF_SQL, &[&older_than.as_secs_f64(), &margin])
         .await?;
-    let cutoff: std::time::SystemTime = cutoff.get(0);
+    let (cutoff, bound): (SystemTime, String) = (row.get(0), row.get(1));
     let statement = client.prepare(DELETE_SQL).await?;
     let limit = i64::try_from(batch).unwrap_or(i64::MAX);
+    let mut last = BEFORE_ALL.to_owned();
     let mut total = 0;
     loop {
         let began = Instant::now();
-        let removed = client.execute(&statement, &[&cutoff, &limit]).await?;
+        let row = client
+            .query_one(&statement, &[&last, &bound, &cutoff, &limit])
+            .await?;
+        let removed = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
         total += removed;
         progress(total);
         if removed < batch {
             return Ok(total);
         }
+        last = row.get(1);
         sleep(began.elapsed() * PRUNE_PAUSE_FACTOR).await;
     }
 }

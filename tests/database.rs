@@ -43,12 +43,24 @@ fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
     }
 }
 
+/// The id that a pod gives at `$at`, without its random part.
+const ID_AT: &str = "lpad(to_hex((extract(epoch FROM $at) * 1000)::bigint), 12, '0')";
+
+/// Payments whose ids and rows have the same time, as the service's have but for a moment.
 fn insert_payments(cluster: &Cluster, count: u32, age: &str) {
+    insert_payments_by_a_clock(cluster, count, age, "0");
+}
+
+/// The same from a pod whose clock is `ahead`.
+fn insert_payments_by_a_clock(cluster: &Cluster, count: u32, age: &str, ahead: &str) {
+    let id = ID_AT.replace("$at", &format!("at + interval '{ahead}'"));
     cluster.psql(&format!(
         "INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, \
          currency, region, status, processing_ms, created_at) \
-         SELECT gen_random_uuid(), sha256('x'), 100, 2, 'EUR', 'eu-south-2', 'approved', 0, \
-         now() - interval '{age}' FROM generate_series(1, {count})"
+         SELECT ({id} || '7' || substr(random, 1, 3) || '8' || substr(random, 4, 15))::uuid, \
+         sha256('x'), 100, 2, 'EUR', 'eu-south-2', 'approved', 0, at FROM (\
+         SELECT now() - interval '{age}' AS at, md5(random()::text || n) AS random \
+         FROM generate_series(1, {count}) AS n) AS payment"
     ));
 }
 
@@ -430,6 +442,80 @@ fn a_batch_that_is_exactly_full_is_followed_by_an_empty_one() {
     let age = prune::parse_age("60m").unwrap();
     let removed = prune::run(&owner, age, 10, |total| progress.push(total)).unwrap();
     assert_eq!((removed, progress), (20, vec![10, 20, 20]));
+}
+
+/// Pages that sessions have asked for in the table and its indices.
+fn pages_asked_for(cluster: &Cluster) -> u64 {
+    let others = "SELECT count(*) FROM pg_stat_activity \
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    // A session's figures are there when it is gone, and it goes a little later than its client.
+    while cluster.psql(others) != "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let sum = "SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read \
+        FROM pg_statio_user_tables WHERE relname = 'payments'";
+    cluster.psql(sum).parse().unwrap()
+}
+
+#[test]
+fn a_batch_reads_as_little_where_new_rows_lie_before_the_old_ones() {
+    let cluster = Cluster::start_with(
+        &postgres::Options::new(Tls::for_localhost()).setting("autovacuum = off"),
+    );
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    insert_payments(&cluster, 40_000, "200 days");
+    insert_payments(&cluster, 250, "100 days");
+    // The first generation went, and its pages have gone to a new one.
+    cluster.psql("DELETE FROM payments WHERE created_at < now() - interval '150 days'");
+    cluster.psql("VACUUM payments");
+    insert_payments(&cluster, 40_000, "1 day");
+    cluster.psql("VACUUM payments");
+    let pages = "SELECT count(DISTINCT (ctid::text::point)[0]) FROM payments \
+        WHERE created_at > now() - interval '2 days' AND ctid < (SELECT min(ctid) FROM payments \
+        WHERE created_at < now() - interval '2 days')";
+    let pages: u64 = cluster.psql(pages).parse().unwrap();
+    assert!(pages > 600, "{pages} pages of new rows lie before");
+
+    let before = pages_asked_for(&cluster);
+    let age = Duration::from_secs(90 * 86_400);
+    assert_eq!(prune::run(&owner, age, 25, |_| {}).unwrap(), 250);
+    let asked = pages_asked_for(&cluster) - before;
+    // For each row: its place in the index, itself, its lock and its end. Reading what lies before, in each of the
+    // eleven batches, would be more than 20 for each row on top.
+    assert!(asked < 250 * 12, "{asked} pages for 250 rows");
+}
+
+#[test]
+fn a_pods_wrong_clock_lets_no_payment_go_too_early() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    let age = Duration::from_secs(90 * 86_400);
+    let prune = || prune::run(&owner, age, 2, |_| {}).unwrap();
+
+    for behind in ["-1 minute", "-5 days", "-20000 days"] {
+        insert_payments_by_a_clock(&cluster, 3, "89 days", behind);
+    }
+    assert_eq!(prune(), 0);
+    insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "3 minutes");
+    insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "-1 hour");
+    assert_eq!(prune(), 6);
+    // Further ahead: it goes when its id is old enough, too.
+    insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "2 days");
+    assert_eq!(prune(), 0);
+    let later = Duration::from_secs(88 * 86_400 - 120);
+    assert_eq!(prune::run(&owner, later, 2, |_| {}).unwrap(), 12);
+}
+
+#[test]
+fn an_age_that_reaches_behind_1970_removes_nothing() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    insert_payments(&cluster, 1, "90 days");
+    let age = prune::parse_age("36500d").unwrap();
+    assert_eq!(prune::run(&owner, age, 10, |_| {}).unwrap(), 0);
 }
 
 #[test]
