@@ -234,6 +234,12 @@ pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
 pub const PRUNE_BATCH_COUNT: Bound = bound(100, 1, 100_000);
 /// `prune` pauses so many times as long as a batch took: payments have the database for 98 % of the time.
 pub const PRUNE_PAUSE_FACTOR: u32 = 49;
+/// But no longer than this: a batch that had to wait for its lock or for a stalled disk says nothing of the next one.
+pub const PRUNE_PAUSE_MAX_MS: u64 = 60_000;
+/// `prune` waits this long for the table; whoever changes it then may take long.
+pub const PRUNE_LOCK_TIMEOUT_MS: u64 = 5_000;
+/// A batch that takes longer is given up: it holds vacuum back, and its locks.
+pub const PRUNE_STATEMENT_TIMEOUT_MS: u64 = 60_000;
 /// `prune` looks at ids that are younger than its age by up to this: a pod whose clock is ahead gives such ids, and few
 /// are further ahead. Payments of this time are read once in a run, without need for most of them.
 pub const PRUNE_CLOCK_MARGIN_S: u64 = 300;
@@ -279,4 +285,5 @@ const _: () = {
     );
     assert!(WAITERS_MAX.default < IN_FLIGHT_MAX_COUNT as u64);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
+    assert!(PRUNE_LOCK_TIMEOUT_MS < PRUNE_STATEMENT_TIMEOUT_MS);
 };

@@ -11,7 +11,10 @@ use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
-use crate::limits::{PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_PAUSE_FACTOR};
+use crate::limits::{
+    PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_LOCK_TIMEOUT_MS,
+    PRUNE_PAUSE_FACTOR, PRUNE_PAUSE_MAX_MS, PRUNE_STATEMENT_TIMEOUT_MS,
+};
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
@@ -24,6 +27,14 @@ const CUTOFF_SQL: &str = "SELECT cutoff, (lpad(to_hex(greatest(0, \
 /// Whatever the planner makes of its statistics, which are absent or old just when much is due, only a walk along the
 /// ids reads no row twice.
 const WALK_SQL: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off";
+
+/// The server's own limits are for payments.
+fn limits_sql() -> String {
+    format!(
+        "SET lock_timeout = {PRUNE_LOCK_TIMEOUT_MS}; \
+         SET statement_timeout = {PRUNE_STATEMENT_TIMEOUT_MS}"
+    )
+}
 
 /// Goes on behind the last id that the batch before removed. Ids are in the order of time, so what lies between is due;
 /// pages do not stay in that order, since vacuum gives them to new rows.
@@ -108,6 +119,7 @@ async fn remove(
     batch: u64,
     progress: &mut impl FnMut(u64),
 ) -> Result<u64, tokio_postgres::Error> {
+    client.batch_execute(&limits_sql()).await?;
     client.batch_execute(WALK_SQL).await?;
     let margin = Duration::from_secs(PRUNE_CLOCK_MARGIN_S).as_secs_f64();
     let row = client
@@ -130,8 +142,13 @@ async fn remove(
             return Ok(total);
         }
         last = row.get(1);
-        sleep(began.elapsed() * PRUNE_PAUSE_FACTOR).await;
+        sleep(pause_after(began.elapsed())).await;
     }
+}
+
+fn pause_after(batch: Duration) -> Duration {
+    let longest = Duration::from_millis(PRUNE_PAUSE_MAX_MS);
+    batch.saturating_mul(PRUNE_PAUSE_FACTOR).min(longest)
 }
 
 /// Why pruning ended early. The text is for operators and holds no secret.
@@ -172,6 +189,14 @@ mod tests {
             ("36500d", 36_500 * 86_400),
         ] {
             assert_eq!(parse_age(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_in_proportion_to_its_batch_up_to_a_minute() {
+        for (batch_ms, pause_ms) in [(0, 0), (10, 490), (1_000, 49_000), (600_000, 60_000)] {
+            let [batch, pause] = [batch_ms, pause_ms].map(Duration::from_millis);
+            assert_eq!(pause_after(batch), pause);
         }
     }
 

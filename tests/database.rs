@@ -11,7 +11,8 @@ use payment_latency_api::pg::handshake;
 use payment_latency_api::pool::{Connect, Credentials, TcpConnector};
 use payment_latency_api::prune;
 use postgres::{Cluster, OWNER, Tls};
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 const APPLICATION: &str = "payments_service";
@@ -40,6 +41,49 @@ fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// Holds what a statement locks until it is dropped and rolled back.
+struct Held {
+    session: Child,
+    _stdin: ChildStdin,
+}
+
+impl Held {
+    fn by(cluster: &Cluster, statement: &str) -> Self {
+        let mut session = Command::new(postgres::programs().join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-U",
+                "postgres",
+                "-d",
+                postgres::DATABASE,
+            ])
+            .args(["-p", &cluster.port().to_string(), "-h"])
+            .arg(cluster.folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        writeln!(stdin, "BEGIN; {statement};\n\\echo held").unwrap();
+        let mut lines = BufReader::new(session.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == "held"));
+        Self {
+            session,
+            _stdin: stdin,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.session.kill();
+        let _ = self.session.wait();
     }
 }
 
@@ -506,6 +550,17 @@ fn a_pods_wrong_clock_lets_no_payment_go_too_early() {
     assert_eq!(prune(), 0);
     let later = Duration::from_secs(88 * 86_400 - 120);
     assert_eq!(prune::run(&owner, later, 2, |_| {}).unwrap(), 12);
+}
+
+#[test]
+fn prune_gives_up_on_a_table_that_another_session_keeps() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    let owner = target(&cluster, OWNER);
+    migrate::run(&owner, None).unwrap();
+    let _held = Held::by(&cluster, "LOCK TABLE payments");
+    let age = prune::parse_age("90d").unwrap();
+    let error = prune::run(&owner, age, 10, |_| {}).unwrap_err().to_string();
+    assert!(error.contains("SQLSTATE 55P03"), "{error}");
 }
 
 #[test]
