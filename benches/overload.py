@@ -187,8 +187,8 @@ def growth(rows, seconds, rounds):
         for round_ in range(rounds):
             runs["at rest"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
             # A share of what is there, old enough to go.
-            age = 400 * 24 * 60 - (round_ + 1) * rows // rounds * 2 // 60
-            with Verb(["prune", "--older-than", f"{age}m"], owner) as prune:
+            age = 400 * 24 - (round_ + 1) * rows // rounds * 2 // 3600
+            with Verb(["prune", "--older-than", f"{age}h"], owner) as prune:
                 runs["pruned"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
                 removed.append(prune.process.poll() is not None)
     at = lambda name, what: [round(run["latency_us"][what] / 1e3, 3) for run in runs[name]]

@@ -244,7 +244,7 @@ pub const PRUNE_STATEMENT_TIMEOUT_MS: u64 = 60_000;
 /// are further ahead. Payments of this time are read once in a run, without need for most of them.
 pub const PRUNE_CLOCK_MARGIN_S: u64 = 300;
 /// Age past which `prune` removes payments.
-pub const PRUNE_AGE_DAYS: Bound = bound(90, 1, 36_500);
+pub const PRUNE_AGE_HOURS: Bound = bound(90 * 24, 1, 36_500 * 24);
 
 // --- Probe ------------------------------------------------------------------------------------
 

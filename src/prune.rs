@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
 use crate::limits::{
-    PRUNE_AGE_DAYS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_LOCK_TIMEOUT_MS,
+    PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_LOCK_TIMEOUT_MS,
     PRUNE_PAUSE_FACTOR, PRUNE_PAUSE_MAX_MS, PRUNE_STATEMENT_TIMEOUT_MS,
 };
 use crate::pg::error::ConnectError;
@@ -71,15 +71,15 @@ pub fn run(
         .block_on(prune(target, older_than, batch, progress))
 }
 
-/// Reads an age: a whole number and its unit, `d`, `h` or `m`, as in `90d`, `12h` or `30m`.
+/// Reads an age: a whole number and its unit, `d` or `h`, as in `90d` or `12h`. Minutes are none: whoever writes `m` may
+/// mean months, and all but the payments of the last hour or two would go.
 ///
 /// # Errors
 /// A sentence that says what is expected.
 pub fn parse_age(text: &str) -> Result<Duration, String> {
-    let unit_s = match text.as_bytes().last() {
-        Some(b'd') => 24 * 3_600,
-        Some(b'h') => 3_600,
-        Some(b'm') => 60,
+    let unit_h = match text.as_bytes().last() {
+        Some(b'd') => DAY_H,
+        Some(b'h') => 1,
         _ => 0,
     };
     let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
@@ -88,18 +88,26 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
         .parse::<u64>()
         .ok()
         .filter(|_| digits)
-        .and_then(|number| number.checked_mul(unit_s))
-        .filter(|&seconds| seconds > 0 && seconds <= OLDEST);
-    age.map(Duration::from_secs).ok_or_else(|| {
+        .and_then(|number| number.checked_mul(unit_h))
+        .filter(|hours| (PRUNE_AGE_HOURS.min..=PRUNE_AGE_HOURS.max).contains(hours));
+    age.map(hours).ok_or_else(|| {
         format!(
-            "an age is a whole number with d, h or m behind it (90d, 12h, 30m), up to {}d",
-            PRUNE_AGE_DAYS.max
+            "an age is a whole number with d or h behind it (90d, 12h), up to {}d",
+            PRUNE_AGE_HOURS.max / DAY_H
         )
     })
 }
 
-const DAY: u64 = 24 * 3_600;
-const OLDEST: u64 = PRUNE_AGE_DAYS.max * DAY;
+/// The age when none is given.
+pub fn default_age() -> Duration {
+    hours(PRUNE_AGE_HOURS.default)
+}
+
+const DAY_H: u64 = 24;
+
+fn hours(number: u64) -> Duration {
+    Duration::from_secs(number * 3_600)
+}
 
 async fn prune(
     target: &DatabaseTarget,
@@ -183,8 +191,7 @@ mod tests {
         for (text, seconds) in [
             ("90d", 90 * 86_400),
             ("12h", 12 * 3_600),
-            ("30m", 1_800),
-            ("1m", 60),
+            ("1h", 3_600),
             ("0090d", 90 * 86_400),
             ("36500d", 36_500 * 86_400),
         ] {
@@ -207,6 +214,8 @@ mod tests {
             "d",
             "90",
             "90s",
+            "90m",
+            "3M",
             "90D",
             "-1d",
             "+1d",
@@ -215,7 +224,7 @@ mod tests {
             "1d ",
             "1 d",
             "0d",
-            "0m",
+            "0h",
             "36501d",
             "99999999999999999999d",
             "18446744073709551615d",

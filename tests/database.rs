@@ -483,7 +483,7 @@ fn a_batch_that_is_exactly_full_is_followed_by_an_empty_one() {
     migrate::run(&owner, None).unwrap();
     insert_payments(&cluster, 20, "2 hours");
     let mut progress = Vec::new();
-    let age = prune::parse_age("60m").unwrap();
+    let age = prune::parse_age("1h").unwrap();
     let removed = prune::run(&owner, age, 10, |total| progress.push(total)).unwrap();
     assert_eq!((removed, progress), (20, vec![10, 20, 20]));
 }
