@@ -177,8 +177,13 @@ pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
 /// A connection of `migrate` or `prune` that is silent for this long is asked whether it lives.
 pub const OWNER_KEEPALIVE_MS: u64 = 10_000;
-/// `migrate` waits this long for a lock, another `migrate`'s or a table's: payments queue behind who waits for a table.
+/// `migrate` waits this long for another `migrate`, and tries this long to get its locks.
 pub const MIGRATE_LOCK_TIMEOUT_MS: u64 = 10_000;
+/// A statement of `migrate` waits this long for a table: payments queue behind it meanwhile. Less than the `lock_timeout`
+/// of payments, which is 750 ms in the regions, and than the time of an exchange.
+pub const MIGRATE_STATEMENT_LOCK_TIMEOUT_MS: u64 = 200;
+/// Pause of `migrate` before it tries again: payments that have queued are through by then.
+pub const MIGRATE_RETRY_PAUSE_MS: u64 = 500;
 /// First pause between two attempts; doubles. The very first repetition does not wait.
 pub const RETRY_PAUSE_MIN_MS: u64 = 10;
 /// Longest pause between two attempts.
@@ -285,5 +290,7 @@ const _: () = {
     );
     assert!(WAITERS_MAX.default < IN_FLIGHT_MAX_COUNT as u64);
     assert!(BATCH_MAX_COUNT as u64 <= WAITERS_MAX.default);
+    assert!(MIGRATE_STATEMENT_LOCK_TIMEOUT_MS < EXCHANGE_TIMEOUT_MS.default);
+    assert!(MIGRATE_STATEMENT_LOCK_TIMEOUT_MS + MIGRATE_RETRY_PAUSE_MS < MIGRATE_LOCK_TIMEOUT_MS);
     assert!(PRUNE_LOCK_TIMEOUT_MS < PRUNE_STATEMENT_TIMEOUT_MS);
 };

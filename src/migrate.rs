@@ -4,6 +4,9 @@
 //! times and from several replicas at once: the first does the work, the others find it done, unless
 //! they wait for longer than `MIGRATE_LOCK_TIMEOUT_MS`. It acts as the schema's owner and must never
 //! know how payments are made.
+//!
+//! Payments queue behind whoever waits for their table. So no statement waits for long: where a lock
+//! is not to be had, the whole transaction is given up and tried again a little later.
 
 mod report;
 mod roles;
@@ -12,10 +15,14 @@ pub use report::{MigrateError, Report, Step};
 pub use roles::GROUP;
 
 use ring::digest::{SHA256, digest};
-use tokio_postgres::{IsolationLevel, Transaction};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::config::DatabaseTarget;
-use crate::limits::MIGRATE_LOCK_TIMEOUT_MS;
+use crate::limits::{
+    MIGRATE_LOCK_TIMEOUT_MS, MIGRATE_RETRY_PAUSE_MS, MIGRATE_STATEMENT_LOCK_TIMEOUT_MS,
+};
 use crate::pg::owner;
 use report::failed;
 
@@ -57,18 +64,50 @@ pub fn run(
     owner: &DatabaseTarget,
     application: Option<&DatabaseTarget>,
 ) -> Result<Report, MigrateError> {
+    run_these(&MIGRATIONS, owner, application)
+}
+
+/// The same with these migrations: for tests of what a later one meets.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_these(
+    migrations: &[Migration],
+    owner: &DatabaseTarget,
+    application: Option<&DatabaseTarget>,
+) -> Result<Report, MigrateError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(MigrateError::Runtime)?
-        .block_on(migrate(owner, application))
+        .block_on(migrate(migrations, owner, application))
 }
 
 async fn migrate(
+    migrations: &[Migration],
     owner: &DatabaseTarget,
     application: Option<&DatabaseTarget>,
 ) -> Result<Report, MigrateError> {
     let mut client = owner::connect(owner).await.map_err(MigrateError::Connect)?;
+    let end = Instant::now() + Duration::from_millis(MIGRATE_LOCK_TIMEOUT_MS);
+    let pause = Duration::from_millis(MIGRATE_RETRY_PAUSE_MS);
+    loop {
+        match attempt(&mut client, migrations, application, end).await {
+            Err(error) if error.is_lock_timeout() && Instant::now() + pause < end => {
+                sleep(pause).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// One transaction; dropped, it is rolled back before the next one begins.
+async fn attempt(
+    client: &mut Client,
+    migrations: &[Migration],
+    application: Option<&DatabaseTarget>,
+    end: Instant,
+) -> Result<Report, MigrateError> {
     let mut transaction = client
         .build_transaction()
         // Whoever waited for the lock must see what its holder committed.
@@ -76,21 +115,31 @@ async fn migrate(
         .start()
         .await
         .map_err(failed("beginning"))?;
-    let lock_timeout = format!("SET LOCAL lock_timeout = {MIGRATE_LOCK_TIMEOUT_MS}");
-    transaction
-        .batch_execute(&lock_timeout)
-        .await
-        .map_err(failed("limiting the wait for locks"))?;
+    // None at all would be no limit.
+    let left = end.saturating_duration_since(Instant::now()).as_millis();
+    limit_waiting(&transaction, left.max(1)).await?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
         .await
         .map_err(failed("taking the advisory lock"))?;
+    limit_waiting(&transaction, MIGRATE_STATEMENT_LOCK_TIMEOUT_MS.into()).await?;
     let schema = current_schema(&transaction).await?;
     let mut steps = Vec::new();
-    apply_missing(&transaction, &schema, &mut steps).await?;
-    roles::prepare(&mut transaction, &schema, application, &mut steps).await?;
+    // Another database's migration may be making the same roles: no lock on a table is held while that is waited for.
+    let group = roles::make(&mut transaction, application, &mut steps).await?;
+    apply_missing(&transaction, migrations, &schema, &mut steps).await?;
+    if let Some(owner) = group {
+        roles::grant(&transaction, &schema, &owner, &mut steps).await?;
+    }
     transaction.commit().await.map_err(failed("committing"))?;
     Ok(Report { schema, steps })
+}
+
+async fn limit_waiting(transaction: &Transaction<'_>, ms: u128) -> Result<(), MigrateError> {
+    transaction
+        .batch_execute(&format!("SET LOCAL lock_timeout = {ms}"))
+        .await
+        .map_err(failed("limiting the wait for locks"))
 }
 
 /// Where unqualified names are made: the first schema of the search path that exists.
@@ -105,6 +154,7 @@ async fn current_schema(transaction: &Transaction<'_>) -> Result<String, Migrate
 
 async fn apply_missing(
     transaction: &Transaction<'_>,
+    migrations: &[Migration],
     schema: &str,
     steps: &mut Vec<Step>,
 ) -> Result<(), MigrateError> {
@@ -119,22 +169,22 @@ async fn apply_missing(
         )
         .await
         .map_err(failed("reading schema_migrations"))?;
-    for migration in MIGRATIONS {
+    for migration in migrations {
         let checksum = digest(&SHA256, migration.sql.as_bytes());
         let row = applied
             .iter()
             .find(|row| row.get::<_, i32>(0) == migration.version);
         match row {
             Some(row) if row.get::<_, &[u8]>(2) == checksum.as_ref() => {}
-            Some(_) => return Err(MigrateError::Changed(migration)),
+            Some(_) => return Err(MigrateError::Changed(*migration)),
             None => {
-                apply(transaction, &migration, checksum.as_ref(), schema).await?;
-                steps.push(Step::Applied(migration));
+                apply(transaction, migration, checksum.as_ref(), schema).await?;
+                steps.push(Step::Applied(*migration));
             }
         }
     }
     // A rollback of the service leaves them: they were made so that older versions can go on.
-    let newest = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let newest = migrations.last().map_or(0, |migration| migration.version);
     for row in applied.iter().filter(|row| row.get::<_, i32>(0) > newest) {
         steps.push(Step::UnknownLeft {
             version: row.get(0),

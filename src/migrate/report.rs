@@ -96,6 +96,8 @@ pub enum MigrateError {
         doing: String,
         /// What PostgreSQL said.
         reason: String,
+        /// Whether it was that a lock was not to be had in time.
+        is_lock_timeout: bool,
     },
     /// A migration that was applied is not the one of this version.
     Changed(Migration),
@@ -112,12 +114,25 @@ pub enum MigrateError {
     NoPassword(String),
 }
 
+impl MigrateError {
+    /// Whether the same may succeed as soon as another session has let go.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Statement {
+                is_lock_timeout: true,
+                ..
+            }
+        )
+    }
+}
+
 impl fmt::Display for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(e) => write!(f, "the runtime could not start: {e}"),
             Self::Connect(e) => write!(f, "no connection as the owner: {e}"),
-            Self::Statement { doing, reason } => write!(f, "{doing} failed: {reason}"),
+            Self::Statement { doing, reason, .. } => write!(f, "{doing} failed: {reason}"),
             Self::Changed(migration) => write!(
                 f,
                 "migration {} ({}) was applied with other contents than this version has: its file \
@@ -147,6 +162,7 @@ pub(super) fn failed(doing: &str) -> impl Fn(tokio_postgres::Error) -> MigrateEr
     move |error| MigrateError::Statement {
         doing: doing.clone(),
         reason: owner::explain(&error),
+        is_lock_timeout: error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE),
     }
 }
 

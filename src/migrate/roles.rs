@@ -16,13 +16,13 @@ use crate::config::DatabaseTarget;
 /// The group role: INSERT and SELECT on `payments`, and what it takes to get there. It cannot log in.
 pub const GROUP: &str = "payments_app";
 
-/// Makes what is missing of the group, its rights, and the login of `application`.
-pub(super) async fn prepare(
+/// Makes what is missing of the group and the login of `application`. Returns the owner if there is a group, which
+/// [`grant`] then gives its rights.
+pub(super) async fn make(
     transaction: &mut Transaction<'_>,
-    schema: &str,
     application: Option<&DatabaseTarget>,
     steps: &mut Vec<Step>,
-) -> Result<(), MigrateError> {
+) -> Result<Option<Owner>, MigrateError> {
     let owner = Owner::read(transaction).await?;
     let application = match application {
         Some(target) if target.user == owner.name => {
@@ -34,20 +34,19 @@ pub(super) async fn prepare(
     let group = role(transaction, GROUP).await?;
     if group.is_none() && !owner.may_create_roles && application.is_none() {
         steps.push(Step::GroupLeftOut);
-        return Ok(());
+        return Ok(None);
     }
     if group.is_none() && make_group(transaction, &owner).await? {
         steps.push(Step::GroupCreated);
     }
-    grant(transaction, schema, &owner, steps).await?;
-    match application {
-        Some(target) => login(transaction, target, &owner, steps).await,
-        None => Ok(()),
+    if let Some(target) = application {
+        login(transaction, target, &owner, steps).await?;
     }
+    Ok(Some(owner))
 }
 
 /// The role that migrates.
-struct Owner {
+pub(super) struct Owner {
     name: String,
     database: String,
     may_create_roles: bool,
@@ -153,7 +152,8 @@ const RIGHTS: [(&str, &str); 4] = [
     ),
 ];
 
-async fn grant(
+/// Gives the group the rights that it lacks.
+pub(super) async fn grant(
     transaction: &Transaction<'_>,
     schema: &str,
     owner: &Owner,
