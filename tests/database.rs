@@ -123,6 +123,7 @@ fn a_second_migration_finds_everything_done() {
             "payments_app was granted USAGE ON SCHEMA \"public\"",
             "payments_app was granted SELECT ON TABLE payments",
             "payments_app was granted INSERT ON TABLE payments",
+            "TEMPORARY ON DATABASE \"payments\" was revoked from PUBLIC",
         ]
     );
     let second = migrate(&cluster).unwrap();
@@ -283,6 +284,7 @@ fn the_application_may_insert_and_select_and_nothing_else() {
         "SELECT * FROM schema_migrations",
         "INSERT INTO schema_migrations VALUES (2, 'x', 'x')",
         "CREATE TABLE mine (x integer)",
+        "CREATE TEMP TABLE mine (x integer)",
         "CREATE ROLE another",
         "SET ROLE payments_owner",
     ] {
@@ -409,6 +411,46 @@ fn an_existing_login_keeps_its_password() {
     ];
     let expected = expected.map(str::to_owned);
     assert!(steps.windows(2).any(|steps| steps == expected), "{steps:?}");
+}
+
+#[test]
+fn a_login_that_does_not_inherit_is_told_apart_from_one_that_is_no_member() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql(&format!(
+        "CREATE ROLE {APPLICATION} LOGIN NOINHERIT PASSWORD '{}'",
+        postgres::PASSWORD
+    ));
+    let joined = "login payments_service became a member of payments_app";
+    let without = "login payments_service exists and was left as it is, \
+        login \"payments_service\" is a member of payments_app and does not inherit its rights";
+    let first = told(&migrate(&cluster).unwrap());
+    assert!(first.iter().any(|step| step == joined), "{first:?}");
+    let second = told(&migrate(&cluster).unwrap()).join(", ");
+    assert!(second.starts_with(without), "{second}");
+    as_application(&cluster, "SELECT FROM payments").unwrap_err();
+
+    cluster.psql(&format!("DROP ROLE {APPLICATION}"));
+    migrate(&cluster).unwrap();
+    as_application(&cluster, "SELECT FROM payments").unwrap();
+    assert_eq!(migrate(&cluster).unwrap().steps.len(), 1);
+}
+
+#[test]
+fn an_owner_that_may_not_end_temporary_tables_says_who_may() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql("ALTER DATABASE payments OWNER TO postgres");
+    cluster.psql(&format!("GRANT ALL ON DATABASE payments TO {OWNER}"));
+    cluster.psql(&format!("GRANT CREATE, USAGE ON SCHEMA public TO {OWNER}"));
+    cluster.psql(&format!(
+        "CREATE ROLE payments_app NOLOGIN; GRANT CONNECT ON DATABASE payments TO payments_app; \
+         GRANT USAGE ON SCHEMA public TO payments_app; GRANT payments_app TO {OWNER} WITH ADMIN OPTION"
+    ));
+    let steps = told(&migrate(&cluster).unwrap());
+    let remedy = "REVOKE TEMPORARY ON DATABASE \"payments\" FROM PUBLIC";
+    assert!(
+        steps.last().is_some_and(|step| step.ends_with(remedy)),
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub enum Step {
     LoginDisabled(String),
     /// The application's login became a member of the group role.
     LoginJoined(String),
+    /// The application's login is a member and does not have the group's rights, which is left alone.
+    LoginWithoutRights(String),
+    /// The right to make temporary tables was taken from everybody.
+    TemporaryRevoked(String),
+    /// Everybody may make temporary tables, and the owner may not change that.
+    TemporaryLeft(String),
     /// The application uses the owner's login, so that it has all rights and needs no grant.
     ApplicationIsOwner(String),
 }
@@ -74,6 +80,23 @@ impl fmt::Display for Step {
                 "role {role} exists and may not log in; it was left as it is"
             ),
             Self::LoginJoined(role) => write!(f, "login {role} became a member of {GROUP}"),
+            Self::LoginWithoutRights(role) => write!(
+                f,
+                "login {role} is a member of {GROUP} and does not inherit its rights; let an \
+                 administrator run: ALTER ROLE {role} INHERIT; and from PostgreSQL 16 on: GRANT \
+                 {GROUP} TO {role} WITH INHERIT TRUE"
+            ),
+            Self::TemporaryRevoked(database) => {
+                write!(
+                    f,
+                    "TEMPORARY ON DATABASE {database} was revoked from PUBLIC"
+                )
+            }
+            Self::TemporaryLeft(database) => write!(
+                f,
+                "everybody may make temporary tables; let the database's owner run: REVOKE \
+                 TEMPORARY ON DATABASE {database} FROM PUBLIC"
+            ),
             Self::ApplicationIsOwner(role) => write!(
                 f,
                 "the application uses the owner's login {role}, which has all rights; a login of \

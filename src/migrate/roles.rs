@@ -178,6 +178,38 @@ pub(super) async fn grant(
             .map_err(failed_for_rights(&format!("granting {right}"), remedy))?;
         steps.push(Step::Granted(right));
     }
+    revoke_temporary(transaction, owner, steps).await
+}
+
+/// Every login of a server may make temporary tables, which fill the disk that payments are written to. The first column
+/// says whether that is so here, the second whether the owner can end it.
+const TEMPORARY_SQL: &str = "SELECT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) \
+     WHERE grantee = 0 AND privilege_type = 'TEMPORARY'), pg_has_role(datdba, 'USAGE') \
+     FROM pg_database WHERE datname = current_database()";
+
+async fn revoke_temporary(
+    transaction: &Transaction<'_>,
+    owner: &Owner,
+    steps: &mut Vec<Step>,
+) -> Result<(), MigrateError> {
+    let doing = "taking the right to make temporary tables from everybody";
+    let row = transaction
+        .query_one(TEMPORARY_SQL, &[])
+        .await
+        .map_err(failed(doing))?;
+    let database = escape_identifier(&owner.database);
+    match (row.get(0), row.get(1)) {
+        (false, _) => {}
+        (true, false) => steps.push(Step::TemporaryLeft(database)),
+        (true, true) => {
+            let sql = format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC");
+            transaction
+                .batch_execute(&sql)
+                .await
+                .map_err(failed(doing))?;
+            steps.push(Step::TemporaryRevoked(database));
+        }
+    }
     Ok(())
 }
 
@@ -195,8 +227,11 @@ async fn login(
         None | Some(true) => steps.push(Step::LoginKept(name.clone())),
         Some(false) => steps.push(Step::LoginDisabled(name.clone())),
     }
-    if !is_member(transaction, &name).await? && join(transaction, &name, owner).await? {
-        steps.push(Step::LoginJoined(name));
+    if !holds(transaction, &name, "MEMBER").await? && join(transaction, &name, owner).await? {
+        steps.push(Step::LoginJoined(name.clone()));
+    }
+    if !holds(transaction, &name, "USAGE").await? {
+        steps.push(Step::LoginWithoutRights(escape_identifier(&name)));
     }
     Ok(())
 }
@@ -228,11 +263,17 @@ async fn make_login(
         ))
 }
 
-async fn is_member(transaction: &Transaction<'_>, name: &str) -> Result<bool, MigrateError> {
+/// Whether the login is in the group (`MEMBER`), and whether that gives it the group's rights (`USAGE`): a login that
+/// does not inherit them would have to ask for them by SET ROLE, which the service does not.
+async fn holds(
+    transaction: &Transaction<'_>,
+    name: &str,
+    membership: &str,
+) -> Result<bool, MigrateError> {
     let row = transaction
         .query_one(
-            "SELECT pg_has_role($1::text, $2::text, 'USAGE')",
-            &[&name, &GROUP],
+            "SELECT pg_has_role($1::text, $2::text, $3::text)",
+            &[&name, &GROUP, &membership],
         )
         .await
         .map_err(failed("looking at the login's memberships"))?;
