@@ -179,8 +179,8 @@ pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
 pub const OWNER_KEEPALIVE_MS: u64 = 10_000;
 /// `migrate` waits this long for another `migrate`, and tries this long to get its locks.
 pub const MIGRATE_LOCK_TIMEOUT_MS: u64 = 10_000;
-/// A statement of `migrate` waits this long for a table: payments queue behind it meanwhile. Less than the `lock_timeout`
-/// of payments, which is 750 ms in the regions, and than the time of an exchange.
+/// A statement of `migrate` waits this long for a table: payments queue behind it meanwhile. Less than the
+/// `lock_timeout` of payments, which is 750 ms in the regions, and than the time of an exchange.
 pub const MIGRATE_STATEMENT_LOCK_TIMEOUT_MS: u64 = 200;
 /// Pause of `migrate` before it tries again: payments that have queued are through by then.
 pub const MIGRATE_RETRY_PAUSE_MS: u64 = 500;

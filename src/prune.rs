@@ -19,7 +19,8 @@ use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
 /// The age is measured by the database's clock, once: later batches must not chase it. With it, the first id that is
-/// too young to be looked at: a UUID of version 7 begins with its milliseconds since 1970, of which an age can be before.
+/// too young to be looked at: a UUID of version 7 begins with its milliseconds since 1970, and an age can reach back
+/// before that.
 const CUTOFF_SQL: &str = "SELECT cutoff, (lpad(to_hex(greatest(0, \
      extract(epoch FROM cutoff + make_interval(secs => $2)) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid::text \
      FROM (SELECT now() - make_interval(secs => $1) AS cutoff) AS age";
@@ -40,8 +41,8 @@ fn limits_sql() -> String {
 /// pages do not stay in that order, since vacuum gives them to new rows.
 ///
 /// Ids are made by the clocks of pods, `created_at` by the database's, and the second alone decides. So no row goes too
-/// early. One whose pod's clock was ahead by more than the bound's margin goes in a later run, once the bound has passed
-/// its id; one whose clock was behind is looked at from then on by every run, until it is due.
+/// early. One whose pod's clock was ahead by more than the bound's margin goes in a later run, once the bound has
+/// passed its id; one whose clock was behind is looked at from then on by every run, until it is due.
 ///
 /// A second `prune` at the same time takes other rows.
 const DELETE_SQL: &str = "WITH removed AS (DELETE FROM payments WHERE ctid = ANY (ARRAY (\
@@ -71,8 +72,8 @@ pub fn run(
         .block_on(prune(target, older_than, batch, progress))
 }
 
-/// Reads an age: a whole number and its unit, `d` or `h`, as in `90d` or `12h`. Minutes are none: whoever writes `m` may
-/// mean months, and all but the payments of the last hour or two would go.
+/// Reads an age: a whole number and its unit, `d` or `h`, as in `90d` or `12h`. Minutes are none: whoever writes `m`
+/// may mean months, and all but the payments of the last hour or two would go.
 ///
 /// # Errors
 /// A sentence that says what is expected.

@@ -181,8 +181,8 @@ pub(super) async fn grant(
     revoke_temporary(transaction, owner, steps).await
 }
 
-/// Every login of a server may make temporary tables, which fill the disk that payments are written to. The first column
-/// says whether that is so here, the second whether the owner can end it.
+/// Every login of a server may make temporary tables, which fill the disk that payments are written to. The first
+/// column says whether that is so here, the second whether the owner can end it.
 const TEMPORARY_SQL: &str = "SELECT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) \
      WHERE grantee = 0 AND privilege_type = 'TEMPORARY'), pg_has_role(datdba, 'USAGE') \
      FROM pg_database WHERE datname = current_database()";
