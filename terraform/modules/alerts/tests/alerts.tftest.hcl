@@ -8,7 +8,7 @@ variables {
   account_id         = "111122223333"
   key_arn            = "arn:aws:kms:eu-south-2:111122223333:key/alerts"
   email              = "payments@example.com"
-  monthly_budget_usd = 1500
+  monthly_budget_usd = 1800
 }
 
 run "alarms_are_encrypted_and_from_this_account" {
@@ -32,7 +32,7 @@ run "the_budget_warns_before_it_is_spent" {
   command = plan
 
   assert {
-    condition     = aws_budgets_budget.this.limit_amount == "1500" && aws_budgets_budget.this.time_unit == "MONTHLY"
+    condition     = aws_budgets_budget.this.limit_amount == "1800" && aws_budgets_budget.this.time_unit == "MONTHLY"
     error_message = "The budget is another one."
   }
 
