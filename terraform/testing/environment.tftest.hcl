@@ -116,6 +116,33 @@ run "production_survives_a_lost_zone_and_a_mistake" {
   }
 }
 
+run "the_database_is_patched_in_its_own_hour_and_not_both_regions_on_one_day" {
+  command = plan
+
+  assert {
+    condition     = output.settings.rds.maintenance_window == var.database_maintenance_window && output.settings.rds.backup_window == var.database_backup_window
+    error_message = "The database's windows are not the region's."
+  }
+
+  assert {
+    condition = !contains([for site in ["spain", "mexico"] :
+      one(regex("(?m)^database_maintenance_window *= *\"([a-z]{3}):", file("../${site}/terraform.tfvars"))) if site != var.site
+    ], substr(var.database_maintenance_window, 0, 3))
+    error_message = "Both regions could be patched on one day."
+  }
+
+  # The chart's prune job begins at 03:17 (prune.schedule) and has an hour (prune.activeDeadlineSeconds).
+  assert {
+    condition     = tonumber(replace(substr(var.database_maintenance_window, 4, 5), ":", "")) >= 417
+    error_message = "A patch could come while old payments are pruned."
+  }
+
+  assert {
+    condition     = tonumber(replace(substr(var.database_backup_window, 6, 5), ":", "")) <= tonumber(replace(substr(var.database_maintenance_window, 4, 5), ":", ""))
+    error_message = "RDS refuses a maintenance window that meets the backup's."
+  }
+}
+
 run "teardown_lifts_the_protection_of_both" {
   command = plan
 

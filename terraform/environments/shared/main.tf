@@ -89,6 +89,8 @@ module "rds" {
   subnet_ids          = module.vpc.database_subnet_ids
   subnet_group_name   = module.vpc.database_subnet_group_name
   instance_class      = var.database_instance_class
+  backup_window       = var.database_backup_window
+  maintenance_window  = var.database_maintenance_window
   login_secret_arns   = module.secrets.login_arns
   deletion_protection = var.deletion_protection
   alarm_topic_arn     = module.alerts.topic_arn

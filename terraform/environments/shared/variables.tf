@@ -127,6 +127,26 @@ variable "database_instance_class" {
   }
 }
 
+variable "database_backup_window" {
+  description = "When the database's daily backup is taken, in UTC: in the region's night."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}$", var.database_backup_window))
+    error_message = "database_backup_window is two times of day in UTC, for example 02:00-03:00."
+  }
+}
+
+variable "database_maintenance_window" {
+  description = "When AWS may patch the database each week, in UTC: in the region's night, and on another day than the other region's."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{3}:[0-9]{2}:[0-9]{2}-[a-z]{3}:[0-9]{2}:[0-9]{2}$", var.database_maintenance_window))
+    error_message = "database_maintenance_window is two times of a week in UTC, for example sun:04:30-sun:05:30."
+  }
+}
+
 variable "monthly_budget_usd" {
   description = "Monthly cost of this region in US dollars that a warning is sent at."
   type        = number

@@ -69,8 +69,8 @@ locals {
     storage_key           = var.key_arns.database
 
     backup_retention_period  = 35
-    backup_window            = "02:00-03:00"
-    maintenance_window       = "Sun:03:30-Sun:04:30"
+    backup_window            = var.backup_window
+    maintenance_window       = var.maintenance_window
     copy_tags_to_snapshot    = true
     delete_automated_backups = false
     skip_final_snapshot      = false

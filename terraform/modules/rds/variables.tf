@@ -105,6 +105,29 @@ variable "allocated_storage_gib" {
   }
 }
 
+variable "backup_window" {
+  description = "When the daily backup is taken, in UTC."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$", var.backup_window))
+    error_message = "backup_window is two times of day in UTC, for example 02:00-03:00."
+  }
+}
+
+variable "maintenance_window" {
+  description = "When AWS may patch the database each week, in UTC."
+  type        = string
+
+  validation {
+    condition = can(regex(
+      "^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$",
+      var.maintenance_window,
+    ))
+    error_message = "maintenance_window is two times of a week in UTC, for example sun:04:30-sun:05:30."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether the database refuses to be deleted."
   type        = bool

@@ -13,11 +13,13 @@ override_module {
 }
 
 variables {
-  name              = "payment-latency-api-spain"
-  vpc_id            = "vpc-1"
-  subnet_ids        = ["subnet-a", "subnet-b", "subnet-c"]
-  subnet_group_name = "payment-latency-api-spain"
-  alarm_topic_arn   = "arn:aws:sns:eu-south-2:111122223333:alerts"
+  name               = "payment-latency-api-spain"
+  vpc_id             = "vpc-1"
+  subnet_ids         = ["subnet-a", "subnet-b", "subnet-c"]
+  subnet_group_name  = "payment-latency-api-spain"
+  alarm_topic_arn    = "arn:aws:sns:eu-south-2:111122223333:alerts"
+  backup_window      = "02:00-03:00"
+  maintenance_window = "sun:04:30-sun:05:30"
   client_security_groups = {
     nodes    = "sg-nodes"
     rotation = "sg-rotation"
@@ -204,6 +206,24 @@ run "insights_and_alarms_are_on" {
   assert {
     condition     = length(output.alarm_names) == 7
     error_message = "An alarm is missing."
+  }
+}
+
+run "the_windows_are_those_that_were_asked_for" {
+  command = plan
+
+  assert {
+    condition     = output.settings.backup_window == var.backup_window && output.settings.maintenance_window == var.maintenance_window
+    error_message = "The database is backed up or patched at another time."
+  }
+}
+
+run "a_window_that_rds_would_refuse_is_refused" {
+  command         = plan
+  expect_failures = [var.backup_window, var.maintenance_window]
+  variables {
+    backup_window      = "2:00-3:00"
+    maintenance_window = "Sunday:04:30-Sunday:05:30"
   }
 }
 
