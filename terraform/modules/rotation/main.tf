@@ -118,18 +118,21 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.network]
 }
 
-# A rotation that fails changes nothing that anybody would notice, but passwords no longer change.
+# A rotation that fails changes nothing that anybody would notice, but passwords no longer change. There is one a week, so
+# the alarm stays for a day, which is as long as alarms of five minutes may look back. Of a rotation that Secrets Manager
+# never began no metric tells: the runbook says how to see when the last one was.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { errors = "Errors", throttles = "Throttles" }
 
   alarm_name          = "${var.name}-rotation-${each.key}"
-  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The passwords in force still hold."
+  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The passwords in force still hold. The alarm stays on for a day."
   namespace           = "AWS/Lambda"
   metric_name         = each.value
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }
   statistic           = "Sum"
   period              = 300
-  evaluation_periods  = 1
+  evaluation_periods  = 288
+  datapoints_to_alarm = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"

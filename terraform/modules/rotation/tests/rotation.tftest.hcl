@@ -83,6 +83,15 @@ run "somebody_is_told_of_a_rotation_that_failed" {
   }
 }
 
+run "a_rotation_that_failed_is_seen_for_a_day" {
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.this :
+      alarm.period * alarm.evaluation_periods == 86400 && alarm.datapoints_to_alarm == 1
+    ])
+    error_message = "The alarm forgets sooner, or CloudWatch refuses it: it looks back for a day at most."
+  }
+}
+
 run "a_topic_that_is_none_is_refused" {
   command         = plan
   expect_failures = [var.alarm_topic_arn]
