@@ -4,9 +4,9 @@ locals {
   policy = {
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "AlarmsPublish"
+      Sid       = "AlarmsAndEventsPublish"
       Effect    = "Allow"
-      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Principal = { Service = ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"] }
       Action    = "sns:Publish"
       Resource  = aws_sns_topic.this.arn
       Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }

@@ -1,6 +1,9 @@
 output "topic_arn" {
   description = "Topic that alarms go to."
   value       = aws_sns_topic.this.arn
+
+  # RDS asks at once whether it may publish.
+  depends_on = [aws_sns_topic_policy.this]
 }
 
 output "policy" {

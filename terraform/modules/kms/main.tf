@@ -36,16 +36,30 @@ locals {
         values   = ["arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}"]
       }]
     }]
-    alerts = [{
-      sid        = "Alarms"
-      actions    = ["kms:Decrypt", "kms:GenerateDataKey*"]
-      principals = [{ type = "Service", identifiers = ["cloudwatch.amazonaws.com"] }]
-      condition = [{
-        test     = "StringEquals"
-        variable = "aws:SourceAccount"
-        values   = [var.account_id]
-      }]
-    }]
+    alerts = [
+      {
+        sid        = "Alarms"
+        actions    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        principals = [{ type = "Service", identifiers = ["cloudwatch.amazonaws.com"] }]
+        condition = [{
+          test     = "StringEquals"
+          variable = "aws:SourceAccount"
+          values   = [var.account_id]
+        }]
+      },
+      # By the topic, which SNS names to the key whoever publishes: not every source names its account then, and AWS does
+      # not say whether RDS does.
+      {
+        sid        = "DatabaseEvents"
+        actions    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        principals = [{ type = "Service", identifiers = ["events.rds.amazonaws.com"] }]
+        condition = [{
+          test     = "StringEquals"
+          variable = "kms:EncryptionContext:aws:sns:topicArn"
+          values   = ["arn:aws:sns:${var.region}:${var.account_id}:${var.name}-alerts"]
+        }]
+      },
+    ]
   }
   use = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
 

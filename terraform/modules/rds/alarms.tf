@@ -1,39 +1,78 @@
 locals {
   gib = 1024 * 1024 * 1024
 
-  instance_dimension = { DBInstanceIdentifier = local.settings.identifier }
-  proxy_dimension    = { ProxyName = local.proxy.name }
+  # Bad for three minutes of five, unless an alarm says otherwise.
+  usual = { statistic = "Average", period = 60, periods = 5, bad = 3 }
 
-  alarms = {
+  of_instance = {
+    # Who says nothing for as long is not well: an instance that is away must not look like one that rests.
     cpu = {
-      metric = "CPUUtilization", operator = "GreaterThanThreshold", threshold = 70, dimensions = local.instance_dimension
-      why    = "The database's CPU is above 70 %: commits begin to wait for it."
+      metric = "CPUUtilization", operator = "GreaterThanThreshold", threshold = 70, missing = "breaching"
+      why    = "The database's CPU is above 70 %, and commits begin to wait for it; or the database has said nothing for three minutes."
     }
+    # Storage grows by itself at 10 % of what it then has. That is no metric, so this is a share of what it began with: at
+    # that size the alarm means that it did not grow, and later that it may not grow any more.
     storage = {
-      metric = "FreeStorageSpace", operator = "LessThanThreshold", threshold = 40 * local.gib, dimensions = local.instance_dimension
-      why    = "Less than 40 GiB of storage are free, though it grows by itself."
+      metric = "FreeStorageSpace", operator = "LessThanThreshold", threshold = floor(0.07 * var.allocated_storage_gib * local.gib)
+      why    = "Less free storage than 7 % of what the database began with, though it should have grown by itself before."
     }
     memory = {
-      metric = "FreeableMemory", operator = "LessThanThreshold", threshold = local.gib / 2, dimensions = local.instance_dimension
+      metric = "FreeableMemory", operator = "LessThanThreshold", threshold = local.gib / 2
       why    = "Less than 512 MiB of memory are free."
     }
     write-latency = {
-      metric = "WriteLatency", operator = "GreaterThanThreshold", threshold = 0.01, dimensions = local.instance_dimension
-      why    = "A write takes more than 10 ms, and a commit at least one write."
+      metric = "WriteLatency", operator = "GreaterThanThreshold", threshold = 0.01
+      why    = "A write takes more than 10 ms on average, twice what a commit's budget allows at p99, and a commit is at least one write."
     }
     queue = {
-      metric = "DiskQueueDepth", operator = "GreaterThanThreshold", threshold = 32, dimensions = local.instance_dimension
+      metric = "DiskQueueDepth", operator = "GreaterThanThreshold", threshold = 32
       why    = "More than 32 operations wait for the storage."
     }
-    proxy-borrow = {
-      metric = "DatabaseConnectionsBorrowLatency", operator = "GreaterThanThreshold", threshold = 5000, dimensions = local.proxy_dimension
-      why    = "The proxy takes more than 5 ms to hand out a connection."
+    # Smaller classes may do more than their share for a while. Larger ones do not have these two, and the alarms say nothing.
+    storage-operations = {
+      metric = "EBSIOBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
+      why    = "Half of what the instance may do above its share of storage operations is used up: then commits wait. A larger class has more."
     }
-    proxy-login = {
-      metric = "ClientConnectionsSetupFailedAuth", operator = "GreaterThanThreshold", threshold = 0, dimensions = local.proxy_dimension
-      why    = "The proxy refused a login: a rotation went wrong, or somebody tries passwords."
+    storage-bytes = {
+      metric = "EBSByteBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
+      why    = "Half of what the instance may move above its share of the way to its storage is used up: then commits wait. A larger class has more."
+    }
+    # Vacuum freezes from 200 million on; PostgreSQL refuses writes at some 2,100 million.
+    transaction-ids = {
+      metric = "MaximumUsedTransactionIDs", operator = "GreaterThanThreshold", threshold = 500000000
+      why    = "Vacuum does not keep up with transaction numbers, or something holds it back: without it the database refuses writes one day."
     }
   }
+
+  # What the proxy counts comes when there is something to count.
+  of_proxy = {
+    proxy-borrow = {
+      metric = "DatabaseConnectionsBorrowLatency", operator = "GreaterThanThreshold", threshold = 5000
+      why    = "The proxy takes more than 5 ms to hand out a connection."
+    }
+    # One is enough, so it is counted and not averaged.
+    proxy-login = {
+      metric    = "ClientConnectionsSetupFailedAuth", operator = "GreaterThanThreshold", threshold = 0
+      statistic = "Sum", period = 300, periods = 1, bad = 1
+      why       = "The proxy refused a login: a rotation went wrong, or somebody tries passwords."
+    }
+    proxy-pinned = {
+      metric    = "DatabaseConnectionsCurrentlySessionPinned", operator = "GreaterThanThreshold", threshold = 0
+      statistic = "Sum", bad = 5
+      why       = "Sessions have kept a connection of the proxy to themselves for five minutes, which the service never makes them do (ADR-01, section 4)."
+    }
+  }
+
+  # The name comes from what was made, so that no alarm waits for an instance that does not exist yet. One mail that the
+  # database says nothing is possible when it is made: its first figures come some minutes later.
+  alarms = merge(
+    { for name, alarm in local.of_instance : name => merge(local.usual, {
+      missing = "missing", dimensions = { DBInstanceIdentifier = module.rds.db_instance_identifier }
+    }, alarm) },
+    { for name, alarm in local.of_proxy : name => merge(local.usual, {
+      missing = "notBreaching", dimensions = { ProxyName = local.proxy.name }
+    }, alarm) },
+  )
 }
 
 resource "aws_cloudwatch_metric_alarm" "database" {
@@ -44,13 +83,22 @@ resource "aws_cloudwatch_metric_alarm" "database" {
   namespace           = "AWS/RDS"
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
-  statistic           = "Average"
-  period              = 60
-  evaluation_periods  = 5
-  datapoints_to_alarm = 3
+  statistic           = each.value.statistic
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
+  datapoints_to_alarm = each.value.bad
   comparison_operator = each.value.operator
   threshold           = each.value.threshold
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = each.value.missing
   alarm_actions       = [var.alarm_topic_arn]
   ok_actions          = [var.alarm_topic_arn]
+}
+
+# What no metric says: a fail-over, maintenance, storage that cannot grow any more, a key that is gone.
+resource "aws_db_event_subscription" "database" {
+  name             = "${var.name}-database"
+  sns_topic        = var.alarm_topic_arn
+  source_type      = "db-instance"
+  source_ids       = [module.rds.db_instance_identifier]
+  event_categories = ["availability", "failover", "failure", "low storage", "maintenance", "notification", "recovery"]
 }

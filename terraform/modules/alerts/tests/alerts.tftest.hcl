@@ -23,6 +23,11 @@ run "alarms_are_encrypted_and_from_this_account" {
   }
 
   assert {
+    condition     = toset(flatten([for statement in output.policy.Statement : statement.Principal.Service])) == toset(["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"])
+    error_message = "Alarms or the database's events are not let in, or somebody else is."
+  }
+
+  assert {
     condition     = aws_sns_topic_subscription.email.endpoint == var.email
     error_message = "Nobody is told."
   }

@@ -65,6 +65,24 @@ run "services_use_keys_for_this_account_alone" {
   }
 }
 
+run "who_publishes_to_the_topic_may_encrypt_for_it" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([for statement in output.settings["alerts"].key_statements : [
+      for principal in statement.principals : principal.identifiers
+    ]])) == toset(["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"])
+    error_message = "Alarms or the database's events could not be encrypted, and would be lost."
+  }
+
+  assert {
+    condition = alltrue([for statement in output.settings["alerts"].key_statements :
+      toset(statement.actions) == toset(["kms:Decrypt", "kms:GenerateDataKey*"])
+    ])
+    error_message = "A publisher may do less with the key than it takes, or more."
+  }
+}
+
 run "a_purpose_that_nobody_knows_is_refused" {
   command         = plan
   expect_failures = [var.purposes]

@@ -204,8 +204,81 @@ run "insights_and_alarms_are_on" {
   }
 
   assert {
-    condition     = length(output.alarm_names) == 7
+    condition     = length(output.alarm_names) == 11
     error_message = "An alarm is missing."
+  }
+}
+
+run "alarms_look_where_the_figure_is_and_for_as_long_as_it_takes" {
+  assert {
+    condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.database : alarm.dimensions == (
+      startswith(name, "proxy-") ? tomap({ ProxyName = output.proxy.name }) : tomap({ DBInstanceIdentifier = module.rds.db_instance_identifier })
+    )])
+    error_message = "An alarm looks at something else than the database or its proxy."
+  }
+
+  assert {
+    condition     = toset([for name, alarm in aws_cloudwatch_metric_alarm.database : name if alarm.treat_missing_data == "notBreaching"]) == toset(["proxy-borrow", "proxy-login", "proxy-pinned"])
+    error_message = "A database that says nothing would count as well, or a proxy that has nothing to count as ill."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.database["cpu"].treat_missing_data == "breaching"
+    error_message = "Nobody is told of a database that says nothing."
+  }
+
+  # CloudWatch refuses to look back for longer than a day.
+  assert {
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.database :
+      alarm.period * alarm.evaluation_periods <= 86400 && alarm.datapoints_to_alarm <= alarm.evaluation_periods
+    ])
+    error_message = "An alarm looks back for longer than it may, or needs more than it looks at."
+  }
+
+  assert {
+    condition = alltrue([for alarm in [aws_cloudwatch_metric_alarm.database["proxy-login"]] :
+      alarm.statistic == "Sum" && alarm.period == 300 && alarm.evaluation_periods == 1 && alarm.datapoints_to_alarm == 1
+    ])
+    error_message = "One refused login is lost among those that went well."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.database["transaction-ids"].metric_name == "MaximumUsedTransactionIDs" && aws_cloudwatch_metric_alarm.database["transaction-ids"].threshold == 500000000
+    error_message = "Nobody is told before transaction numbers run out."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.database["proxy-pinned"].metric_name == "DatabaseConnectionsCurrentlySessionPinned" && aws_cloudwatch_metric_alarm.database["proxy-pinned"].threshold == 0
+    error_message = "Nobody is told that sessions are pinned."
+  }
+}
+
+run "storage_that_grows_by_itself_is_no_alarm" {
+  command = plan
+
+  variables { allocated_storage_gib = 8192 }
+
+  # It grows once a tenth is left.
+  assert {
+    condition = alltrue([for share in [aws_cloudwatch_metric_alarm.database["storage"].threshold / (8192 * 1024 * 1024 * 1024)] :
+      share > 0.05 && share < 0.1
+    ])
+    error_message = "The alarm is no share of the storage, or comes whenever it grows."
+  }
+}
+
+run "what_aws_says_of_the_database_goes_where_alarms_go" {
+  assert {
+    condition = (
+      aws_db_event_subscription.database.sns_topic == var.alarm_topic_arn && aws_db_event_subscription.database.source_type == "db-instance" &&
+      aws_db_event_subscription.database.source_ids == toset([module.rds.db_instance_identifier])
+    )
+    error_message = "Events of the database go elsewhere, or are another one's."
+  }
+
+  assert {
+    condition     = aws_db_event_subscription.database.event_categories == toset(["availability", "failover", "failure", "low storage", "maintenance", "notification", "recovery"])
+    error_message = "A kind of event is missing."
   }
 }
 
