@@ -159,7 +159,7 @@ cpu:
   right: thousandths of a core with an "m", or whole cores, such as 250m
 memory:
   pattern: '[1-9][0-9]{1,4}Mi|[1-9][0-9]?Gi'
-  right: MiB or GiB, such as 128Mi
+  right: MiB or GiB, such as 256Mi
 cidr:
   pattern: '({{ $octet }}\.){3}{{ $octet }}/([12]?[0-9]|3[0-2])|(({{ $group }}:){7}{{ $group }}|({{ $group }}:){1,7}:|:(:{{ $group }}){1,7}|::
     {{- range $after := untilStep 1 7 1 }}|({{ $group }}:){1,{{ sub 7 $after }}}(:{{ $group }}){1,{{ $after }}}{{ end }})/([1-9]?[0-9]|1[01][0-9]|12[0-8])'

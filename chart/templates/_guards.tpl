@@ -141,9 +141,11 @@
 {{- fail (printf "externalSecrets.%s is %s: it must be a secret of Secrets Manager in the release's region, %s" $key $given $v.region) }}
 {{- end }}
 {{- end }}
-{{- /* Twice what the service may hold: its buffers, what a connection takes (docs/PERFORMANCE.md), and the rest of it. */}}
+{{- /* Twice the service's buffers and itself. Then, for each connection: what it takes of the service
+(docs/PERFORMANCE.md), and what the kernel counts against the pod, 4 KiB of its own records and 8 KiB for what is on its
+way. */}}
 {{- $memory := int (include "app.mebibytes" $v.resources.memory) }}
-{{- $wanted := int (ceil (divf (mulf 2 (addf 37748736 (mulf $v.settings.maxConnections 1229))) 1048576)) }}
+{{- $wanted := int (ceil (divf (addf 75497472 (mulf $v.settings.maxConnections 13517)) 1048576)) }}
 {{- if lt $memory $wanted }}
 {{- fail (printf "resources.memory is %s: settings.maxConnections, which is %v, and the service's buffers need %dMi, or less settings.maxConnections" $v.resources.memory $v.settings.maxConnections $wanted) }}
 {{- end }}

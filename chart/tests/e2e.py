@@ -170,7 +170,7 @@ class Chart(unittest.TestCase):
     def test_070_the_quota_counts_every_pod(self):
         for release in BOTH:
             used = release.get("resourcequota", "quota")["status"]["used"]
-            self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("750m", "384Mi"))
+            self.assertEqual((used["requests.cpu"], used["limits.memory"]), ("750m", "768Mi"))
 
     def test_080_every_object_is_what_the_chart_wrote(self):
         def differences(wanted, found, at):

@@ -150,9 +150,10 @@ class Pods(unittest.TestCase):
         bounds = limits()
         memory = int(containers(render()[("Deployment", NAME)])[0]["resources"]["limits"]["memory"].removesuffix("Mi"))
         # Idle connections cost about 1.2 KiB each (docs/PERFORMANCE.md); the process itself about 4 MiB.
-        used = bounds["BUFFERED_MAX_BYTES"] + bounds["MAX_CONNECTIONS"] * 1_229 + 4 * 2**20
+        service = bounds["BUFFERED_MAX_BYTES"] + 4 * 2**20
+        each = 1_229 + 4_096 + 8_192
         self.assertEqual(bounds["BUFFERED_MAX_BYTES"], 32 * 2**20)
-        self.assertGreaterEqual(memory * 2**20, 2 * used)
+        self.assertGreaterEqual(memory * 2**20, 2 * service + bounds["MAX_CONNECTIONS"] * each)
 
     def test_probes_ask_what_they_are_for(self):
         container = containers(render()[("Deployment", NAME)])[0]
