@@ -279,7 +279,7 @@ def WORLD(stage):
         rule("get secret payment-latency-api-api-key", ""),
         rule("get secret grafana-admin"),
         rule("get pv"),
-        rule("exec prometheus-prometheus-prometheus-0", "[]"),
+        rule("exec prometheus-prometheus-prometheus-0", '[{"metric": {"__name__": "payment:errors:increase1h"}}]'),
         rule("kubectl .*(apply|rollout|annotate|delete|patch)", "done\n"),
         # helm
         rule("helm version", "v4.0.0\n"),

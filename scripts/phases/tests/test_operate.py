@@ -36,8 +36,11 @@ class Status(Phases):
             (rule("curl .*mexico.*/health", "503"), "! endpoint   https://mexico.pay.example.com: 503"),
             (rule("curl --config -", each="403 0.1 0.2 \n"), "! payments   none of 20: status 403"),
             (rule("us-east-1 cloudwatch", '{"MetricAlarms": [{"AlarmName": "cpu", "StateValue": "ALARM"}]}'), "! alarms     cpu"),
+            (rule("us-east-1 cloudwatch", '{"MetricAlarms": []}'), "! alarms     there are no alarms of AWS"),
             (rule("us-east-1 sns", "0\n"), "! alarms     none of 1 alarms of AWS; they reach nobody: the mail to alert_email"),
-            (rule("--context mexico .*exec", '[{"metric": {"alertname": "PaymentLatencyBurnFast"}}]'), "! alerts     PaymentLatencyBurnFast"),
+            (rule("--context mexico .*exec", '[{"metric": {"__name__": "payment:errors:increase1h"}}, {"metric": {"__name__": "ALERTS", '
+                  '"alertname": "PaymentLatencyBurnFast"}}]'), "! alerts     PaymentLatencyBurnFast"),
+            (rule("--context mexico .*exec", "[]"), "! alerts     the chart's rules are not loaded"),
         ]
         for broken, line in cases:
             with self.subTest(line=line):
