@@ -185,6 +185,8 @@ const OK: [u8; 9] = *b"R\0\0\0\x08\0\0\0\0";
 const READY: [u8; 6] = *b"Z\0\0\0\x05I";
 /// The row of the proof that a login can pay.
 const PROVEN: &[u8] = b"D\0\0\0\x10\0\x02\0\0\0\x01\x01\0\0\0\x01\x01C\0\0\0\x0dSELECT 1\0";
+/// The body of one that says that it cannot.
+const NO: &[u8] = b"\0\x02\0\0\0\x01\x01\0\0\0\x01\0";
 const NOTICE: &[u8] = b"N\0\0\0\x0dSNOTICE\0\0";
 const WARNING: &[u8] = b"N\0\0\0\x17SWARNING\0VWARNING\0\0";
 const STATUS: &[u8] = b"S\0\0\0\x0ea=b\0cdefg\0";
@@ -541,7 +543,7 @@ fn hostile_end() -> Vec<(&'static str, Script, ConnectStep)> {
         "a missing table": [&READY[..], &error("42P01")].concat() => Schema,
         "no proof that the login can pay": [READY, READY].concat() => Protocol,
         "a proof without columns": [&READY[..], &message(b'D', b"\0\0"), &READY].concat() => Protocol,
-        "a proof that says no": [&READY[..], &message(b'D', b"\0\x02\0\0\0\x01\x01\0\0\0\x01\0"), &READY].concat() => Authentication,
+        "a proof that says no": [&READY[..], &message(b'D', NO), &READY].concat() => Authentication,
     }
     .to_vec();
     rows.push((

@@ -12,9 +12,9 @@ use crate::ledger::{Ledger, Plan, Traffic};
 use crate::record::{asked_for, record, rounded};
 use crate::support::{Caller, Service, database, eventually};
 
-/// Memory that no crowd may make the process exceed: half of what the chart allows its pod, where the kernel's share of
-/// the callers' sockets counts, too. The buffers' budget is a quarter of it; the rest is for 12,000 connections that are
-/// being served, and for the process itself.
+/// Memory that no crowd may make the process exceed: half of what the chart allows its pod, where the
+/// kernel's share of the callers' sockets counts, too. The buffers' budget is a quarter of it; the rest is
+/// for 12,000 connections that are being served, and for the process itself.
 const RESIDENT_MAX_KIB: u64 = 128 * 1024;
 
 struct Abuse {
