@@ -257,7 +257,7 @@ release() { calling release_meanwhile; }
 
 release_meanwhile() {
   local version site
-  version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)-rehearsal"
+  version="$(sed -n 's/^version = "\([0-9.]*\).*"/\1/p' Cargo.toml | head -n 1)-rc.1000"
   (
     cd "$CHECKOUT" || exit 1
     scripts/version-set.sh "$version"
