@@ -543,7 +543,7 @@ fn hostile_end() -> Vec<(&'static str, Script, ConnectStep)> {
         "a missing table": [&READY[..], &error("42P01")].concat() => Schema,
         "no proof that the login can pay": [READY, READY].concat() => Protocol,
         "a proof without columns": [&READY[..], &message(b'D', b"\0\0"), &READY].concat() => Protocol,
-        "a proof that says no": [&READY[..], &message(b'D', NO), &READY].concat() => Authentication,
+        "a proof that says no": [&READY[..], &message(b'D', NO), &READY].concat() => Schema,
     }
     .to_vec();
     rows.push((

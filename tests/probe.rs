@@ -209,6 +209,25 @@ fn a_limit_that_is_passed_fails() {
 }
 
 #[test]
+fn a_request_has_one_time_limit_however_many_pieces_its_answer_comes_in() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            for byte in OK.bytes() {
+                std::thread::sleep(Duration::from_millis(100));
+                if stream.write_all(&[byte]).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let (code, output) = probe(&[&url, "--timeout-ms", "1000"]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("timed out"), "{output}");
+}
+
+#[test]
 fn a_server_that_does_not_answer_holds_it_up_for_one_time_limit_not_for_one_a_request() {
     let url = serve(|_| {
         std::thread::sleep(Duration::from_secs(3_600));

@@ -18,8 +18,8 @@
 {{- if not $v.serviceAccount.name }}
 {{- fail "serviceAccount.create is false: set serviceAccount.name to a ServiceAccount that exists already" }}
 {{- end }}
-{{- if or $v.serviceAccount.roleArn $v.serviceAccount.annotations }}
-{{- fail "serviceAccount.create is false: serviceAccount.roleArn and serviceAccount.annotations must be empty, since the chart does not write to an account that is not its own" }}
+{{- if $v.serviceAccount.annotations }}
+{{- fail "serviceAccount.create is false: serviceAccount.annotations must be empty, since the chart does not write to an account that is not its own" }}
 {{- end }}
 {{- end }}
 {{- $accounts := list (include "app.serviceAccountName" .) (include "app.migrationServiceAccountName" .) (printf "%s-prune" $name) }}

@@ -180,8 +180,6 @@ GUARDS = [
     ("secrets.existingApiKeySecret=payment-latency-api-database",
      'existingApiKeySecret is "payment-latency-api-database"', "name another one"),
     ("serviceAccount.create=false", "serviceAccount.create is false", "set serviceAccount.name"),
-    ("serviceAccount.create=false,serviceAccount.name=a,serviceAccount.roleArn=arn:aws:iam::111122223333:role/a",
-     "serviceAccount.create is false", "must be empty"),
     ("serviceAccount.create=false,serviceAccount.name=a,serviceAccount.annotations.a=b", "serviceAccount.create is false", "must be empty"),
     ("migration.serviceAccountName=default,serviceAccount.create=false,serviceAccount.name=a", "every namespace has default already"),
     ("secrets.existingDatabaseSecret=payment-latency-api-migrate", 'secrets.existingDatabaseSecret is "payment-latency-api-migrate"',

@@ -132,7 +132,7 @@ pub enum ConnectStep {
     Protocol,
     /// The server cannot serve now (starting up, shutting down, too many connections).
     Server,
-    /// The table is not there as this version needs it.
+    /// The table is not there as this version needs it, or the login may not use it.
     Schema,
     /// A commit would not wait for the disk.
     Setting,
@@ -179,7 +179,9 @@ impl ConnectStep {
             Self::Timeout => "the database does not answer in time",
             Self::Protocol => "the database does not speak the protocol",
             Self::Server => "the database cannot serve now",
-            Self::Schema => "the database's schema is not the one this version needs",
+            Self::Schema => {
+                "the database's schema, or the login's rights to it, are not what this version needs"
+            }
             Self::Setting => "the database's commits do not wait for the disk",
         }
     }

@@ -252,7 +252,7 @@ impl Session {
             proof.ok_or_else(|| unexpected("the first statements' end"))?;
         if !is_allowed {
             return Err(ConnectError::new(
-                ConnectStep::Authentication,
+                ConnectStep::Schema,
                 "the login may not insert and select payments: migrate gives it these rights",
             ));
         }

@@ -275,6 +275,11 @@ pub(super) struct Finished {
 }
 
 impl Finished {
+    /// Whether it had no answer.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.answer.verdict, Verdict::Lost)
+    }
+
     fn lost(elapsed: Duration) -> Self {
         Self {
             answer: Answer {

@@ -36,7 +36,7 @@ use crate::limits::{CONNECTION_LIFETIME_MAX_S, RECONNECT_BACKOFF_MAX_MS};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
-use crate::pg::error::{ConnectStep, ServerError};
+use crate::pg::error::{ConnectStep, ServerError, SqlState};
 
 /// The pool, as handlers hold it; a clone is another handle to the same one.
 pub struct Pool<S: AsyncRead + AsyncWrite + Unpin + 'static>(Rc<Inner<S>>);
@@ -110,7 +110,8 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     keeper: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
-    refusals: RefCell<log::Limited>,
+    /// What was refused last, and the lines about it.
+    refusals: RefCell<(Option<SqlState>, log::Limited)>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
@@ -201,17 +202,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
         let asked = Instant::now();
         loop {
             // One check at a time, whose result is everybody's: payments need the connections.
-            let others = self.0.checking.replace(true);
-            if others {
+            let again = if self.0.checking.replace(true) {
                 let _ = timeout_at(deadline, self.0.checked.notified()).await;
+                // The other one may have had less time than is left here.
+                true
             } else {
                 let _checking = Checking(&self.0);
-                self.0.prove_one(deadline).await;
-            }
+                self.0.prove_one(deadline).await
+            };
             match self.0.last_success.get() {
                 Some((at, elapsed)) if at >= asked => return Ok(elapsed),
-                // The other one had less time than is left here, or the connection was gone: another may be well.
-                _ if Instant::now() < deadline => {}
+                _ if again && Instant::now() < deadline => {}
                 _ => return Err(Disconnected),
             }
         }
@@ -295,19 +296,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
     }
 
     /// A round trip on one connection, if it can be had and had in time.
-    async fn prove_one(self: &Rc<Self>, deadline: Instant) {
+    /// Whether the connection was lost, and another one may be well.
+    async fn prove_one(self: &Rc<Self>, deadline: Instant) -> bool {
         let lease = match self.idle_lease() {
             Some(lease) => Some(lease),
             None => self.queued_lease(deadline).await,
         };
         match lease {
-            Some(lease) => {
-                if let Ok(exchange) = Exchange::prove(lease) {
-                    exchange.run(deadline).await;
-                }
-            }
+            Some(lease) => match Exchange::prove(lease) {
+                Ok(exchange) => exchange
+                    .run(deadline)
+                    .await
+                    .is_some_and(|over| over.is_lost()),
+                Err(_) => true,
+            },
             // The queue is full. The answer to somebody else is a sign of life as well.
-            None => sleep_until(deadline).await,
+            None => {
+                sleep_until(deadline).await;
+                false
+            }
         }
     }
 
@@ -410,7 +417,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             }
             // A payment that fails by it says so in its own line.
             Some(error) => {
-                if let Some(line) = self.refusals.borrow_mut().warn("database_refused") {
+                let (last, lines) = &mut *self.refusals.borrow_mut();
+                if last.replace(error.state) != Some(error.state) {
+                    *lines = log::Limited::default();
+                }
+                if let Some(line) = lines.warn("database_refused") {
                     line.field("sqlstate", error.state.as_str())
                         .field("message", error.message.as_str())
                         .emit();

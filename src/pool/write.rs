@@ -384,3 +384,37 @@ impl Progress {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::error::SqlState;
+    use arrayvec::ArrayString;
+
+    fn refused(state: [u8; 5]) -> Attempt {
+        let error = Rc::new(ServerError {
+            state: SqlState(state),
+            message: ArrayString::new(),
+        });
+        Attempt::Answered(Answer {
+            verdict: Verdict::Refused {
+                error,
+                shared: false,
+            },
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    #[test]
+    fn a_refusal_behind_one_that_leaves_the_outcome_open_does_not_say_that_nothing_was_written() {
+        for (first, open) in [(*b"08007", true), (*b"40003", true), (*b"40001", false)] {
+            let mut progress = Progress::default();
+            assert!(progress.take(refused(first)).is_none());
+            match progress.take(refused(*b"42501")) {
+                Some(Err(Failure::Deadline { sent: true })) => assert!(open),
+                Some(Err(Failure::Refused(_))) => assert!(!open),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

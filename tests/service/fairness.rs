@@ -21,10 +21,14 @@ const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 
 /// How much of what `others` cause is done before a newcomer is answered, by the sample that counts it.
 fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
-    let answered = |metrics: &Response| metrics.sample_if_any(sample).unwrap_or_default();
-    let before = answered(&service.get("/metrics", &[]));
+    let done = |metrics: &Response| metrics.sample_if_any(sample).unwrap_or_default();
+    let before = done(&service.get("/metrics", &[]));
     let newcomer = newcomer_after(service, others);
-    answered(&newcomer) - before
+    eventually("some of it is done", || {
+        let now = service.get("/metrics", &[]);
+        now.sample_if_any(sample).is_some_and(|now| now > before)
+    });
+    done(&newcomer) - before
 }
 
 /// What a newcomer is told for `/metrics` who comes at the same moment as `others`, and is seen last.

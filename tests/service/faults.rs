@@ -58,12 +58,12 @@ fn a_login_that_could_not_pay_keeps_the_service_unready_and_says_so() {
     let cases = [
         (
             "REVOKE INSERT ON payments FROM payments_app",
-            "authentication",
+            "schema",
             "GRANT INSERT ON payments TO payments_app",
         ),
         (
             "REVOKE SELECT ON payments FROM payments_app",
-            "authentication",
+            "schema",
             "GRANT SELECT ON payments TO payments_app",
         ),
         (
@@ -86,6 +86,18 @@ fn a_login_that_could_not_pay_keeps_the_service_unready_and_says_so() {
             assert_eq!(service.pay("").status, 200);
         }
     }
+}
+
+#[test]
+fn a_health_check_that_is_refused_asks_once() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[]);
+    cluster.psql("ALTER TABLE payments RENAME TO paid");
+    std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+    let exchanges = || service.metric("database_exchange_duration_seconds_count");
+    let before = exchanges();
+    assert_eq!(service.get("/health", &[]).status, 503);
+    assert_eq!(exchanges() - before, 1.0);
 }
 
 /// A port in front of `port`. Of the connections through it, the first that sends something once `armed` is reset.
@@ -123,10 +135,15 @@ fn one_lost_connection_does_not_make_the_database_disconnected() {
     let url = cluster.url("payments_api", "verify-full");
     let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
     let service = Service::start(&cluster, &[("DATABASE_URL", &url)]);
-    std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
-    armed.store(true, Ordering::Relaxed);
-    assert_eq!(service.get("/health", &[]).status, 200);
-    assert!(!armed.load(Ordering::Relaxed), "one was lost");
+    eventually(
+        "a check that loses a connection finds another one in its time",
+        || {
+            std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
+            armed.store(true, Ordering::Relaxed);
+            let status = service.get("/health", &[]).status;
+            !armed.swap(false, Ordering::Relaxed) && status == 200
+        },
+    );
 }
 
 /// A port in front of `port` that never says a word to whoever comes first.
