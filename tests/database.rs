@@ -11,8 +11,7 @@ use payment_latency_api::pg::handshake;
 use payment_latency_api::pool::{Connect, Credentials, TcpConnector};
 use payment_latency_api::prune;
 use postgres::{Cluster, OWNER, Tls};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 const APPLICATION: &str = "payments_service";
@@ -41,49 +40,6 @@ fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(String::from_utf8(output.stderr).unwrap())
-    }
-}
-
-/// Holds what a statement locks until it is dropped and rolled back.
-struct Held {
-    session: Child,
-    _stdin: ChildStdin,
-}
-
-impl Held {
-    fn by(cluster: &Cluster, statement: &str) -> Self {
-        let mut session = Command::new(postgres::programs().join("psql"))
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-U",
-                "postgres",
-                "-d",
-                postgres::DATABASE,
-            ])
-            .args(["-p", &cluster.port().to_string(), "-h"])
-            .arg(cluster.folder())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = session.stdin.take().unwrap();
-        writeln!(stdin, "BEGIN; {statement};\n\\echo held").unwrap();
-        let mut lines = BufReader::new(session.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap() == "held"));
-        Self {
-            session,
-            _stdin: stdin,
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = self.session.kill();
-        let _ = self.session.wait();
     }
 }
 
@@ -184,7 +140,7 @@ fn payments_go_on_while_a_migration_waits_for_a_reader() {
         sql: "ALTER TABLE payments ADD note text",
     };
     let migrations = [migrate::MIGRATIONS.as_slice(), &[later]].concat();
-    let reader = Held::by(&cluster, "SELECT count(*) FROM payments");
+    let reader = cluster.hold("SELECT count(*) FROM payments");
     // What a payment does in the regions; it would be refused if it had to wait longer.
     let payment = format!(
         "SET lock_timeout = '750ms'; {}",
@@ -208,7 +164,7 @@ fn payments_go_on_while_a_migration_waits_for_a_reader() {
 fn a_migration_gives_up_on_a_table_that_another_session_keeps() {
     let cluster = Cluster::start(Tls::for_localhost());
     migrate(&cluster).unwrap();
-    let _held = Held::by(&cluster, "LOCK TABLE schema_migrations");
+    let _held = cluster.hold("LOCK TABLE schema_migrations");
     let error = migrate(&cluster).unwrap_err().to_string();
     assert!(
         error.contains("schema_migrations") && error.contains("55P03"),
@@ -646,7 +602,7 @@ fn prune_gives_up_on_a_table_that_another_session_keeps() {
     let cluster = Cluster::start(Tls::for_localhost());
     let owner = target(&cluster, OWNER);
     migrate::run(&owner, None).unwrap();
-    let _held = Held::by(&cluster, "LOCK TABLE payments");
+    let _held = cluster.hold("LOCK TABLE payments");
     let age = prune::parse_age("90d").unwrap();
     let error = prune::run(&owner, age, 10, |_| {}).unwrap_err().to_string();
     assert!(error.contains("SQLSTATE 55P03"), "{error}");

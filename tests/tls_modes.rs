@@ -540,6 +540,7 @@ async fn converse(session: &mut Session, what: &str) {
     let written = [0, 1, 2].map(|index| session.created_at(index).is_some());
     assert_eq!(written, [true, false, true], "{what}");
 
+    session.queue_proof().unwrap();
     exchange(session).await.unwrap();
     assert_eq!(session.refusal(), None, "{what}");
 }

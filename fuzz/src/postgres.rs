@@ -114,6 +114,8 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
         connection.queue_lookup(&payment(1)).map_err(drop)?;
     } else if inserts > 0 {
         connection.queue_inserts(&payments).map_err(drop)?;
+    } else {
+        connection.queue_proof().map_err(drop)?;
     }
     connection.begin().map_err(drop)?;
     let mut cx = Context::from_waker(Waker::noop());

@@ -167,10 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Err(broken));
             }
             if self.read_answers()? {
-                let asked = self.statement != Statement::None;
-                let complete = self.refused.is_some() || self.completed == asked;
                 self.statement = Statement::None;
-                return Poll::Ready(if complete {
+                return Poll::Ready(if self.refused.is_some() || self.completed {
                     Ok(())
                 } else {
                     Err(Broken::Protocol)

@@ -143,12 +143,12 @@ impl Given {
                 return Err(UsageError(format!("{option}: goes with --rate only")));
             }
         }
-        #[allow(clippy::cast_precision_loss)]
         if self.rate.is_some_and(|rate| rate < PROBE_RATE_MIN) {
             return Err(UsageError(format!(
                 "--rate: must be at least {PROBE_RATE_MIN}"
             )));
         }
+        #[allow(clippy::cast_precision_loss)]
         if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
             return Err(UsageError(format!(
                 "--rate: must be at most {PROBE_RATE_MAX}"

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::postgres::{Cluster, OWNER, PASSWORD, Tls, programs};
+use crate::postgres::{Cluster, Held, OWNER, PASSWORD, Tls};
 
 /// The login that the service uses.
 pub const LOGIN: &str = "payments_api";
@@ -437,16 +437,13 @@ pub fn rows(cluster: &Cluster, id: &str) -> String {
     ))
 }
 
-/// Holds the table, or what a statement holds, until it is dropped and rolled back.
-pub struct TableLock {
-    session: Child,
-    _stdin: ChildStdin,
-}
+/// Holds the table, or a key, until it is dropped.
+pub struct TableLock(Held);
 
 impl TableLock {
     /// No payment is written, and no connection made, since that looks at the table, too.
     pub fn take(cluster: &Cluster) -> Self {
-        Self::by(cluster, "LOCK TABLE payments IN SHARE MODE")
+        Self(cluster.hold("LOCK TABLE payments IN SHARE MODE"))
     }
 
     /// No payment with this key is written.
@@ -454,38 +451,7 @@ impl TableLock {
         let insert = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, \
              amount_exponent, currency, region, status, processing_ms) \
              SELECT gen_random_uuid(), 'KEY', sha256('x'), 1, 2, 'EUR', 'test', 'approved', 0";
-        Self::by(cluster, &insert.replace("KEY", key))
-    }
-
-    fn by(cluster: &Cluster, statement: &str) -> Self {
-        let mut session = Command::new(programs().join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-U", "postgres", "-d", "payments"])
-            .args(["-p", &cluster.port().to_string()])
-            .arg("-h")
-            .arg(cluster.folder())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = session.stdin.take().unwrap();
-        writeln!(stdin, "BEGIN; {statement};\n\\echo locked").unwrap();
-        let mut line = String::new();
-        BufReader::new(session.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "locked\n");
-        Self {
-            session,
-            _stdin: stdin,
-        }
-    }
-}
-
-impl Drop for TableLock {
-    fn drop(&mut self) {
-        // The session's end rolls back, and the lock is gone.
-        let _ = self.session.kill();
-        let _ = self.session.wait();
+        Self(cluster.hold(&insert.replace("KEY", key)))
     }
 }
 

@@ -41,7 +41,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -221,6 +221,20 @@ struct Server {
     shell: Child,
 }
 
+/// A session in the middle of a transaction.
+pub struct Held {
+    session: Child,
+    _stdin: ChildStdin,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The session's end rolls back, and the lock is gone.
+        let _ = self.session.kill();
+        let _ = self.session.wait();
+    }
+}
+
 impl Cluster {
     /// Makes a cluster and starts its server; returns when it takes connections.
     pub fn start(tls: Tls) -> Self {
@@ -296,6 +310,26 @@ impl Cluster {
     /// columns separated by `|`. An error is the test's failure.
     pub fn psql(&self, sql: &str) -> String {
         self.psql_in(DATABASE, sql)
+    }
+
+    /// Holds what a statement locks, until it is dropped and rolled back.
+    pub fn hold(&self, statement: &str) -> Held {
+        let mut session = Command::new(programs().join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-U", "postgres", "-d", DATABASE])
+            .args(["-p", &self.port().to_string(), "-h"])
+            .arg(self.folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        writeln!(stdin, "BEGIN; {statement};\n\\echo held").unwrap();
+        let mut lines = BufReader::new(session.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == "held"));
+        Held {
+            session,
+            _stdin: stdin,
+        }
     }
 
     /// The same in another database.
