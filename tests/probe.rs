@@ -213,12 +213,10 @@ fn a_request_has_one_time_limit_however_many_pieces_its_answer_comes_in() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
+        // A line that is too long at last, and takes longer than the limit until then.
         for mut stream in listener.incoming().map_while(Result::ok) {
-            for byte in OK.bytes() {
-                std::thread::sleep(Duration::from_millis(100));
-                if stream.write_all(&[byte]).is_err() {
-                    break;
-                }
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     });
