@@ -84,7 +84,7 @@ fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
     });
     let seen = count("payments");
     standby.thaw();
-    assert_eq!(seen, "2");
+    assert_eq!(seen, "2", "{results:?}");
     for (end, first, again) in results {
         assert_eq!((first, again), (504, 504), "{end}");
         let paid = service.pay_with("", &[("Idempotency-Key", end)]);
