@@ -72,6 +72,10 @@ fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
     // A server that stands still cannot be ended, so nothing is judged until it is thawed.
     let waiting = "pg_stat_activity WHERE wait_event = 'SyncRep' AND query ILIKE 'insert%'";
     let results = ["pg_terminate_backend", "pg_cancel_backend"].map(|end| {
+        // A payment that waits for a connection would be another 504, and leave no row.
+        eventually("the pool is complete", || {
+            service.metric("pool_connections{state=\"idle\"}") == 8.0
+        });
         let first = std::thread::scope(|scope| {
             let first = scope.spawn(|| service.pay_with("", &[("Idempotency-Key", end)]).status);
             while count(waiting) == "0" && !first.is_finished() {}

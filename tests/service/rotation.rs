@@ -100,7 +100,11 @@ fn a_file_that_names_another_database_moves_all_payments_there_at_once() {
     let (former, other) = (database(), database());
     let url = |cluster| url_with_password(cluster, PASSWORD);
     let path = file(&former, "database_url", &url(&former));
-    let settings = [("DATABASE_URL_FILE", path.to_str().unwrap())];
+    // The first payment there waits until a connection has been made.
+    let settings = [
+        ("DATABASE_URL_FILE", path.to_str().unwrap()),
+        ("CHECKOUT_TIMEOUT_MS", "1500"),
+    ];
     let service = Service::start(&former, &settings);
     let pay = || (0..20).for_each(|_| assert_eq!(service.pay("").status, 200));
     pay();
