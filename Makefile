@@ -69,12 +69,15 @@ phase-7: ## both applications, host names, and a payment through each
 	@scripts/phases/7-applications.sh
 
 ##@ Latency
-.PHONY: bench bench-quick bench-micro bench-plots variants
+.PHONY: bench bench-quick bench-against bench-micro bench-plots variants
 bench: ## latency beside the peers and the floors, about an hour; recorded in docs/performance
 	@scripts/bench.sh
 
 bench-quick: ## the essential part of it, in about five minutes; recorded nowhere
 	@scripts/bench.sh --quick
+
+bench-against: ## the service here and as it was at REVISION, in turns; without it, whether the record still speaks of this code
+	@scripts/bench-against.sh
 
 bench-micro: ## time and allocations of the steps of a payment
 	@scripts/bench-micro.sh

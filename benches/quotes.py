@@ -381,6 +381,26 @@ def variants(*names):
     return part
 
 
+def today_against_record(performance, _):
+    """What `make bench-against` found: later code in turns with the code of the record."""
+    found = json.loads((ROOT / "docs/performance/against.json").read_text())
+    if found["against"] != performance["machine"]["revision"]:
+        raise Missing("docs/performance/against.json was not made against the revision of results.json")
+    rows = [
+        [f"{int(rate):,}/s", *[spread(ratios[figure], 2) for figure in ("p50_us", "p99_us", "cpu_us")]]
+        for rate, ratios in found["ratios"].items()
+    ]
+    here, there = (
+        f"{found['instructions'][name]:,} instructions for a payment, {megabytes(found['bytes'][name])} MB"
+        for name in ("here", "there")
+    )
+    columns = [f"{found['revision']} divided by {found['against']}", "p50", "p99", "CPU for a payment"]
+    return (
+        f"{table(columns, rows)}\n\nRecorded on {found['date']} on {found['cpu']}. {found['revision']}: {here}. "
+        f"{found['against']}: {there}."
+    )
+
+
 def rehearsed(*steps):
     """Steps of the last rehearsal that was recorded."""
 
@@ -418,6 +438,7 @@ def threads(performance, _):
 
 PARTS = {
     "threads": threads,
+    "today-against-record": today_against_record,
     "variants": variants(),
     "providers": variants("as in the image", "aws-lc-rs in ring's place"),
     "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# `make bench-against`: the service as it is here and as it was at REVISION, in turns. Without REVISION it is the one of
+# docs/performance/results.json, and what is found goes into docs/performance/against.json: whether that record still
+# speaks of today's code.
+source "$(dirname "$0")/lib.sh"
+
+need_rust
+need python3 python3
+need chrt util-linux
+need valgrind valgrind
+recorded=$(python3 -c 'import json; print(json.load(open("docs/performance/results.json"))["machine"]["revision"])')
+revision=$(git rev-parse --short --verify --quiet "${REVISION:-$recorded}^{commit}") ||
+  die "REVISION=${REVISION:-$recorded} is no commit of this repository"
+target=$(rustc -vV | sed -n 's/^host: //p')
+other=$ROOT/target/against/$revision
+say "building the service as it is here, and as it was at $revision"
+build_for_image "$target"
+rm -rf "$other/source" && mkdir -p "$other/source"
+git archive "$revision" | tar -x -C "$other/source"
+(cd "$other/source" && CARGO_TARGET_DIR="$other" build_for_image "$target")
+
+stage_in_memory "$ROOT/target/$target/release/payment-latency-api"
+python3 -B benches/against.py "$revision" "$other/$target/release/payment-latency-api" ${REVISION:+--print}
+[ -n "${REVISION:-}" ] || python3 -B benches/quotes.py
