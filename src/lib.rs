@@ -11,6 +11,7 @@ pub mod limits;
 pub mod clock;
 pub mod config;
 pub mod hex;
+mod labels;
 pub mod log;
 pub mod metrics;
 pub mod random;

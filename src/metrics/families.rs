@@ -150,7 +150,7 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
         ConnectionEnd::ALL
             .iter()
             .zip(&http.closed)
-            .map(|((_, name), cell)| (*name, cell))
+            .map(|(why, cell)| (why.as_str(), cell))
     };
     by_label(
         visitor,
@@ -242,7 +242,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
         Rejected::ALL
             .iter()
             .zip(&pool.rejected)
-            .map(|((_, name), cell)| (*name, cell))
+            .map(|(why, cell)| (why.as_str(), cell))
     };
     by_label(
         visitor,
@@ -284,7 +284,7 @@ fn pool_connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
         Closed::ALL
             .iter()
             .zip(&pool.closed)
-            .map(|((_, name), cell)| (*name, cell))
+            .map(|(why, cell)| (why.as_str(), cell))
     };
     by_label(
         visitor,

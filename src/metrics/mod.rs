@@ -20,6 +20,7 @@ pub use openmetrics::{OpenMetrics, accepts_openmetrics};
 
 use crate::clock;
 use crate::http::{Method, Status, refusal};
+use crate::labels::labels;
 use crate::pg::error::ConnectStep;
 use crate::pool::Closed;
 use crate::route::Route;
@@ -127,38 +128,26 @@ impl HttpMetrics {
     }
 }
 
-/// Why a caller's connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionEnd {
-    /// The caller closed it.
-    Peer,
-    /// The caller asked for it with `Connection: close`, or speaks HTTP/1.0.
-    Requested,
-    /// It was idle for too long.
-    KeepAlive,
-    /// It was idle, and its place was needed.
-    Evicted,
-    /// A request was refused.
-    Refused,
-    /// The socket failed.
-    Error,
-    /// The caller did not take its answer in time.
-    WriteTimeout,
-    /// The service ends.
-    Drain,
-}
-
-impl ConnectionEnd {
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Peer, "peer"),
-        (Self::Requested, "requested"),
-        (Self::KeepAlive, "keep_alive"),
-        (Self::Evicted, "evicted"),
-        (Self::Refused, "refused"),
-        (Self::Error, "error"),
-        (Self::WriteTimeout, "write_timeout"),
-        (Self::Drain, "drain"),
-    ];
+labels! {
+    /// Why a caller's connection ended.
+    pub enum ConnectionEnd {
+        /// The caller closed it.
+        Peer = "peer",
+        /// The caller asked for it with `Connection: close`, or speaks HTTP/1.0.
+        Requested = "requested",
+        /// It was idle for too long.
+        KeepAlive = "keep_alive",
+        /// It was idle, and its place was needed.
+        Evicted = "evicted",
+        /// A request was refused.
+        Refused = "refused",
+        /// The socket failed.
+        Error = "error",
+        /// The caller did not take its answer in time.
+        WriteTimeout = "write_timeout",
+        /// The service ends.
+        Drain = "drain",
+    }
 }
 
 /// Payments.
@@ -176,26 +165,18 @@ pub struct PaymentMetrics {
     pub in_flight: Gauge,
 }
 
-/// Why a payment got no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejected {
-    /// Too many waited already.
-    WaitersFull,
-    /// None became free in time.
-    CheckoutTimeout,
-    /// The deadline came first.
-    Deadline,
-    /// The caller hung up.
-    Abandoned,
-}
-
-impl Rejected {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::WaitersFull, "waiters_full"),
-        (Self::CheckoutTimeout, "checkout_timeout"),
-        (Self::Deadline, "deadline"),
-        (Self::Abandoned, "abandoned"),
-    ];
+labels! {
+    /// Why a payment got no connection.
+    pub enum Rejected {
+        /// Too many waited already.
+        WaitersFull = "waiters_full",
+        /// None became free in time.
+        CheckoutTimeout = "checkout_timeout",
+        /// The deadline came first.
+        Deadline = "deadline",
+        /// The caller hung up.
+        Abandoned = "abandoned",
+    }
 }
 
 /// The pool and the database.

@@ -19,8 +19,7 @@ const NAMES: [&str; 4] = [AMOUNT, CURRENCY, OUTCOME, PROCESSING_MS];
 /// What is at fault when no parameter's name can be given.
 const QUERY: &str = "query";
 
-/// First bytes of every request hash. The number changes when the encoding behind it does, so that
-/// a hash is never compared with one of another meaning.
+/// First bytes of every request hash, so that it is the hash of nothing else.
 const HASH_CONTEXT: [u8; 19] = *b"payment-parameters\x01";
 
 /// What is hashed: the context, and the fields of fixed widths behind it.
@@ -51,7 +50,7 @@ impl Parameters {
         query: Option<&[u8]>,
         default_currency: Currency,
     ) -> Result<Self, InvalidParameter> {
-        let mut values: [Option<Text>; 4] = [const { None }; 4];
+        let mut values: [Option<Text>; NAMES.len()] = [const { None }; NAMES.len()];
         for pair in query.unwrap_or_default().split(|&byte| byte == b'&') {
             if pair.is_empty() {
                 continue;
@@ -92,20 +91,27 @@ impl Parameters {
     /// however they are written, and what tells a replay from another request under the same key.
     ///
     /// The encoding is fixed-width, big-endian: context, minor units, exponent, currency's code,
-    /// outcome, milliseconds.
+    /// outcome, milliseconds. It stays: hashes are stored, and a key that is repeated is compared with what an older
+    /// version wrote. A new parameter is appended where it differs from its default, and only there.
     pub fn request_hash(&self) -> [u8; 32] {
-        let outcome = match self.outcome {
+        let Self {
+            amount,
+            currency,
+            outcome,
+            processing_ms,
+        } = self;
+        let outcome = match outcome {
             Outcome::Approved => 1,
             Outcome::Declined => 2,
         };
         let mut encoded = ArrayVec::<u8, ENCODED_LENGTH>::new();
         for piece in [
             HASH_CONTEXT.as_slice(),
-            &self.amount.minor_units.to_be_bytes(),
-            &[self.amount.exponent],
-            self.currency.code().as_bytes(),
+            &amount.minor_units.to_be_bytes(),
+            &[amount.exponent],
+            currency.code().as_bytes(),
             &[outcome],
-            &self.processing_ms.to_be_bytes(),
+            &processing_ms.to_be_bytes(),
         ] {
             let _ = encoded.try_extend_from_slice(piece);
         }
@@ -179,9 +185,10 @@ fn unknown(name: &[u8], cut: bool) -> InvalidParameter {
     }
     InvalidParameter {
         field: Cow::Owned(field),
-        detail: Cow::Borrowed(
-            "is not a parameter of a payment; these are: amount, currency, outcome, processing_ms",
-        ),
+        detail: Cow::Owned(format!(
+            "is not a parameter of a payment; these are: {}",
+            NAMES.join(", ")
+        )),
     }
 }
 
@@ -221,7 +228,8 @@ fn out_of_form(name: &'static str, currency: Currency) -> InvalidParameter {
         ),
         CURRENCY => InvalidParameter::new(CURRENCY, CurrencyError::Unknown.to_string()),
         OUTCOME => InvalidParameter::new(OUTCOME, OUTCOME_FORM),
-        _ => invalid_processing_ms(),
+        PROCESSING_MS => invalid_processing_ms(),
+        _ => InvalidParameter::new(name, "is too long"),
     }
 }
 

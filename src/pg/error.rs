@@ -3,6 +3,7 @@
 use arrayvec::ArrayString;
 use std::fmt;
 
+use crate::labels::labels;
 use crate::pg::tls;
 use crate::pg::transport::TransportError;
 
@@ -115,56 +116,27 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// The step of a new connection that failed; a label of the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectStep {
-    /// The host's name has no address.
-    Resolve,
-    /// No address took the connection.
-    Connect,
-    /// TLS was refused, or the certificate was.
-    Tls,
-    /// The login, its password or its rights were refused.
-    Authentication,
-    /// The time was over.
-    Timeout,
-    /// The peer does not speak the protocol.
-    Protocol,
-    /// The server cannot serve now (starting up, shutting down, too many connections).
-    Server,
-    /// The table is not there as this version needs it, or the login may not use it.
-    Schema,
-    /// A commit would not wait for the disk.
-    Setting,
-}
-
-impl ConnectStep {
-    /// All of them, in order.
-    pub const ALL: [Self; 9] = [
-        Self::Resolve,
-        Self::Connect,
-        Self::Tls,
-        Self::Authentication,
-        Self::Timeout,
-        Self::Protocol,
-        Self::Server,
-        Self::Schema,
-        Self::Setting,
-    ];
-
-    /// The step's name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Authentication => "authentication",
-            Self::Timeout => "timeout",
-            Self::Protocol => "protocol",
-            Self::Server => "server",
-            Self::Schema => "schema",
-            Self::Setting => "setting",
-        }
+labels! {
+    /// The step of a new connection that failed; a label of the metrics.
+    pub enum ConnectStep {
+        /// The host's name has no address.
+        Resolve = "resolve",
+        /// No address took the connection.
+        Connect = "connect",
+        /// TLS was refused, or the certificate was.
+        Tls = "tls",
+        /// The login, its password or its rights were refused.
+        Authentication = "authentication",
+        /// The time was over.
+        Timeout = "timeout",
+        /// The peer does not speak the protocol.
+        Protocol = "protocol",
+        /// The server cannot serve now (starting up, shutting down, too many connections).
+        Server = "server",
+        /// The table is not there as this version needs it, or the login may not use it.
+        Schema = "schema",
+        /// A commit would not wait for the disk.
+        Setting = "setting",
     }
 }
 

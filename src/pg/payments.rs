@@ -211,7 +211,8 @@ impl Insert {
             4 => value(&i16::from(self.amount.exponent).to_be_bytes(), out),
             5 => value(self.currency.code().as_bytes(), out),
             7 => value(self.outcome.as_str().as_bytes(), out),
-            _ => value(&i32::from(self.processing_ms).to_be_bytes(), out),
+            8 => value(&i32::from(self.processing_ms).to_be_bytes(), out),
+            _ => Err("not a column of a payment".into()),
         }
     }
 }

@@ -32,6 +32,7 @@ use self::exchange::{Exchange, Lease};
 use self::opener::Backoff;
 use self::waiters::{Answer, Seat, Waiters};
 use crate::config::PoolSettings;
+use crate::labels::labels;
 use crate::limits::{CONNECTION_LIFETIME_MAX_S, RECONNECT_BACKOFF_MAX_MS};
 use crate::log;
 use crate::metrics::Metrics;
@@ -258,33 +259,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Checking<'_, S> {
     }
 }
 
-/// Why a connection was closed; a label of the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// It was replaced for its age.
-    Expired,
-    /// An exchange failed on it.
-    Broken,
-    /// It was lost while idle.
-    IdleLost,
-    /// An exchange took too long.
-    Timeout,
-    /// The server said that it ends.
-    Server,
-    /// The service ends.
-    Shutdown,
-}
-
-impl Closed {
-    /// All of them, in order, with their names in the metrics.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::Expired, "expired"),
-        (Self::Broken, "broken"),
-        (Self::IdleLost, "idle_lost"),
-        (Self::Timeout, "timeout"),
-        (Self::Server, "server"),
-        (Self::Shutdown, "shutdown"),
-    ];
+labels! {
+    /// Why a connection was closed; a label of the metrics.
+    pub enum Closed {
+        /// It was replaced for its age.
+        Expired = "expired",
+        /// An exchange failed on it.
+        Broken = "broken",
+        /// It was lost while idle.
+        IdleLost = "idle_lost",
+        /// An exchange took too long.
+        Timeout = "timeout",
+        /// The server said that it ends.
+        Server = "server",
+        /// The service ends.
+        Shutdown = "shutdown",
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {

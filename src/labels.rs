@@ -1,0 +1,23 @@
+//! Enums that are labels of the metrics.
+
+/// Declares an enum, the list of its variants and their names at once: an array with a counter for each of `ALL` has a
+/// place for every variant, at its number.
+macro_rules! labels {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$meaning:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$meaning])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: [Self; [$($text,)+].len()] = [$(Self::$variant,)+];
+
+            /// The name in metrics and logs.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+pub(crate) use labels;
