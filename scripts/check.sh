@@ -17,6 +17,16 @@ done
 say "clippy"
 cargo clippy --all-targets --locked --quiet -- -D warnings
 (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo clippy --all-targets --locked --quiet -- -D warnings)
+say "the peers"
+for peer in benches/peers/axum-* tests/peers/http-compare; do
+  (cd "$peer" && CARGO_TARGET_DIR="$ROOT/target/peers" cargo check --locked --quiet)
+done
+unchecked=()
+if have go; then
+  (cd benches/peers/go-pgxpool && go vet ./...)
+else
+  unchecked+=("the peer in Go: there is no Go to look at it")
+fi
 (cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
 say "shellcheck"
 shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh scripts/rehearse/*.sh .ci/run
@@ -29,7 +39,7 @@ for part in docs workflows; do
   say "$part"
   "scripts/$part-check.sh" | tee -a "$said"
 done
-mapfile -t unchecked < <(sed -n 's/^NOT CHECKED: //p' "$said")
+mapfile -t -O "${#unchecked[@]}" unchecked < <(sed -n 's/^NOT CHECKED: //p' "$said")
 rm -f "$said"
 say "releases"
 (cd scripts && python3 -B -m unittest --quiet release_test)

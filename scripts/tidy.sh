@@ -39,13 +39,4 @@ forbid "no path of one machine" git grep -nIE '(^|[^[:alnum:]_.])/(root|home|Use
 forbid "lines fit 120 columns" code '^.{121,}' src tests
 forbid "no white space ends a line" git grep -nIE '[[:blank:]]+$' -- '*.rs' '*.sh' '*.md' '*.toml' '*.yaml' '*.sql'
 
-# Links between documents lead somewhere.
-while IFS=: read -r file link; do
-  if [ ! -e "$(dirname "$file")/${link%%#*}" ]; then
-    echo "$file: the link to $link leads nowhere" >&2
-    broken=1
-  fi
-done < <(git ls-files '*.md' | xargs -r grep -oHE '\]\([^)]+\)' | sed -E 's/\]\(([^)]*)\)/\1/' |
-  grep -vE ':(https?:|#|mailto:)')
-
 [ "$broken" = 0 ] || die "house rules are broken"

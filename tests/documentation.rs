@@ -11,24 +11,52 @@
 )]
 
 use payment_latency_api::http::Refusal;
+use payment_latency_api::http::problem::Code;
 use payment_latency_api::limits;
 use payment_latency_api::metrics::{Build, Metrics};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const DOCUMENT: &str = include_str!("../docs/APPLICATION.md");
 
-fn assert_named(names: impl IntoIterator<Item = String>, what: &str) {
-    let mut count = 0;
-    for name in names {
-        count += 1;
-        assert!(
-            DOCUMENT.contains(&format!("`{name}`")),
-            "docs/APPLICATION.md lacks the {what} {name}"
-        );
+/// The rows of the tables whose head is `head`, each as its cells.
+fn rows(head: &str) -> Vec<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for part in DOCUMENT.split(&format!("{head}\n")).skip(1) {
+        let table = part
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'));
+        found.extend(table.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()));
     }
+    assert!(found.len() > 5, "the tables {head} are gone");
+    found
+}
+
+/// What stands between backticks and is one lower-case name.
+fn names(cell: &str) -> BTreeSet<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    let name = |text: &&str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    quoted.filter(name).map(str::to_owned).collect()
+}
+
+/// The names in one column of the tables whose head is `head`.
+fn column(head: &str, index: usize) -> BTreeSet<String> {
+    let cells = rows(head)
+        .into_iter()
+        .map(|row| names(row.get(index).copied().unwrap_or_default()));
+    cells.flatten().collect()
+}
+
+fn assert_same(code: BTreeSet<String>, document: BTreeSet<String>, what: &str) {
+    let lacks: Vec<_> = code.difference(&document).collect();
+    let left: Vec<_> = document.difference(&code).collect();
     assert!(
-        count > 5,
-        "{count} of {what}: the search for them has gone wrong"
+        lacks.is_empty() && left.is_empty(),
+        "docs/APPLICATION.md: {what}: missing {lacks:?}, gone from the code {left:?}"
     );
 }
 
@@ -55,8 +83,8 @@ fn words_behind(prefix: &str) -> Vec<String> {
     words
 }
 
-#[test]
-fn every_metric_is_documented() {
+/// What a scrape says that finds a service which has done nothing yet.
+fn first_scrape() -> String {
     let metrics = Metrics::new(Build {
         version: "",
         revision: "",
@@ -66,48 +94,81 @@ fn every_metric_is_documented() {
     });
     let mut text = Vec::new();
     metrics.write_text(&mut text);
-    let text = String::from_utf8(text).unwrap();
-    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    assert_named(
-        families.map(|line| line.split(' ').next().unwrap().to_owned()),
-        "metric",
-    );
+    String::from_utf8(text).unwrap()
 }
 
-#[test]
-fn every_refusal_is_documented() {
-    assert_named(
-        Refusal::all().map(|refusal| refusal.code().to_owned()),
-        "refusal",
-    );
-}
+const METRICS: &str = "| Metric | Type | Labels | Meaning |";
 
 #[test]
-fn every_log_event_is_documented() {
-    let events = ["log::info(", "log::warn(", "log::error(", "warnings.warn("];
-    assert_named(events.into_iter().flat_map(words_behind), "event");
-}
-
-#[test]
-fn every_problem_is_documented() {
-    let mut codes = words_behind("code: ");
-    for status in [
-        "Status::Unauthorized,",
-        "Status::Forbidden,",
-        "Status::ServiceUnavailable,",
-        "unavailable,",
-        "Status::GatewayTimeout,",
-        "Status::UnprocessableContent,",
-        "Status::InternalServerError,",
-        "Status::MethodNotAllowed,",
-        "Status::NotFound,",
-    ] {
-        codes.extend(words_behind(status));
+fn the_metrics_are_those_of_the_document() {
+    let text = first_scrape();
+    let types: BTreeMap<_, _> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let code = types.keys().map(|&name| name.to_owned()).collect();
+    assert_same(code, column(METRICS, 0), "metrics");
+    for row in rows(METRICS) {
+        for name in names(row[0]) {
+            let kind = types[name.as_str()];
+            assert!(row[1].is_empty() || row[1] == kind, "{name} is a {kind}");
+        }
     }
-    assert_named(
-        codes.into_iter().filter(|code| !code.contains(' ')),
-        "problem",
-    );
+}
+
+/// Labels whose values the code makes up, and that exist from the start.
+#[test]
+fn the_values_of_labels_are_those_of_the_document() {
+    let text = first_scrape();
+    let mut labelled = 0;
+    for row in rows(METRICS) {
+        let label = row[2].trim_matches('`');
+        if !["reason", "step", "state", "outcome", "secret"].contains(&label) {
+            continue;
+        }
+        labelled += 1;
+        let metric = row[0].trim_matches('`');
+        let values = text
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix(metric)?
+                    .strip_prefix(&format!("{{{label}=\""))
+            })
+            .map(|rest| rest.split('"').next().unwrap().to_owned());
+        assert_same(values.collect(), names(row[3]), metric);
+    }
+    assert!(labelled >= 8, "{labelled}");
+}
+
+const ERRORS: &str = "| Code | Status | Cause |";
+
+#[test]
+fn errors_and_refusals_are_those_of_the_document_with_their_statuses() {
+    let problems = Code::ALL.map(|code| (code.as_str(), code.status()));
+    let refusals = Refusal::all().map(|refusal| (refusal.code(), refusal.status()));
+    let known: BTreeMap<_, _> = problems.into_iter().chain(refusals).collect();
+    let code = known.keys().map(|&name| name.to_owned()).collect();
+    assert_same(code, column(ERRORS, 0), "errors");
+    for row in rows(ERRORS) {
+        for name in names(row[0]) {
+            assert_eq!(row[1], known[name.as_str()].code().to_string(), "{name}");
+        }
+    }
+}
+
+const EVENTS: &str = "| Event | Fields | When |";
+
+#[test]
+fn the_events_of_the_log_and_their_fields_are_those_of_the_document() {
+    let writers = ["log::info(", "log::warn(", "log::error(", ".warn("];
+    let events = writers.into_iter().flat_map(words_behind).collect();
+    assert_same(events, column(EVENTS, 0), "events");
+    let mut fields: BTreeSet<_> = words_behind(".field(").into_iter().collect();
+    // Every line has these, as the sentence before the table says.
+    for name in ["timestamp", "level", "event"] {
+        assert!(fields.remove(name));
+    }
+    assert_same(fields, column(EVENTS, 1), "fields of the log");
 }
 
 /// Bounds that shape the inside only: nobody meets them from outside.
@@ -184,9 +245,4 @@ fn every_bound_that_can_be_met_is_documented_with_its_value() {
         assert!(known, "{name} is neither documented nor internal");
     }
     assert_eq!(count, bounds().count() + INTERNAL.len());
-}
-
-#[test]
-fn every_field_of_the_log_is_documented() {
-    assert_named(words_behind(".field("), "field");
 }

@@ -15,7 +15,8 @@ mod postgres;
 #[path = "service/support.rs"]
 mod support;
 
-use payment_latency_api::payment::Currency;
+use payment_latency_api::limits::PROCESSING_MAX_MS;
+use payment_latency_api::payment::{Currency, Outcome, PARAMETER_NAMES};
 use std::process::Command;
 use support::{KEY, PAYMENT, Service, shared};
 
@@ -35,6 +36,42 @@ fn the_document_lists_exactly_the_currencies_that_payments_can_be_made_in() {
         .filter(|code| code.len() == 3)
         .collect();
     assert_eq!(accepted, listed, "{}", accepted.join(", "));
+}
+
+#[test]
+fn the_documents_have_the_parameters_of_a_payment() {
+    let openapi = include_str!("../docs/openapi.yaml");
+    let named: Vec<&str> = openapi
+        .split("\n        - name: ")
+        .skip(1)
+        .filter_map(|part| part.split_once("\n          in: query"))
+        .filter_map(|(name, _)| (!name.contains('\n')).then_some(name))
+        .collect();
+    assert_eq!(named, PARAMETER_NAMES);
+    let application = include_str!("../docs/APPLICATION.md");
+    let table = application.split("| Parameter | Form | Default |\n").nth(1);
+    let rows = table.expect("the table is there").lines().skip(1);
+    let named: Vec<&str> = rows
+        .map_while(|row| row.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(named, PARAMETER_NAMES);
+    let outcomes = [Outcome::Approved, Outcome::Declined].map(Outcome::as_str);
+    for text in [
+        format!("enum: [{}], default: {}", outcomes.join(", "), outcomes[0]),
+        format!("minimum: 0, maximum: {PROCESSING_MAX_MS}, default: 0"),
+    ] {
+        assert!(openapi.contains(&text), "{text}");
+    }
+    for text in [
+        format!(
+            "| `outcome` | `{}` | `{}` |",
+            outcomes.join("` or `"),
+            outcomes[0]
+        ),
+        format!("| `processing_ms` | 0 to {PROCESSING_MAX_MS}, "),
+    ] {
+        assert!(application.contains(&text), "{text}");
+    }
 }
 
 /// A response under `default` would make every status a documented one, and the check of statuses void.

@@ -1,5 +1,6 @@
 """The alerts, by promtool: each fires when it must and is silent when it must, and has a page that its link names."""
 
+import json
 import os
 import pathlib
 import re
@@ -94,7 +95,7 @@ class Alerts(unittest.TestCase):
         foreign = {"externalsecret_status_condition", "up", *of_deployments, *of_containers}
         dashboard = (ROOT / "chart/dashboards/payment-latency-api.json").read_text()
         texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]] + re.findall(r'"expr": "(.*)"', dashboard)
-        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z_]+)\{", text)}
+        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z]+(?:_[a-z]+)+)(?=[\[{])", text)}
         named |= {name for _, query in queries() for name in re.findall(r"\b([a-z]+(?:_[a-z]+)+)(?=[\[{)])", query)}
         named -= foreign
         self.assertGreater(len(named), 20)
@@ -102,6 +103,27 @@ class Alerts(unittest.TestCase):
             family = re.sub(r"_(bucket|count|sum)$", "", name)
             with self.subTest(name):
                 self.assertTrue(f"`{name}`" in document or f"`{family}`" in document)
+
+    def test_alerts_dashboard_and_pages_ask_only_for_values_of_labels_that_exist(self):
+        """A value that was renamed in the service would leave an alert silent."""
+        rows = re.findall(r"^\| `(\w+)`.*$", (ROOT / "docs/APPLICATION.md").read_text(), re.M)
+        lines = (ROOT / "docs/APPLICATION.md").read_text().splitlines()
+        known = {name: next(line for line in lines if line.startswith(f"| `{name}`")) for name in rows}
+        dashboard = json.loads((ROOT / "chart/dashboards/payment-latency-api.json").read_text())
+        texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]]
+        texts += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+        texts += [query for _, query in queries()]
+        asked = {
+            (metric, value)
+            for text in texts
+            for metric, matchers in re.findall(r"([a-z_]+)\{([^}]*)\}", text) if metric in known
+            for values in re.findall(r'(?:reason|step|state|outcome|secret)(?:=|!=|=~|!~)"([^"$]*)"', matchers)
+            for value in values.split("|")
+        }
+        self.assertGreater(len(asked), 8)
+        for metric, value in sorted(asked):
+            with self.subTest(metric=metric, value=value):
+                self.assertIn(f"`{value}`", known[metric])
 
     def test_goals_by_value_reach_the_rules(self):
         strict = str(groups(monitoring={"alerts": {"availabilityPercent": 99.99}}))

@@ -37,3 +37,14 @@ pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         .body(Content::Json, json(&info));
     Status::Ok
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_of_rust_is_that_of_the_compiler() {
+        let version = env!("CARGO_PKG_RUST_VERSION");
+        let toolchain = include_str!("../../rust-toolchain.toml");
+        assert!(toolchain.contains(&format!("channel = \"{version}.")));
+        assert!(include_str!("../../Dockerfile").contains(&format!("rust:{version}-")));
+    }
+}

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::clock::Rfc3339Cache;
 use crate::config::{ApiKeys, Config};
 use crate::http::date::DateCache;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::response::{Context, Name};
 use crate::http::trace::{self, RequestId, TraceParent};
 use crate::http::{Content, Field, Method, Refusal, Request, Response, Status, Version};
@@ -185,14 +185,9 @@ impl Caller {
         }
     }
 
-    /// Answers with a problem; `status` decides which header fields go with it.
-    fn problem(
-        &self,
-        app: &App,
-        status: Status,
-        problem: &Problem<'_>,
-        out: &mut Vec<u8>,
-    ) -> Status {
+    /// Answers with a problem; the status of its code decides which header fields go with it.
+    fn problem(&self, app: &App, code: Code, problem: &Problem<'_>, out: &mut Vec<u8>) -> Status {
+        let status = code.status();
         let response = self.respond(app, status, out);
         let response = match status {
             Status::Unauthorized => response.header(
@@ -244,8 +239,8 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     };
     if !allowed {
         let detail = "this endpoint does not have this method";
-        let problem = Problem::new(Status::MethodNotAllowed, "method_not_allowed", detail);
-        return Next::Answered(caller.problem(app, Status::MethodNotAllowed, &problem, out));
+        let problem = Problem::of(Code::MethodNotAllowed, detail);
+        return Next::Answered(caller.problem(app, Code::MethodNotAllowed, &problem, out));
     }
     Next::Answered(match caller.route {
         Route::Payment => match payment::accept(app, request) {
@@ -258,8 +253,8 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
         Route::Metrics => metrics::answer(app, request, caller, out),
         Route::Info => info::answer(app, caller, out),
         Route::Unmatched => {
-            let problem = Problem::new(Status::NotFound, "not_found", "there is no such endpoint");
-            caller.problem(app, Status::NotFound, &problem, out)
+            let problem = Problem::of(Code::NotFound, "there is no such endpoint");
+            caller.problem(app, Code::NotFound, &problem, out)
         }
     })
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{App, Caller, HungUp};
 use crate::clock::{self, POSTGRES_EPOCH_MICROS, Rfc3339};
 use crate::hex;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::response::Name;
 use crate::http::{Content, Field, Request, Status};
 use crate::log;
@@ -35,8 +35,7 @@ pub struct Payment {
 
 /// A payment that is not made, and why.
 pub(super) struct Rejection {
-    status: Status,
-    code: &'static str,
+    code: Code,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
 }
@@ -73,26 +72,13 @@ pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Reject
 }
 
 fn authenticate(app: &App, presented: Field<'_>) -> Result<(), Rejection> {
-    let (status, code, detail) = match presented {
-        Field::Absent => (
-            Status::Unauthorized,
-            "api_key_missing",
-            "X-API-Key is missing",
-        ),
+    let (code, detail) = match presented {
+        Field::Absent => (Code::ApiKeyMissing, "X-API-Key is missing"),
         Field::One(key) if app.api_keys.borrow().verify(key) => return Ok(()),
-        Field::One(_) => (
-            Status::Forbidden,
-            "api_key_wrong",
-            "X-API-Key is not a valid key",
-        ),
-        Field::Repeated => (
-            Status::Forbidden,
-            "api_key_wrong",
-            "X-API-Key is there more than once",
-        ),
+        Field::One(_) => (Code::ApiKeyWrong, "X-API-Key is not a valid key"),
+        Field::Repeated => (Code::ApiKeyWrong, "X-API-Key is there more than once"),
     };
     Err(Rejection {
-        status,
         code,
         detail: detail.into(),
         field: Some("X-API-Key".into()),
@@ -122,8 +108,7 @@ fn milliseconds_of(value: &[u8]) -> Result<Duration, Rejection> {
 impl Rejection {
     fn invalid(field: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status: Status::BadRequest,
-            code: "invalid_request",
+            code: Code::InvalidRequest,
             detail: detail.into(),
             field: Some(field.into()),
         }
@@ -132,9 +117,9 @@ impl Rejection {
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         let problem = Problem {
             field: self.field.as_deref(),
-            ..Problem::new(self.status, self.code, &self.detail)
+            ..Problem::of(self.code, &self.detail)
         };
-        caller.problem(app, self.status, &problem, out)
+        caller.problem(app, self.code, &problem, out)
     }
 }
 
@@ -143,8 +128,7 @@ impl Payment {
     pub(super) fn begin(&mut self, app: &App) -> Result<(), Rejection> {
         if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
             return Err(Rejection {
-                status: Status::ServiceUnavailable,
-                code: "too_many_in_flight",
+                code: Code::TooManyInFlight,
                 detail: "as many payments are under way as may be; nothing was written".into(),
                 field: None,
             });
@@ -310,7 +294,7 @@ impl Payment {
         failure: &Failure,
         out: &mut Vec<u8>,
     ) -> Status {
-        let (status, code, detail) = describe(failure);
+        let (code, detail) = describe(failure);
         let id = hex::uuid(&self.payment.transaction_id);
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let outcome = match failure {
@@ -323,59 +307,52 @@ impl Payment {
             transaction_id: attempted.then_some(id),
             outcome,
             field: matches!(failure, Failure::KeyReused).then_some("Idempotency-Key"),
-            ..Problem::new(status, code, detail)
+            ..Problem::of(code, detail)
         };
-        if status != Status::UnprocessableContent {
+        if !matches!(failure, Failure::KeyReused) {
             let line = log::error("payment_failed")
                 .field("request_id", caller.request_id.as_str())
                 .field("traceparent", &caller.traceparent.as_deref())
                 .field("transaction_id", id)
-                .field("status", &status.code())
-                .field("code", code);
+                .field("status", &code.status().code())
+                .field("code", code.as_str());
             match failure {
                 Failure::Refused(error) => line.field("reason", &error.to_string()).emit(),
                 _ => line.emit(),
             }
         }
-        caller.problem(app, status, &problem, out)
+        caller.problem(app, code, &problem, out)
     }
 }
 
-fn describe(failure: &Failure) -> (Status, &'static str, &'static str) {
+fn describe(failure: &Failure) -> (Code, &'static str) {
     match failure {
         Failure::Unavailable(Unavailable::WaitersFull) => (
-            Status::ServiceUnavailable,
-            "pool_exhausted",
+            Code::PoolExhausted,
             "too many payments wait for a database connection; nothing was written",
         ),
         Failure::Unavailable(Unavailable::CheckoutTimeout) => (
-            Status::ServiceUnavailable,
-            "pool_exhausted",
+            Code::PoolExhausted,
             "no database connection became free in time; nothing was written",
         ),
         Failure::Unavailable(Unavailable::Disconnected) => (
-            Status::ServiceUnavailable,
-            "database_unavailable",
+            Code::DatabaseUnavailable,
             "there is no connection to the database; nothing was written",
         ),
         Failure::Deadline { sent: false } | Failure::Abandoned => (
-            Status::GatewayTimeout,
-            "deadline_exceeded",
+            Code::DeadlineExceeded,
             "the deadline passed before the payment was sent to the database",
         ),
         Failure::Deadline { sent: true } => (
-            Status::GatewayTimeout,
-            "deadline_exceeded",
+            Code::DeadlineExceeded,
             "the deadline passed and the outcome is unknown; repeat with the same Idempotency-Key",
         ),
         Failure::KeyReused => (
-            Status::UnprocessableContent,
-            "idempotency_key_reused",
+            Code::IdempotencyKeyReused,
             "the key belongs to a payment with other parameters",
         ),
         Failure::Refused(_) => (
-            Status::InternalServerError,
-            "database_refused",
+            Code::DatabaseRefused,
             "the database refused the payment; nothing was written",
         ),
     }

@@ -4,22 +4,21 @@
 //! is the matter of `/health`: a fail-over must not take every instance out at once.
 
 use super::{App, Caller};
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::{Content, Status};
 
 pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
-    let unavailable = Status::ServiceUnavailable;
     if app.is_draining() {
-        let problem = Problem::new(unavailable, "draining", "the service is about to end");
-        return caller.problem(app, unavailable, &problem, out);
+        let problem = Problem::of(Code::Draining, "the service is about to end");
+        return caller.problem(app, Code::Draining, &problem, out);
     }
     if !app.pool.is_ready() {
         let detail = match app.pool.last_failure() {
             None => "connections to the database are being opened",
             Some(step) => step.sentence(),
         };
-        let problem = Problem::new(unavailable, "starting", detail);
-        return caller.problem(app, unavailable, &problem, out);
+        let problem = Problem::of(Code::Starting, detail);
+        return caller.problem(app, Code::Starting, &problem, out);
     }
     caller
         .respond(app, Status::Ok, out)

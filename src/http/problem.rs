@@ -3,6 +3,60 @@
 use serde::Serialize;
 
 use super::response::Status;
+use crate::labels::labels;
+
+labels! {
+    /// What can be wrong with a request that could be read; [`Refusal`](super::Refusal) has the others.
+    pub enum Code {
+        /// A parameter or header is malformed.
+        InvalidRequest = "invalid_request",
+        /// There is no API key.
+        ApiKeyMissing = "api_key_missing",
+        /// The API key is not a valid one, or there twice.
+        ApiKeyWrong = "api_key_wrong",
+        /// There is no such path.
+        NotFound = "not_found",
+        /// The path does not have this method.
+        MethodNotAllowed = "method_not_allowed",
+        /// The idempotency key belongs to another payment.
+        IdempotencyKeyReused = "idempotency_key_reused",
+        /// The database refused the payment for good.
+        DatabaseRefused = "database_refused",
+        /// No connection became free.
+        PoolExhausted = "pool_exhausted",
+        /// There is no connection.
+        DatabaseUnavailable = "database_unavailable",
+        /// As many payments are under way as may be.
+        TooManyInFlight = "too_many_in_flight",
+        /// The pool has not been complete yet.
+        Starting = "starting",
+        /// The service is about to end.
+        Draining = "draining",
+        /// The deadline passed.
+        DeadlineExceeded = "deadline_exceeded",
+    }
+}
+
+impl Code {
+    /// The status that goes with it, always the same.
+    pub const fn status(self) -> Status {
+        match self {
+            Self::InvalidRequest => Status::BadRequest,
+            Self::ApiKeyMissing => Status::Unauthorized,
+            Self::ApiKeyWrong => Status::Forbidden,
+            Self::NotFound => Status::NotFound,
+            Self::MethodNotAllowed => Status::MethodNotAllowed,
+            Self::IdempotencyKeyReused => Status::UnprocessableContent,
+            Self::DatabaseRefused => Status::InternalServerError,
+            Self::PoolExhausted
+            | Self::DatabaseUnavailable
+            | Self::TooManyInFlight
+            | Self::Starting
+            | Self::Draining => Status::ServiceUnavailable,
+            Self::DeadlineExceeded => Status::GatewayTimeout,
+        }
+    }
+}
 
 /// One error, as its caller gets to see it.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +97,11 @@ impl<'a> Problem<'a> {
             outcome: None,
             request_id: None,
         }
+    }
+
+    /// A problem of a request that could be read.
+    pub fn of(code: Code, detail: &'a str) -> Self {
+        Self::new(code.status(), code.as_str(), detail)
     }
 
     /// Appends the JSON text.

@@ -11,7 +11,7 @@ mod parameters;
 pub use amount::{Amount, AmountError, DEFAULT_MAJOR_UNITS};
 pub use currency::{Currency, CurrencyError};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
-pub use parameters::{InvalidParameter, Parameters};
+pub use parameters::{InvalidParameter, NAMES as PARAMETER_NAMES, Parameters};
 
 /// A UUID of version 7. Its time orders index entries and nothing else: it may repeat itself or go
 /// back when the clock is stepped, and the random part alone keeps two payments apart.

@@ -15,7 +15,8 @@ const AMOUNT: &str = "amount";
 const CURRENCY: &str = "currency";
 const OUTCOME: &str = "outcome";
 const PROCESSING_MS: &str = "processing_ms";
-const NAMES: [&str; 4] = [AMOUNT, CURRENCY, OUTCOME, PROCESSING_MS];
+/// The parameters of a payment.
+pub const NAMES: [&str; 4] = [AMOUNT, CURRENCY, OUTCOME, PROCESSING_MS];
 /// What is at fault when no parameter's name can be given.
 const QUERY: &str = "query";
 
