@@ -43,7 +43,7 @@ pub(super) struct Word {
 }
 
 impl Number {
-    const fn setting(self) -> Setting {
+    pub(super) const fn setting(self) -> Setting {
         Setting {
             variable: self.variable,
             accepts: Accepts::Number(self.bound),

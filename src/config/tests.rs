@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt;
 
 use super::test_support::{ScratchFile, environment};
@@ -451,5 +452,51 @@ fn the_forms_in_the_table_state_the_bounds_in_force() {
             unreachable!("{} is a text", setting.variable);
         };
         assert!(form.contains(&stated), "{form}");
+    }
+}
+
+/// What the table says in words stands elsewhere as a number.
+#[test]
+fn the_words_of_the_table_say_the_bounds() {
+    let accepts = |setting: Setting| match setting.accepts {
+        Accepts::Text(text) => text,
+        _ => unreachable!("these are texts"),
+    };
+    let name = format!("at most {DEPLOYMENT_NAME_MAX_BYTES}");
+    assert!(accepts(settings::REGION).ends_with(&name));
+    assert!(accepts(settings::ENVIRONMENT).ends_with(&name));
+    let keys = format!(
+        "1 to {API_KEYS_MAX_COUNT} keys of {API_KEY_MIN_BYTES} to {API_KEY_MAX_BYTES} visible"
+    );
+    assert!(accepts(settings::API_SECRET_KEY).starts_with(&keys));
+    let mut currencies = String::new();
+    for (region, currency) in REGION_CURRENCIES {
+        let _ = write!(currencies, "`{}` in `{region}`, ", currency.code());
+    }
+    assert!(settings::DEFAULT_CURRENCY.default.starts_with(&currencies));
+}
+
+/// A key that another session holds costs its own payment alone, not the exchange of all that travel with it.
+#[test]
+fn a_lock_of_the_regions_and_of_make_run_is_waited_for_less_long_than_an_exchange() {
+    let said = settings::EXCHANGE_TIMEOUT_MS.setting().meaning;
+    let number = |text: &str, before: &str| -> u64 {
+        let rest = text.split_once(before).unwrap().1;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap();
+        rest.get(..end).unwrap().parse().unwrap()
+    };
+    for wait in [
+        number(
+            include_str!("../../terraform/modules/rds/main.tf"),
+            "\"lock_timeout\" = { value = \"",
+        ),
+        number(
+            include_str!("../../scripts/postgres.sh"),
+            "lock_timeout = '",
+        ),
+        number(said, "in the regions ("),
+    ] {
+        assert_eq!(wait, 750);
+        assert!(wait < crate::limits::EXCHANGE_TIMEOUT_MS.default);
     }
 }
