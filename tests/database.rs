@@ -116,18 +116,12 @@ fn two_migrations_at_the_same_moment_do_the_work_once() {
 fn a_migration_that_waits_for_a_lock_gives_up_and_says_so() {
     let cluster = Cluster::start(Tls::for_localhost());
     migrate(&cluster).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| cluster.psql("SELECT pg_advisory_lock(8097887115748996211), pg_sleep(15)"));
-        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-        while cluster.psql(held) != "1" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let error = migrate(&cluster).unwrap_err().to_string();
-        assert!(
-            error.contains("advisory lock") && error.contains("55P03"),
-            "{error}"
-        );
-    });
+    let _held = cluster.hold("SELECT pg_advisory_lock(8097887115748996211)");
+    let error = migrate(&cluster).unwrap_err().to_string();
+    assert!(
+        error.contains("advisory lock") && error.contains("55P03"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -248,7 +248,10 @@ fn try_abuse(name: &str, abuse: &Abuse) {
 fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service: &Service) -> Paid {
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
-            only_when_nobody_else_runs();
+            // In a test, on a machine that is busy with others, an attack would never come.
+            if asked_for("ABUSE_SECONDS").is_some() {
+                only_when_nobody_else_runs();
+            }
             (abuse.attack)(field);
         });
         eventually("the attack has begun", || {

@@ -47,7 +47,7 @@ const PAUSE: Duration = Duration::from_secs(6);
 #[test]
 fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
     let time = Duration::from_secs(asked_for("SOAK_SECONDS").unwrap_or(60));
-    let stage = Stage::set(Scene::Network, 1, (RATE, CALLERS), &[]);
+    let stage = Stage::set(Scene::Network, 1, (RATE, CALLERS), Vec::new());
     let traffic = Traffic::start(Plan {
         churn: 50,
         ..stage.plan.clone()

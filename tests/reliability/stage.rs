@@ -47,7 +47,7 @@ pub struct Stage {
     pub crowd: Vec<std::net::TcpStream>,
     /// When the last fault was mended, if that was before its `mend` returned.
     pub mended: Option<Instant>,
-    settings: &'static [(&'static str, &'static str)],
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 impl Stage {
@@ -55,7 +55,7 @@ impl Stage {
         scene: Scene,
         replicas: usize,
         (rate, callers): (f64, usize),
-        settings: &'static [(&'static str, &'static str)],
+        settings: Vec<(&'static str, &'static str)>,
     ) -> Self {
         let authority = Authority::new("Test Authority");
         let identity = authority.issue(&HOST, Validity::Current);
@@ -125,7 +125,7 @@ impl Stage {
             ("DATABASE_URL_FILE", self.database_url.to_str().unwrap()),
             ("API_SECRET_KEY_FILE", self.api_key.to_str().unwrap()),
         ];
-        settings.extend(self.settings);
+        settings.extend(&self.settings);
         Service::start(&self.cluster, &settings)
     }
 

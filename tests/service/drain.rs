@@ -8,7 +8,7 @@ use std::time::Duration;
 #[test]
 fn a_drain_under_load_answers_every_request() {
     let cluster = database();
-    let service = Service::start(&cluster, &[("DRAIN_MS", "700")]);
+    let service = Service::start(&cluster, &[("DRAIN_MS", "3000")]);
     let load = Load::start(service.address, 8, || KEY.to_owned());
     eventually("payments are made", || {
         service.metric("payments_total{outcome=\"approved\"}") > 50.0
@@ -52,7 +52,7 @@ fn both_signals_drain_idle_connections_close_and_the_exit_is_clean() {
 fn a_payment_under_way_is_finished_before_the_end() {
     let service = Service::start(shared(), &[]);
     let mut caller = Caller::connect(service.address);
-    let target = format!("{PAYMENT}?processing_ms=600");
+    let target = format!("{PAYMENT}?processing_ms=2000");
     caller.send(&request("GET", &target, &[("X-API-Key", KEY)]));
     eventually("it is being processed", || {
         service.metric("payments_in_flight") == 1.0
@@ -90,7 +90,7 @@ fn a_request_whose_head_is_not_complete_does_not_hold_up_the_end_for_long() {
 
 #[test]
 fn a_caller_that_connects_at_the_last_moment_is_answered() {
-    let service = Service::start(shared(), &[("DRAIN_MS", "300")]);
+    let service = Service::start(shared(), &[("DRAIN_MS", "3000")]);
     service.signal("TERM");
     service.wait_for_log("draining");
     // Meanwhile the kernel goes on taking connections, and the time of the drain passes.
@@ -98,7 +98,7 @@ fn a_caller_that_connects_at_the_last_moment_is_answered() {
     let mut caller = Caller::connect(service.address);
     caller.send(&request("GET", "/livez", &[]));
     let mut silent = Caller::connect(service.address);
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(3_100));
     service.signal("CONT");
     let answer = caller.receive();
     assert_eq!((answer.status, answer.header("connection")), (200, "close"));

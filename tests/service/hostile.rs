@@ -188,7 +188,13 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
     };
     // Where that user can reach it.
     let binary = std::env::temp_dir().join(format!("payment-latency-api-{}", std::process::id()));
-    fs::copy(env!("CARGO_BIN_EXE_payment-latency-api"), &binary).unwrap();
+    // By a process of its own: a child that another test starts meanwhile would hold a file open that is written to
+    // here, and who is written to is not run.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_payment-latency-api"))
+        .arg(&binary)
+        .status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     let mut service = as_user(binary.to_str().unwrap())
         .env_clear()

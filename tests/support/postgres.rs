@@ -540,17 +540,21 @@ impl Cluster {
     fn signal_all(&self, signal: &str) {
         let guard = self.server.lock().unwrap();
         let shell = guard.as_ref().expect("the server runs").shell.id();
-        let mut processes = children(shell);
-        for postmaster in processes.clone() {
-            processes.extend(children(postmaster));
-        }
-        for process in processes {
+        let send = |process: u32| {
             let status = Command::new("/bin/kill")
                 .args(["-s", signal, &process.to_string()])
                 .stderr(Stdio::null())
                 .status();
             // A backend may have left since it was listed.
             let _ = status.expect("kill runs");
+        };
+        for postmaster in children(shell) {
+            send(postmaster);
+            // It has its last child before these are listed.
+            while signal == "STOP" && !stands_still(postmaster) {
+                std::thread::yield_now();
+            }
+            children(postmaster).into_iter().for_each(send);
         }
     }
 }
@@ -573,6 +577,13 @@ fn children(parent: u32) -> Vec<u32> {
     list.split_whitespace()
         .filter_map(|id| id.parse().ok())
         .collect()
+}
+
+/// Whether a process is stopped, or gone.
+fn stands_still(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    state.is_empty() || state.starts_with('T')
 }
 
 /// The folder of PostgreSQL's programs.
