@@ -92,10 +92,15 @@ def apply(one, namespace=None):
 
 
 def can(verb, what, account, namespace):
-    done = subprocess.run(
-        [KUBECTL, "auth", "can-i", verb, what, "--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:{account}"],
-        capture_output=True, text=True, check=False)
-    return done.stdout.strip() == "yes"
+    """Whether an account may do something; kubectl's exit code does not tell a no from a question that was not answered."""
+    command = [
+        KUBECTL, "auth", "can-i", verb, what, "--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:{account}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # A no may have its reason behind a dash.
+    answer = done.stdout.strip().partition(" - ")[0]
+    if answer not in ("yes", "no"):
+        raise Failed(done.returncode, command, done.stdout, done.stderr)
+    return answer == "yes"
 
 
 def evict(namespace, names):
@@ -162,7 +167,7 @@ class Watch:
 
     def __init__(self, *releases):
         self.least = {one.region: len(one.ready()) for one in releases}
-        self.releases, self.looks, self.over = releases, 0, threading.Event()
+        self.releases, self.looks, self.over, self.failed = releases, 0, threading.Event(), None
 
     def __enter__(self):
         self.thread = threading.Thread(target=self.look)
@@ -170,14 +175,20 @@ class Watch:
         return self
 
     def look(self):
-        while not self.over.is_set():
-            for one in self.releases:
-                self.least[one.region] = min(self.least[one.region], len(one.ready()))
-            self.looks += 1
+        try:
+            while not self.over.is_set():
+                for one in self.releases:
+                    self.least[one.region] = min(self.least[one.region], len(one.ready()))
+                self.looks += 1
+        except Exception as error:  # whatever it is, it ends the look, and is raised in the test's own thread
+            self.failed = error
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.over.set()
         self.thread.join()
+        # The block's own failure says more.
+        if kind is None and self.failed is not None:
+            raise self.failed
 
 
 class SecretsManager:

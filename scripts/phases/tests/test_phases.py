@@ -3,10 +3,10 @@
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-import time
 import unittest
 
 import yaml
@@ -255,12 +255,15 @@ class Terraform(Phases):
                               stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True,
                               # A test run in the background may have been told to ignore it.
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
-            while len(self.calls("apply .*plan$")) < 3:
-                self.assertIsNone(process.poll())
-                time.sleep(0.05)
-            time.sleep(0.5)
+            said, holding = "", set()
+            # Until both have written down how they were called, and know what to do when they are told to end.
+            while len(holding) < len(SITES):
+                line = process.stdout.readline()
+                self.assertTrue(line, said)
+                said += line
+                holding |= {site for site in SITES if re.match(rf"{site} +\| holding on$", line)}
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=300)[0]
+            said += process.communicate(timeout=300)[0]
         self.assertEqual(process.returncode, 130, said)
         self.assertIn("spain  | put down", said)
         self.assertIn("mexico | put down", said)
