@@ -7,6 +7,7 @@ use crate::support::{
 use payment_latency_api::limits::{
     BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, HEAD_TIMEOUT_MS,
     HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
+    PROCESSING_MAX_MS,
 };
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,13 @@ fn send_payment_with(service: &Service, headers: &[(&str, &str)]) -> Caller {
     caller
 }
 
+/// How many waits ended without a connection, each reason by itself.
+fn rejected(service: &Service) -> [f64; 4] {
+    let metrics = service.get("/metrics", &[]);
+    ["waiters_full", "checkout_timeout", "deadline", "abandoned"]
+        .map(|reason| metrics.sample(&format!("pool_rejected_total{{reason=\"{reason}\"}}")))
+}
+
 #[test]
 fn a_full_queue_is_refused_at_once_and_everything_recovers() {
     let cluster = database();
@@ -56,10 +64,7 @@ fn a_full_queue_is_refused_at_once_and_everything_recovers() {
     let refused = service.pay("");
     refused.assert_problem(503, "pool_exhausted", "");
     assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(
-        service.metric("pool_rejected_total{reason=\"waiters_full\"}"),
-        1.0
-    );
+    assert_eq!(rejected(&service), [1.0, 0.0, 0.0, 0.0]);
     drop(lock);
     for mut caller in callers {
         assert_eq!(rows(&cluster, &caller.receive().id()), "1");
@@ -88,6 +93,7 @@ fn a_wait_past_the_checkout_limit_is_surely_not_written() {
         service.metric("pool_connections{state=\"busy\"}") == 1.0
     });
     service.pay("").assert_problem(503, "pool_exhausted", "");
+    assert_eq!(rejected(&service), [0.0, 1.0, 0.0, 0.0]);
     drop(lock);
     busy.receive().id();
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "1");
@@ -118,6 +124,7 @@ fn the_deadline_tells_whether_anything_was_sent() {
     let not_sent = service.pay_with("", &[("X-Request-Timeout-Ms", "150")]);
     not_sent.assert_problem(504, "deadline_exceeded", "");
     assert_eq!(not_sent.json()["outcome"], "not_sent");
+    assert_eq!(rejected(&service), [0.0, 0.0, 1.0, 0.0]);
     let unsent = not_sent.json()["transaction_id"]
         .as_str()
         .unwrap()
@@ -153,10 +160,7 @@ fn a_caller_that_hangs_up_leaves_the_queue_and_nothing_is_written_for_it() {
     eventually("it waits", || service.metric("pool_waiters") == 1.0);
     drop(leaver);
     eventually("it has left", || service.metric("pool_waiters") == 0.0);
-    assert_eq!(
-        service.metric("pool_rejected_total{reason=\"abandoned\"}"),
-        1.0
-    );
+    assert_eq!(rejected(&service), [0.0, 0.0, 0.0, 1.0]);
     let mut sleeper = Caller::connect(service.address);
     let slow = format!("{PAYMENT}?processing_ms=2000");
     sleeper.send(&request("GET", &slow, &[("X-API-Key", KEY)]));
@@ -173,31 +177,83 @@ fn a_caller_that_hangs_up_leaves_the_queue_and_nothing_is_written_for_it() {
 }
 
 #[test]
+fn what_is_sent_when_its_caller_hangs_up_goes_on_as_if_it_had_stayed() {
+    let cluster = database();
+    let settings = [PATIENT[0], PATIENT[1], ("POOL_SIZE", "1")];
+    let service = Service::start(&cluster, &settings);
+    let lock = TableLock::take(&cluster);
+    let leaver = send_payment_with(&service, &[("Idempotency-Key", "left")]);
+    eventually("it is being written", || {
+        cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "1"
+    });
+    drop(leaver);
+    // The service sees the ends of connections in their order.
+    service.get("/livez", &[]);
+    drop(lock);
+    eventually("it is written, and counted", || {
+        service.metric("payments_total{outcome=\"approved\"}") == 1.0
+    });
+    let key = [("Idempotency-Key", "left")];
+    let again = service.pay_with("", &key);
+    assert_eq!(rows(&cluster, &again.id()), "1");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(
+        service.metric("pool_connections_opened_total"),
+        1.0,
+        "the connection was kept"
+    );
+}
+
+#[test]
+fn a_caller_does_not_lengthen_the_deadline() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[("PAYMENT_DEADLINE_MS", "500")]);
+    let _lock = TableLock::take(&cluster);
+    let began = Instant::now();
+    let answer = service.pay_with("", &[("X-Request-Timeout-Ms", "60000")]);
+    answer.assert_problem(504, "deadline_exceeded", "");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn simulated_processing_holds_no_connection_and_is_outside_the_deadline() {
+    const PROCESSING: Duration = Duration::from_millis(PROCESSING_MAX_MS);
     let service = Service::start(
         shared(),
         &[
             ("POOL_SIZE", "1"),
-            ("PAYMENT_DEADLINE_MS", "1000"),
-            ("EXCHANGE_TIMEOUT_MS", "900"),
+            ("PAYMENT_DEADLINE_MS", "1900"),
+            ("EXCHANGE_TIMEOUT_MS", "1900"),
+            ("CHECKOUT_TIMEOUT_MS", "1900"),
         ],
     );
-    let mut slow: Vec<Caller> = (0..8)
-        .map(|_| {
-            let mut caller = Caller::connect(service.address);
-            let target = format!("{PAYMENT}?processing_ms=1500");
-            caller.send(&request("GET", &target, &[("X-API-Key", KEY)]));
-            caller
-        })
-        .collect();
-    eventually("all are being processed", || {
-        service.metric("payments_in_flight") == 8.0
+    eventually("another one pays while all are being processed", || {
+        let began = Instant::now();
+        let mut slow: Vec<Caller> = (0..8)
+            .map(|_| {
+                let mut caller = Caller::connect(service.address);
+                let target = format!("{PAYMENT}?processing_ms={PROCESSING_MAX_MS}");
+                caller.send(&request("GET", &target, &[("X-API-Key", KEY)]));
+                caller
+            })
+            .collect();
+        eventually("all are being processed", || {
+            service.metric("payments_in_flight") == 8.0 || began.elapsed() >= PROCESSING
+        });
+        let idle = service.metric("pool_connections{state=\"idle\"}");
+        let status = service.pay("").status;
+        let meanwhile = began.elapsed() < PROCESSING;
+        assert!(
+            !meanwhile || (idle, status) == (1.0, 200),
+            "{idle} {status}"
+        );
+        for caller in &mut slow {
+            let took = &caller.receive().json()["processing_time_ms"];
+            assert_eq!(*took, PROCESSING_MAX_MS);
+        }
+        meanwhile
     });
-    assert_eq!(service.metric("pool_connections{state=\"idle\"}"), 1.0);
-    assert_eq!(service.pay("").status, 200);
-    for caller in &mut slow {
-        assert_eq!(caller.receive().json()["processing_time_ms"], 1500);
-    }
 }
 
 #[test]
@@ -240,19 +296,22 @@ fn large_heads_in(bytes: usize) -> usize {
     bytes / (8 * BUFFER_BYTES)
 }
 
-/// So many callers that have sent `bytes` each.
+/// So many callers that have sent `bytes` each: all that they sent is read, unless the time of their heads is over.
 fn crowd(service: &Service, count: usize, bytes: &[u8]) -> Vec<Caller> {
     let mut crowd: Vec<Caller> = (0..count)
         .map(|_| Caller::connect(service.address))
         .collect();
     crowd.iter_mut().for_each(|caller| caller.try_send(bytes));
     let mut before = 0.0;
+    let over = Instant::now() + Duration::from_millis(HEAD_TIMEOUT_MS);
     eventually("what they have sent is read", || {
         std::thread::sleep(Duration::from_millis(50));
         let now = service.metric("http_buffered_bytes");
         let change = now - std::mem::replace(&mut before, now);
         // Whoever looks takes two buffers, and so the place of two when they are tight.
-        change.abs() <= 2.0 * BUFFER_BYTES as f64 && now >= (count * BUFFER_BYTES) as f64
+        let is_read =
+            change.abs() <= 2.0 * BUFFER_BYTES as f64 && now >= (count * BUFFER_BYTES) as f64;
+        is_read || Instant::now() >= over
     });
     crowd
 }
@@ -261,10 +320,14 @@ fn crowd(service: &Service, count: usize, bytes: &[u8]) -> Vec<Caller> {
 fn large_heads_that_are_never_complete_leave_room_for_payments() {
     let service = Service::start(shared(), &[]);
     let count = large_heads_in(BUFFERED_MAX_BYTES) * 3 / 2;
-    let _crowd = crowd(&service, count, &large_head());
-    for _ in 0..20 {
-        assert_eq!(service.pay("").status, 200);
-    }
+    eventually("payments are made while the crowd sends", || {
+        let began = Instant::now();
+        let _crowd = crowd(&service, count, &large_head());
+        for _ in 0..20 {
+            assert_eq!(service.pay("").status, 200);
+        }
+        began.elapsed() < Duration::from_millis(HEAD_TIMEOUT_MS)
+    });
     assert_eq!(
         service.metric("http_refused_total{reason=\"buffers_exhausted\"}"),
         0.0
@@ -493,22 +556,25 @@ fn health_checks_that_wait_are_bounded() {
     let lock = TableLock::take(&cluster);
     let mut busy = send_payment(&service);
     std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
-    let mut callers: Vec<Caller> = (0..HEALTH_WAITING_MAX_COUNT + 100)
-        .map(|_| Caller::connect(service.address))
-        .collect();
-    for caller in &mut callers {
-        caller.send(&request("GET", "/health", &[]));
-    }
-    let of_one = (2 * BUFFER_BYTES) as f64;
-    let most = (0..100)
-        .map(|_| service.metric("http_buffered_bytes") / of_one)
-        .fold(0.0, f64::max);
-    for caller in &mut callers {
-        assert_eq!(caller.receive().status, 503);
-    }
+    let (of_one, bound) = ((2 * BUFFER_BYTES) as f64, HEALTH_WAITING_MAX_COUNT as f64);
+    eventually("as many wait as may", || {
+        let mut callers: Vec<Caller> = (0..HEALTH_WAITING_MAX_COUNT + 100)
+            .map(|_| Caller::connect(service.address))
+            .collect();
+        for caller in &mut callers {
+            caller.send(&request("GET", "/health", &[]));
+        }
+        let most = (0..100)
+            .map(|_| service.metric("http_buffered_bytes") / of_one)
+            .fold(0.0, f64::max);
+        for caller in &mut callers {
+            assert_eq!(caller.receive().status, 503);
+        }
+        assert!(most <= bound + 10.0, "{most}");
+        most >= bound
+    });
     drop(lock);
     busy.receive().id();
-    assert!(most <= HEALTH_WAITING_MAX_COUNT as f64 + 10.0, "{most}");
 }
 
 #[test]
@@ -572,14 +638,13 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     });
     // An answer of the database is good for a second.
     std::thread::sleep(Duration::from_millis(1_100));
-    let mut checks: Vec<Caller> = (0..6)
-        .map(|_| {
-            let mut caller = Caller::connect(service.address);
-            caller.send(&request("GET", "/health", &[]));
-            caller
-        })
-        .collect();
+    let mut checks: Vec<Caller> = Vec::new();
     eventually("one of them waits", || {
+        // Anew each time: they wait for a moment only.
+        checks.extend((0..6).map(|_| Caller::connect(service.address)));
+        for caller in checks.iter_mut().rev().take(6) {
+            caller.send(&request("GET", "/health", &[]));
+        }
         service.metric("pool_waiters") == 1.0
     });
     let mut waiting = send_payment(&service);
@@ -592,11 +657,11 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
 }
 
 /// A service with one connection, which is busy with the first payment. The second and the third, which has these
-/// headers, go together once the first lock is gone, and are written when the second is.
+/// headers, go together once the first lock is gone, and are written when the second is. The time is before both.
 fn second_and_third_together(
     cluster: &Cluster,
     third: &[(&str, &str)],
-) -> (Service, [TableLock; 2], [Caller; 3]) {
+) -> (Service, [TableLock; 2], [Caller; 3], Instant) {
     let settings = [
         PATIENT[0],
         PATIENT[1],
@@ -610,18 +675,19 @@ fn second_and_third_together(
     eventually("the connection is in use", || {
         service.metric("pool_connections{state=\"idle\"}") == 0.0
     });
+    let began = Instant::now();
     let second = keyed("second");
     eventually("one waits", || service.metric("pool_waiters") == 1.0);
     let third = send_payment_with(&service, third);
     eventually("two wait", || service.metric("pool_waiters") == 2.0);
-    (service, locks, [first, second, third])
+    (service, locks, [first, second, third], began)
 }
 
 #[test]
 fn a_wait_counts_also_when_the_exchange_outlasts_the_deadline() {
     let cluster = database();
     let limit = [("X-Request-Timeout-Ms", "3000")];
-    let (service, [first, second], callers) = second_and_third_together(&cluster, &limit);
+    let (service, [first, second], callers, _) = second_and_third_together(&cluster, &limit);
     let [mut one, mut two, mut three] = callers;
     drop(first);
     let late = three.receive();
@@ -637,12 +703,13 @@ fn a_wait_counts_also_when_the_exchange_outlasts_the_deadline() {
 #[test]
 fn a_wait_ends_where_the_exchange_begins_also_in_company() {
     let cluster = database();
-    let (service, [first, second], mut callers) = second_and_third_together(&cluster, &[]);
+    let (service, [first, second], mut callers, began) = second_and_third_together(&cluster, &[]);
     std::thread::sleep(Duration::from_millis(500));
     drop(first);
     eventually("both are under way", || {
         service.metric("pool_waiters") == 0.0
     });
+    let most = 2.0 * began.elapsed().as_secs_f64();
     // The exchange of both becomes much longer than the one that they waited for.
     std::thread::sleep(Duration::from_secs(2));
     drop(second);
@@ -655,10 +722,8 @@ fn a_wait_ends_where_the_exchange_begins_also_in_company() {
         "one got the connection, one a place"
     );
     let waits = service.metric("pool_checkout_duration_seconds_sum");
-    let exchanges = service.metric("database_exchange_duration_seconds_sum");
-    assert!(waits < exchanges, "{waits} s beside {exchanges} s");
     assert!(
-        waits >= 1.0,
-        "{waits} s, of two that waited half a second each"
+        (1.0..most).contains(&waits),
+        "{waits} s, of two that waited half a second each, and {most} s at most"
     );
 }
