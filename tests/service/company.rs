@@ -269,7 +269,7 @@ fn two_services_with_the_same_keys_in_opposite_order_do_not_deadlock() {
         ids[1].reverse();
         assert_eq!(ids[0], ids[1], "one row for each key, whoever wrote it");
     }
-    cluster.psql("SELECT pg_stat_force_next_flush()");
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(cluster.psql(deadlocks), "0");
+    // A deadlock costs a second exchange and nothing else, so only the server tells.
+    let log = cluster.log();
+    assert!(!log.contains("deadlock detected"), "{log}");
 }

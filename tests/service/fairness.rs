@@ -7,6 +7,7 @@ use crate::support::{
 };
 use payment_latency_api::limits::{
     BUFFER_BYTES, HEAD_TIMEOUT_MS, PIPELINE_TURN_COUNT, RETRY_AFTER_S, RETRY_SPREAD_MS,
+    SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS,
 };
 use std::fs;
 use std::time::{Duration, Instant};
@@ -56,8 +57,10 @@ fn crowd_in_a_head(service: &Service) -> Vec<Caller> {
             caller
         })
         .collect();
+    let over = Instant::now() + Duration::from_millis(HEAD_TIMEOUT_MS);
     eventually("all of them are in the middle of a head", || {
-        service.metric("http_buffered_bytes") >= crowd.len() as f64 * 4096.0
+        let all = crowd.len() as f64 * BUFFER_BYTES as f64;
+        service.metric("http_buffered_bytes") >= all || Instant::now() >= over
     });
     crowd
 }
@@ -77,13 +80,28 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
 
 #[test]
 fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
+    // Of the time in which the service stands still so much counts: the last part of a head's.
+    const LAST_PART_MS: u64 = SWEEP_GAP_MAX_MS - 2 * SWEEP_INTERVAL_MS;
     let service = Service::start(shared(), &[]);
-    let mut crowd = crowd_in_a_head(&service);
-    let ahead = answered_before(&service, TIMED_OUT, || {
-        std::thread::sleep(Duration::from_millis(HEAD_TIMEOUT_MS));
+    let timed_out = |metrics: &Response| metrics.sample_if_any(TIMED_OUT).unwrap_or_default();
+    eventually("the time of all of them is over at once", || {
+        let before = timed_out(&service.get("/metrics", &[]));
+        let began = Instant::now();
+        let mut crowd = crowd_in_a_head(&service);
+        let nearly = Duration::from_millis(HEAD_TIMEOUT_MS - LAST_PART_MS);
+        std::thread::sleep(nearly.saturating_sub(began.elapsed()));
+        let mut goes_on = Instant::now();
+        let newcomer = newcomer_after(&service, || {
+            std::thread::sleep(Duration::from_millis(2 * SWEEP_GAP_MAX_MS));
+            goes_on = Instant::now();
+        });
+        let ahead = timed_out(&newcomer) - before;
+        all_are_answered(&mut crowd, 1, 408);
+        // On a machine that is busy with others some are ended before it stands still, or some later.
+        let at_once = goes_on.elapsed() < Duration::from_millis(SWEEP_GAP_MAX_MS);
+        assert!(ahead <= AHEAD_MAX || !at_once, "{ahead}");
+        at_once
     });
-    assert!(ahead <= AHEAD_MAX, "{ahead}");
-    all_are_answered(&mut crowd, 1, 408);
 }
 
 #[test]
