@@ -3,7 +3,10 @@
 use crate::support::{
     Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, request, shared,
 };
-use std::time::Duration;
+use payment_latency_api::limits::{
+    BODY_TIMEOUT_MS, BUFFER_BYTES, FINISH_MARGIN_MS, PROCESSING_MAX_MS,
+};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_drain_under_load_answers_every_request() {
@@ -76,7 +79,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn a_request_whose_head_is_not_complete_does_not_hold_up_the_end_for_long() {
+fn a_request_whose_head_is_completed_during_the_drain_is_answered() {
     let service = Service::start(shared(), &[]);
     let mut caller = Caller::connect(service.address);
     caller.send(b"GET /livez HTTP/1.1\r\nHost: a");
@@ -86,6 +89,49 @@ fn a_request_whose_head_is_not_complete_does_not_hold_up_the_end_for_long() {
     caller.send(b"\r\n\r\n");
     assert_eq!(caller.receive().status, 200);
     assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn a_request_whose_head_is_never_complete_is_refused_before_the_end() {
+    // Time enough for that.
+    let service = Service::start(shared(), &[("PAYMENT_DEADLINE_MS", "20000")]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(b"GET /livez HTTP/1.1\r\nHost: a");
+    begin_drain_once_it_reads(&service);
+    caller.receive().assert_problem(408, "head_timeout", "");
+    assert!(caller.is_closed());
+    assert_eq!(service.wait().code(), Some(0));
+    assert_eq!(service.wait_for_log("stopped")["finished"], true);
+}
+
+#[test]
+fn who_is_left_when_the_time_to_finish_is_over_is_cut_off() {
+    const DEADLINE_MS: u64 = 10;
+    let deadline = DEADLINE_MS.to_string();
+    let service = Service::start(shared(), &[("PAYMENT_DEADLINE_MS", &deadline)]);
+    let mut caller = Caller::connect(service.address);
+    caller.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    let began = begin_drain_once_it_reads(&service);
+    assert_eq!(service.wait().code(), Some(0));
+    let finish_ms = DEADLINE_MS + PROCESSING_MAX_MS + FINISH_MARGIN_MS;
+    assert!(began.elapsed() >= Duration::from_millis(finish_ms));
+    let stopped = service.wait_for_log("stopped");
+    assert_eq!(stopped["finished"], false);
+    assert_eq!(stopped["connections_left"], 1);
+    // Its body would have had more time than that, and then an answer.
+    const { assert!(BODY_TIMEOUT_MS > DEADLINE_MS + PROCESSING_MAX_MS + FINISH_MARGIN_MS) };
+    assert!(caller.try_receive("GET").is_none());
+}
+
+/// Tells the service to end when it has something of a request; when that was.
+fn begin_drain_once_it_reads(service: &Service) -> Instant {
+    eventually("it has begun to read the request", || {
+        // Two buffers are of who asks.
+        service.metric("http_buffered_bytes") > (2 * BUFFER_BYTES) as f64
+    });
+    let began = Instant::now();
+    service.signal("TERM");
+    began
 }
 
 #[test]
