@@ -1,6 +1,7 @@
 //! Every endpoint, and every status that does not take a fault to get.
 
 use payment_latency_api::http::date;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -285,4 +286,16 @@ fn a_line_for_each_request_is_logged_only_when_asked_for() {
     assert_eq!(line["status"], 200);
     assert!(!loud.log_text().contains("secret"));
     assert!(!quiet.log_text().contains("quiet-1"));
+}
+
+#[test]
+fn the_unspecified_address_of_ipv6_takes_callers_of_both_families() {
+    let service = Service::start(shared(), &[("LISTEN_ADDRESS", "::")]);
+    for address in [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv6Addr::LOCALHOST.into(),
+    ] {
+        let mut caller = Caller::connect((address, service.address.port()).into());
+        assert_eq!(caller.get("/livez", &[]).status, 200, "{address}");
+    }
 }

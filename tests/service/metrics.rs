@@ -1,6 +1,10 @@
 //! The values of metrics move as they should; their format is tested with Prometheus itself.
 
-use crate::support::{Caller, PAYMENT, Service, shared};
+use crate::support::{Caller, PAYMENT, Service, eventually, request, shared};
+use payment_latency_api::limits::{SWEEP_INTERVAL_MS, WRITE_TIMEOUT_MS};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 #[test]
 fn requests_and_payments_are_counted_once_where_they_belong() {
@@ -71,14 +75,90 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
     );
     assert!(caller.is_closed());
     drop(caller);
-    crate::support::eventually("its end was counted", || {
+    eventually("its end was counted", || {
         service.metric("http_connections_closed_total{reason=\"requested\"}") == 1.0
     });
     // One connection and its two buffers are the scrape's own.
-    crate::support::eventually("all others are gone", || {
+    eventually("all others are gone", || {
         service.metric("http_connections") == 1.0
     });
     assert_eq!(service.metric("http_buffered_bytes"), 2.0 * 4096.0);
+}
+
+#[test]
+fn each_end_of_a_connection_is_counted_by_its_reason() {
+    let settings = [("MAX_CONNECTIONS", "2"), ("DRAIN_MS", "60000")];
+    let service = Service::start(shared(), &settings);
+    let closed = |reason| format!("http_connections_closed_total{{reason=\"{reason}\"}}");
+    // Whoever looks keeps its connection, or its own end would be counted, too.
+    let mut looks = Caller::connect(service.address);
+    let ends: [(&str, fn(&Service)); 4] = [
+        ("peer", |service| {
+            let _ = service.get("/livez", &[]);
+        }),
+        ("requested", |service| {
+            let mut caller = Caller::connect(service.address);
+            caller.get("/livez", &[("Connection", "close")]);
+            assert!(caller.is_closed());
+        }),
+        ("refused", |service| {
+            let mut caller = Caller::connect(service.address);
+            caller.send(b"GET / HTTP/1.1\r\n\r\n");
+            assert_eq!(caller.receive().status, 400);
+            assert!(caller.is_closed());
+        }),
+        ("error", |service| {
+            let mut stream = TcpStream::connect(service.address).unwrap();
+            stream.write_all(b"GET /livez HTTP").unwrap();
+            // Its close is a reset.
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }),
+    ];
+    for (number, (reason, end)) in (1..).zip(ends) {
+        end(&service);
+        eventually(reason, || {
+            let metrics = looks.get("/metrics", &[]);
+            let of_each = ends.map(|(reason, _)| metrics.sample(&closed(reason)));
+            assert!(
+                of_each.iter().sum::<f64>() <= f64::from(number),
+                "{of_each:?}"
+            );
+            metrics.sample(&closed(reason)) == 1.0
+        });
+    }
+    let mut idle = Caller::connect(service.address);
+    assert_eq!(idle.get("/livez", &[]).status, 200);
+    assert_eq!(looks.get("/metrics", &[]).sample(&closed("evicted")), 0.0);
+    let mut newcomer = Caller::connect(service.address);
+    assert_eq!(newcomer.get("/livez", &[]).status, 200);
+    assert!(idle.is_closed());
+    eventually("the idle one's end is counted", || {
+        looks.get("/metrics", &[]).sample(&closed("evicted")) == 1.0
+    });
+    service.signal("TERM");
+    service.wait_for_log("draining");
+    assert_eq!(newcomer.get("/livez", &[]).header("connection"), "close");
+    drop(newcomer);
+    eventually("the end of the one that was told to go is counted", || {
+        service.metric(&closed("drain")) >= 1.0
+    });
+}
+
+#[test]
+fn who_does_not_take_its_answers_in_time_is_ended() {
+    let service = Service::start(shared(), &[]);
+    let mut caller = Caller::connect(service.address);
+    // Far more than the buffers between the two hold.
+    caller.send(&request("GET", "/metrics", &[]).repeat(400));
+    let began = Instant::now();
+    let ended = || service.metric("http_connections_closed_total{reason=\"write_timeout\"}");
+    eventually("its end is counted", || ended() == 1.0);
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(WRITE_TIMEOUT_MS - SWEEP_INTERVAL_MS),
+        "{took:?}"
+    );
 }
 
 #[test]
