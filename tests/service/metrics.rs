@@ -85,6 +85,9 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
     assert_eq!(service.metric("http_buffered_bytes"), 2.0 * 4096.0);
 }
 
+/// The reason of a connection's end, and how to make one.
+type End = (&'static str, fn(&Service));
+
 #[test]
 fn each_end_of_a_connection_is_counted_by_its_reason() {
     let settings = [("MAX_CONNECTIONS", "2"), ("DRAIN_MS", "60000")];
@@ -92,7 +95,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
     let closed = |reason| format!("http_connections_closed_total{{reason=\"{reason}\"}}");
     // Whoever looks keeps its connection, or its own end would be counted, too.
     let mut looks = Caller::connect(service.address);
-    let ends: [(&str, fn(&Service)); 4] = [
+    let ends: [End; 4] = [
         ("peer", |service| {
             let _ = service.get("/livez", &[]);
         }),
