@@ -27,6 +27,8 @@ locals {
     log_file_validation           = true
     data_event_buckets            = [local.bucket, var.state_bucket]
     expire_after_days             = var.retention_days + 30
+    # Of a bucket with versions, what expires is hidden first, and gone when this is over, too: the two add up.
+    expire_hidden_after_days = 1
   }
 
   policy = {
@@ -98,12 +100,12 @@ module "bucket" {
     enabled                                = true
     abort_incomplete_multipart_upload_days = 7
     expiration                             = { days = local.settings.expire_after_days }
-    noncurrent_version_expiration          = { days = local.settings.expire_after_days }
+    noncurrent_version_expiration          = { days = local.settings.expire_hidden_after_days }
   }]
 }
 
 resource "aws_cloudtrail" "this" {
-  #checkov:skip=CKV_AWS_67:Each region has a trail of its own, so that no record leaves its region
+  #checkov:skip=CKV_AWS_67:A trail for each region, so that no record but of the account's global events leaves its own
   #checkov:skip=CKV_AWS_252:Alarms go through CloudWatch; a message for every file of records would be noise
   #checkov:skip=CKV2_AWS_10:Records live in the locked bucket alone; a second copy in CloudWatch could be deleted
   name                          = var.name

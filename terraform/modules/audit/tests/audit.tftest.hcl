@@ -73,6 +73,11 @@ run "nobody_empties_the_bucket_before_its_time" {
     condition     = output.settings.expire_after_days > output.settings.object_lock.rule.default_retention.days && !output.settings.force_destroy
     error_message = "Records expire while they are locked, or go with the bucket."
   }
+
+  assert {
+    condition     = output.settings.expire_after_days + output.settings.expire_hidden_after_days == 396
+    error_message = "Records stay for longer than their year and a month: an expired version is kept once more."
+  }
 }
 
 run "only_this_trail_writes" {
