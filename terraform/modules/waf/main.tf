@@ -122,4 +122,11 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
       name = "x-api-key"
     }
   }
+
+  # A caller may put anything into it.
+  redacted_fields {
+    single_header {
+      name = "idempotency-key"
+    }
+  }
 }

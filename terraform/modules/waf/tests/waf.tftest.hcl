@@ -33,6 +33,13 @@ run "they_are_refused_and_not_only_counted" {
     condition     = alltrue([for rule in aws_wafv2_web_acl.this.rule : length(rule.override_action[0].none) == 1 if length(rule.override_action) > 0])
     error_message = "A group of rules only counts."
   }
+
+  assert {
+    condition = [for rule in aws_wafv2_web_acl.this.rule : [for action in rule.action : [
+      for block in action.block : one(block.custom_response).response_code
+    ]] if rule.name == "rate"] == [[[429]]]
+    error_message = "A flood is only counted, or answered otherwise than with 429."
+  }
 }
 
 run "a_caller_without_a_user_agent_is_let_through" {
@@ -66,8 +73,10 @@ run "the_api_key_is_in_no_log" {
   command = plan
 
   assert {
-    condition     = aws_wafv2_web_acl_logging_configuration.this.redacted_fields[0].single_header[0].name == "x-api-key"
-    error_message = "The log has API keys in it."
+    condition = toset([for field in aws_wafv2_web_acl_logging_configuration.this.redacted_fields : one(field.single_header).name]) == toset([
+      "x-api-key", "idempotency-key",
+    ])
+    error_message = "The log has API keys in it, or what callers put into idempotency keys."
   }
 
   assert {
