@@ -11,11 +11,6 @@ variable "name" {
 variable "region" {
   description = "Region of what this module makes."
   type        = string
-
-  validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region is an AWS region, for example eu-south-2."
-  }
 }
 
 variable "account_id" {

@@ -21,11 +21,6 @@ variable "purposes" {
 variable "region" {
   description = "Region that the keys live in and that their policies name."
   type        = string
-
-  validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region is an AWS region, for example eu-south-2."
-  }
 }
 
 variable "account_id" {

@@ -94,9 +94,3 @@ run "a_malformed_account_is_refused" {
   expect_failures = [var.account_id]
   variables { account_id = "1111" }
 }
-
-run "a_malformed_region_is_refused" {
-  command         = plan
-  expect_failures = [var.region]
-  variables { region = "spain" }
-}
