@@ -32,12 +32,12 @@ variable "region" {
 }
 
 variable "residency" {
-  description = "Law that the data are under: EU or MX."
+  description = "Law that the data are under, EU or MX, wherever they are: Mexico's are in the United States."
   type        = string
 
   validation {
     condition     = lookup({ "eu-south-2" = "EU", "us-east-1" = "MX" }, var.region, "") == var.residency
-    error_message = "Data of the EU stay in eu-south-2, and those of MX in us-east-1."
+    error_message = "Data under the law of the EU stay in eu-south-2, and those under Mexico's in us-east-1."
   }
 }
 

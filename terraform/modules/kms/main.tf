@@ -6,7 +6,7 @@ locals {
   purposes = {
     cluster  = "Kubernetes Secrets in etcd (envelope encryption)"
     nodes    = "Volumes of the nodes"
-    database = "PostgreSQL: storage, backups, insights, logs"
+    database = "PostgreSQL: storage, backups, insights"
     secrets  = "Secrets Manager: API key and database logins"
     logs     = "CloudWatch log groups"
     audit    = "CloudTrail and its bucket"
