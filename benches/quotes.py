@@ -385,7 +385,7 @@ def today_against_record(performance, _):
     """What `make bench-against` found: later code in turns with the code of the record."""
     found = json.loads((ROOT / "docs/performance/against.json").read_text())
     if found["against"] != performance["machine"]["revision"]:
-        raise Missing("docs/performance/against.json was not made against the revision of results.json")
+        raise Missing("docs/performance/against.json is about another record than results.json: `make bench-against`")
     rows = [
         [f"{int(rate):,}/s", *[spread(ratios[figure], 2) for figure in ("p50_us", "p99_us", "cpu_us")]]
         for rate, ratios in found["ratios"].items()

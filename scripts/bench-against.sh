@@ -9,10 +9,11 @@ need python3 python3
 need chrt util-linux
 need valgrind valgrind
 recorded=$(python3 -c 'import json; print(json.load(open("docs/performance/results.json"))["machine"]["revision"])')
-revision=$(git rev-parse --short --verify --quiet "${REVISION:-$recorded}^{commit}") ||
-  die "REVISION=${REVISION:-$recorded} is no commit of this repository"
+revision=${REVISION:-$recorded}
+git rev-parse --verify --quiet "$revision^{commit}" >/dev/null ||
+  die "there is no revision $revision here (a shallow clone? git fetch --unshallow)"
 target=$(rustc -vV | sed -n 's/^host: //p')
-other=$ROOT/target/against/$revision
+other=$ROOT/target/against/${revision//\//-}
 say "building the service as it is here, and as it was at $revision"
 build_for_image "$target"
 rm -rf "$other/source" && mkdir -p "$other/source"

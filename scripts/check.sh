@@ -22,10 +22,10 @@ for peer in benches/peers/axum-* tests/peers/http-compare; do
   (cd "$peer" && CARGO_TARGET_DIR="$ROOT/target/peers" cargo check --locked --quiet)
 done
 unchecked=()
-if have go; then
+if have go && (cd benches/peers/go-pgxpool && go mod download); then
   (cd benches/peers/go-pgxpool && go vet ./...)
 else
-  unchecked+=("the peer in Go: there is no Go to look at it")
+  unchecked+=("the peer in Go: there is no Go, or its modules could not be fetched")
 fi
 (cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
 say "shellcheck"

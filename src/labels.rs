@@ -1,4 +1,4 @@
-//! Enums that are labels of the metrics.
+//! Enums whose variants have names that are seen from outside: in metrics, logs and answers.
 
 /// Declares an enum, the list of its variants and their names at once: an array with a counter for each of `ALL` has a
 /// place for every variant, at its number.
@@ -12,7 +12,7 @@ macro_rules! labels {
             /// All of them, in order.
             pub const ALL: [Self; [$($text,)+].len()] = [$(Self::$variant,)+];
 
-            /// The name in metrics and logs.
+            /// Its name.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }

@@ -43,6 +43,8 @@ mod tests {
     #[test]
     fn the_version_of_rust_is_that_of_the_compiler() {
         let version = env!("CARGO_PKG_RUST_VERSION");
+        let of_the_harness = include_str!("../../benches/harness/Cargo.toml");
+        assert!(of_the_harness.contains(&format!("rust-version = \"{version}\"")));
         let toolchain = include_str!("../../rust-toolchain.toml");
         assert!(toolchain.contains(&format!("channel = \"{version}.")));
         assert!(include_str!("../../Dockerfile").contains(&format!("rust:{version}-")));

@@ -185,9 +185,9 @@ impl Caller {
         }
     }
 
-    /// Answers with a problem; the status of its code decides which header fields go with it.
-    fn problem(&self, app: &App, code: Code, problem: &Problem<'_>, out: &mut Vec<u8>) -> Status {
-        let status = code.status();
+    /// Answers with a problem, whose status decides which header fields go with it.
+    fn problem(&self, app: &App, problem: &Problem<'_>, out: &mut Vec<u8>) -> Status {
+        let status = problem.status;
         let response = self.respond(app, status, out);
         let response = match status {
             Status::Unauthorized => response.header(
@@ -240,7 +240,7 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     if !allowed {
         let detail = "this endpoint does not have this method";
         let problem = Problem::of(Code::MethodNotAllowed, detail);
-        return Next::Answered(caller.problem(app, Code::MethodNotAllowed, &problem, out));
+        return Next::Answered(caller.problem(app, &problem, out));
     }
     Next::Answered(match caller.route {
         Route::Payment => match payment::accept(app, request) {
@@ -254,7 +254,7 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
         Route::Info => info::answer(app, caller, out),
         Route::Unmatched => {
             let problem = Problem::of(Code::NotFound, "there is no such endpoint");
-            caller.problem(app, Code::NotFound, &problem, out)
+            caller.problem(app, &problem, out)
         }
     })
 }

@@ -119,7 +119,7 @@ impl Rejection {
             field: self.field.as_deref(),
             ..Problem::of(self.code, &self.detail)
         };
-        caller.problem(app, self.code, &problem, out)
+        caller.problem(app, &problem, out)
     }
 }
 
@@ -321,7 +321,7 @@ impl Payment {
                 _ => line.emit(),
             }
         }
-        caller.problem(app, code, &problem, out)
+        caller.problem(app, &problem, out)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::http::{Content, Status};
 pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
     if app.is_draining() {
         let problem = Problem::of(Code::Draining, "the service is about to end");
-        return caller.problem(app, Code::Draining, &problem, out);
+        return caller.problem(app, &problem, out);
     }
     if !app.pool.is_ready() {
         let detail = match app.pool.last_failure() {
@@ -18,7 +18,7 @@ pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
             Some(step) => step.sentence(),
         };
         let problem = Problem::of(Code::Starting, detail);
-        return caller.problem(app, Code::Starting, &problem, out);
+        return caller.problem(app, &problem, out);
     }
     caller
         .respond(app, Status::Ok, out)

@@ -67,7 +67,8 @@ pub struct Problem<'a> {
     /// The status' reason phrase.
     pub title: &'static str,
     /// The status, once more.
-    pub status: u16,
+    #[serde(serialize_with = "number")]
+    pub status: Status,
     /// What is wrong with this request, and what would be right.
     pub detail: &'a str,
     /// The header or query parameter that is at fault.
@@ -90,7 +91,7 @@ impl<'a> Problem<'a> {
         Self {
             code,
             title: status.reason(),
-            status: status.code(),
+            status,
             detail,
             field: None,
             transaction_id: None,
@@ -109,6 +110,11 @@ impl<'a> Problem<'a> {
         // Writing strings and numbers into memory does not fail.
         let _ = serde_json::to_writer(out, self);
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn number<S: serde::Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.code())
 }
 
 fn urn<S: serde::Serializer>(code: &&str, serializer: S) -> Result<S::Ok, S::Error> {

@@ -93,7 +93,8 @@ impl Parameters {
     ///
     /// The encoding is fixed-width, big-endian: context, minor units, exponent, currency's code,
     /// outcome, milliseconds. It stays: hashes are stored, and a key that is repeated is compared with what an older
-    /// version wrote. A new parameter is appended where it differs from its default, and only there.
+    /// version wrote. A new parameter goes behind these, with a byte of its own before it, where it differs from its
+    /// default and only there.
     pub fn request_hash(&self) -> [u8; 32] {
         let Self {
             amount,

@@ -143,7 +143,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
     service.wait_for_log("draining");
     assert_eq!(newcomer.get("/livez", &[]).header("connection"), "close");
     drop(newcomer);
-    eventually("the end of the one that was told to go is counted", || {
+    eventually("an end by the drain is counted", || {
         service.metric(&closed("drain")) >= 1.0
     });
 }
@@ -153,8 +153,8 @@ fn who_does_not_take_its_answers_in_time_is_ended() {
     let service = Service::start(shared(), &[]);
     let mut caller = Caller::connect(service.address);
     // Far more than the buffers between the two hold.
-    caller.send(&request("GET", "/metrics", &[]).repeat(400));
     let began = Instant::now();
+    caller.send(&request("GET", "/metrics", &[]).repeat(400));
     let ended = || service.metric("http_connections_closed_total{reason=\"write_timeout\"}");
     eventually("its end is counted", || ended() == 1.0);
     let took = began.elapsed();

@@ -1,4 +1,4 @@
-# Control, the one thing that crosses regions: Argo CD runs in one region and deploys to both. No payment is sent this
+# Control that crosses regions: Argo CD runs in one region and deploys to both. No payment is sent this
 # way; Argo CD could read one, and a secret, by a Job of its making (docs/ADR-03-SECRET-MANAGEMENT.md). In the managed
 # region it is a role, and that role a Kubernetes group; what the group may do is in argocd/rbac.yaml.
 
