@@ -148,7 +148,7 @@ rotation-test: ## rotate database logins against a real PostgreSQL, with the fun
 phases-test: ## every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
 	@scripts/phases-test.sh
 
-rehearse: ## both regions and all phases on this machine, about 22 minutes on two cores: docs/REHEARSAL.md
+rehearse: ## both regions and all phases on this machine; docs/REHEARSAL.md has how long each took
 	@scripts/rehearse.sh
 
 ##@ Release

@@ -14,25 +14,21 @@ import stage
 from stage import SERVICE
 
 RECORD = stage.ROOT / "docs/performance/against.json"
-ROUNDS, RATES, SECONDS = 7, (200, 1000, 37_500), 8
+SCENARIOS = [bench.Scenario(f"{rate:,}/s", rate, 8, [SERVICE], 7) for rate in (200, 1000, 37_500)]
 FIGURES = ("p50_us", "p99_us", "cpu_us")
 
 
-def run(program, rate, seed):
-    stage.empty_table()
-    with stage.Server(SERVICE, program=program) as server:
-        before = server.cpu_seconds()
-        found = stage.generate(server.port, rate, SECONDS, seed)
-        if "error" in found or found["failed"]:
-            raise SystemExit(f"{program} at {rate}/s: {found.get('error') or found['failed']} failed")
-        latency = found["latency_us"]
-        cpu = (server.cpu_seconds() - before) * 1e6 / found["served"]
-        return {"p50_us": latency["p50"], "p99_us": latency["p99"], "cpu_us": cpu}
+def run(scenario, program, seed):
+    # A generator that is late is late for both.
+    found = bench.run_once(scenario, SERVICE, seed, program)
+    if reason := figures.verdict(found, beyond_knee=True) or found["failed"]:
+        raise SystemExit(f"{program} at {scenario.name}: {reason} failed")
+    return figures.summary([found], [])
 
 
 def ratios(here, there):
     return {
-        figure: sorted(round(ours[figure] / theirs[figure], 3) for ours, theirs in zip(here, there, strict=True))
+        figure: sorted(round(ours[figure][0] / theirs[figure][0], 3) for ours, theirs in zip(here, there, strict=True))
         for figure in FIGURES
     }
 
@@ -50,14 +46,14 @@ def main():
         "instructions": {name: stage.instructions(SERVICE, program=program) for name, program in programs.items()},
         "ratios": {},
     }
-    for rate in RATES:
+    for scenario in SCENARIOS:
         rounds = {name: [] for name in programs}
-        for turn in range(ROUNDS):
+        for turn in range(scenario.repetitions):
             for name in list(programs)[:: 1 if turn % 2 == 0 else -1]:
-                rounds[name].append(run(programs[name], rate, turn + 1))
-        record["ratios"][str(rate)] = found = ratios(rounds["here"], rounds["there"])
+                rounds[name].append(run(scenario, programs[name], turn + 1))
+        record["ratios"][str(scenario.rate)] = found = ratios(rounds["here"], rounds["there"])
         columns = [figures.spread(found[figure], 2) for figure in FIGURES]
-        print(f"{rate:,}/s, here against {revision}: p50, p99, CPU", *columns, sep="  ", flush=True)
+        print(f"{scenario.name}, here against {revision}: p50, p99, CPU", *columns, sep="  ", flush=True)
     print("bytes and instructions:", record["bytes"], record["instructions"])
     if "--print" not in sys.argv:
         RECORD.write_text(json.dumps(record, indent=1) + "\n")

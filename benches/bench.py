@@ -78,7 +78,7 @@ def scenarios(quick, peers, best):
     ]  # fmt: skip
 
 
-def run_once(scenario, name, seed):
+def run_once(scenario, name, seed, program=None):
     stage.empty_table()
     if name == WIRE:
         return stage.wire_loop(scenario.rate, scenario.seconds, seed)
@@ -88,7 +88,7 @@ def run_once(scenario, name, seed):
     with contextlib.ExitStack() as stack:
         if scenario.pooler:
             settings["DATABASE_URL_FILE"] = str(stack.enter_context(stage.PgBouncer()).url_file)
-        server = stack.enter_context(stage.Server(name, settings))
+        server = stack.enter_context(stage.Server(name, settings, program=program))
         companions = [
             stage.Process(
                 [stage.ROOT / "target/harness/release/load", f"127.0.0.1:{server.port}", "--rate", 1, "--connections",

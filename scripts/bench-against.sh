@@ -10,14 +10,15 @@ need chrt util-linux
 need valgrind valgrind
 recorded=$(python3 -c 'import json; print(json.load(open("docs/performance/results.json"))["machine"]["revision"])')
 revision=${REVISION:-$recorded}
-git rev-parse --verify --quiet "$revision^{commit}" >/dev/null ||
+commit=$(git rev-parse --verify --quiet "$revision^{commit}") ||
   die "there is no revision $revision here (a shallow clone? git fetch --unshallow)"
 target=$(rustc -vV | sed -n 's/^host: //p')
-other=$ROOT/target/against/${revision//\//-}
+# A folder for each commit: cargo goes by times, and a file's time is its commit's, which may be before the last build.
+other=$ROOT/target/against/$commit
 say "building the service as it is here, and as it was at $revision"
 build_for_image "$target"
 rm -rf "$other/source" && mkdir -p "$other/source"
-git archive "$revision" | tar -x -C "$other/source"
+git archive "$commit" | tar -x -C "$other/source"
 (cd "$other/source" && CARGO_TARGET_DIR="$other" build_for_image "$target")
 
 stage_in_memory "$ROOT/target/$target/release/payment-latency-api"

@@ -24,6 +24,13 @@ def alerts():
     return {rule["alert"]: rule for group in groups()["groups"] for rule in group["rules"] if "alert" in rule}
 
 
+def expressions():
+    """What the rules and the dashboard ask Prometheus."""
+    dashboard = json.loads((ROOT / "chart/dashboards/payment-latency-api.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    return [one["expr"] for one in [*(rule for group in groups()["groups"] for rule in group["rules"]), *targets]]
+
+
 def queries():
     """(page, query) of what the pages have an operator ask Prometheus."""
     for path in sorted((ROOT / "docs/alerts").glob("*.md")):
@@ -93,9 +100,7 @@ class Alerts(unittest.TestCase):
             "replicas_ready", "replicas_available", "condition")))}
         of_containers = {f"kube_pod_container_status_{name}" for name in ("restarts_total", "last_terminated_reason")}
         foreign = {"externalsecret_status_condition", "up", *of_deployments, *of_containers}
-        dashboard = (ROOT / "chart/dashboards/payment-latency-api.json").read_text()
-        texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]] + re.findall(r'"expr": "(.*)"', dashboard)
-        named = {name for text in texts for name in re.findall(r"(?<![\w:])([a-z]+(?:_[a-z]+)+)(?=[\[{])", text)}
+        named = {name for text in expressions() for name in re.findall(r"(?<![\w:])([a-z]+(?:_[a-z]+)+)(?=[\[{])", text)}
         named |= {name for _, query in queries() for name in re.findall(r"\b([a-z]+(?:_[a-z]+)+)(?=[\[{)])", query)}
         named -= foreign
         self.assertGreater(len(named), 20)
@@ -106,13 +111,9 @@ class Alerts(unittest.TestCase):
 
     def test_alerts_dashboard_and_pages_ask_only_for_values_of_labels_that_exist(self):
         """A value that was renamed in the service would leave an alert silent."""
-        rows = re.findall(r"^\| `(\w+)`.*$", (ROOT / "docs/APPLICATION.md").read_text(), re.M)
-        lines = (ROOT / "docs/APPLICATION.md").read_text().splitlines()
-        known = {name: next(line for line in lines if line.startswith(f"| `{name}`")) for name in rows}
-        dashboard = json.loads((ROOT / "chart/dashboards/payment-latency-api.json").read_text())
-        texts = [rule["expr"] for group in groups()["groups"] for rule in group["rules"]]
-        texts += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-        texts += [query for _, query in queries()]
+        document = (ROOT / "docs/APPLICATION.md").read_text()
+        known = {name: row for row, name in re.findall(r"^(\| `(\w+)`.*)$", document, re.M)}
+        texts = [*expressions(), *(query for _, query in queries())]
         asked = {
             (metric, value)
             for text in texts
