@@ -18,7 +18,8 @@ pub(super) struct Buffers {
     metrics: Arc<Metrics>,
 }
 
-/// A buffer that goes back when it is dropped.
+/// Room in the budget. Its memory comes with the first access for writing and goes back when it is dropped, or before:
+/// see [`Buffer::rest`].
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     counted_bytes: usize,
@@ -39,15 +40,26 @@ impl Buffers {
         if self.used_bytes.get() + BUFFER_BYTES > BUFFERED_MAX_BYTES {
             return None;
         }
-        let spare = self.spare.borrow_mut().pop();
-        let bytes = spare.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
-        let mut buffer = Buffer {
-            bytes,
-            counted_bytes: 0,
+        self.count(0, BUFFER_BYTES);
+        Some(Buffer {
+            bytes: Vec::new(),
+            counted_bytes: BUFFER_BYTES,
             home: self.clone(),
-        };
-        buffer.recount();
-        Some(buffer)
+        })
+    }
+
+    /// Memory for a buffer: of the spare ones the last that came back, which the processor still has in its cache.
+    fn memory(&self) -> Vec<u8> {
+        let spare = self.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
+    }
+
+    fn keep(&self, mut memory: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if memory.capacity() == BUFFER_BYTES && spare.len() < SPARE_BUFFERS_MAX_COUNT {
+            memory.clear();
+            spare.push(memory);
+        }
     }
 
     /// Whether so much is in use that slow requests have to give theirs up.
@@ -69,10 +81,10 @@ impl Buffers {
 impl Buffer {
     /// Makes room for at least one more byte; false when the budget does not allow it.
     pub(super) fn make_room(&mut self) -> bool {
-        if self.bytes.len() < self.bytes.capacity() {
+        if self.len() < self.capacity() {
             return true;
         }
-        let more = self.bytes.capacity().max(BUFFER_BYTES);
+        let more = self.capacity();
         if self.home.used_bytes.get() + more > BUFFERED_MAX_BYTES {
             return false;
         }
@@ -81,19 +93,31 @@ impl Buffer {
         true
     }
 
+    /// How many bytes it may hold, with its memory or before it has any.
+    pub(super) fn capacity(&self) -> usize {
+        self.counted_bytes
+    }
+
     /// Gives back what a large request took, as far as the rest of the content allows. False when more than the usual
     /// size stays.
     pub(super) fn shrink(&mut self) -> bool {
-        if self.bytes.capacity() > BUFFER_BYTES {
+        if self.capacity() > BUFFER_BYTES {
             self.bytes.shrink_to(BUFFER_BYTES);
             self.recount();
         }
-        self.bytes.capacity() <= BUFFER_BYTES
+        self.capacity() <= BUFFER_BYTES
+    }
+
+    /// While it is empty, somebody else may have its memory; its room stays its own.
+    pub(super) fn rest(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() == BUFFER_BYTES {
+            self.home.keep(std::mem::take(&mut self.bytes));
+        }
     }
 
     /// Counts what writing into the buffer made it grow by.
     pub(super) fn recount(&mut self) {
-        let now = self.bytes.capacity();
+        let now = self.bytes.capacity().max(BUFFER_BYTES);
         self.home.count(self.counted_bytes, now);
         self.counted_bytes = now;
     }
@@ -109,6 +133,9 @@ impl Deref for Buffer {
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = self.home.memory();
+        }
         &mut self.bytes
     }
 }
@@ -116,11 +143,7 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.home.count(self.counted_bytes, 0);
-        let mut spare = self.home.spare.borrow_mut();
-        if self.bytes.capacity() == BUFFER_BYTES && spare.len() < SPARE_BUFFERS_MAX_COUNT {
-            self.bytes.clear();
-            spare.push(std::mem::take(&mut self.bytes));
-        }
+        self.home.keep(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -129,8 +152,7 @@ mod tests {
     use super::*;
     use crate::metrics::Build;
 
-    #[test]
-    fn the_budget_holds_and_comes_back() {
+    fn buffers() -> (Rc<Buffers>, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new(Build {
             version: "",
             revision: "",
@@ -138,15 +160,21 @@ mod tests {
             region: String::new(),
             environment: String::new(),
         }));
-        let buffers = Rc::new(Buffers::new(metrics.clone()));
+        (Rc::new(Buffers::new(metrics.clone())), metrics)
+    }
+
+    fn fill(buffer: &mut Buffer) {
+        let room = buffer.capacity() - buffer.len();
+        buffer.extend(std::iter::repeat_n(0, room));
+    }
+
+    #[test]
+    fn the_budget_holds_and_comes_back() {
+        let (buffers, metrics) = buffers();
         let mut taken: Vec<Buffer> = std::iter::from_fn(|| buffers.take()).collect();
         assert_eq!(taken.len(), BUFFERED_MAX_BYTES / BUFFER_BYTES);
-        let full = |buffer: &mut Buffer| {
-            let spare = buffer.capacity() - buffer.len();
-            buffer.extend(std::iter::repeat_n(0, spare));
-            !buffer.make_room()
-        };
-        assert!(full(&mut taken[0]), "one more byte is over the budget");
+        taken.iter_mut().for_each(fill);
+        assert!(!taken[0].make_room(), "one more byte is over the budget");
         taken.truncate(1);
         assert!(taken[0].make_room(), "others have given theirs back");
         assert_eq!(taken[0].capacity(), 2 * BUFFER_BYTES);
@@ -154,5 +182,28 @@ mod tests {
         taken.clear();
         assert_eq!(metrics.http.buffered_bytes.get(), 0);
         assert_eq!(buffers.spare.borrow().len(), SPARE_BUFFERS_MAX_COUNT);
+    }
+
+    #[test]
+    fn who_waits_keeps_room_and_not_memory() {
+        let (buffers, metrics) = buffers();
+        let mut waiting: Vec<Buffer> = std::iter::from_fn(|| buffers.take()).take(3).collect();
+        for buffer in &mut waiting {
+            buffer.extend_from_slice(b"answer");
+            buffer.clear();
+            buffer.rest();
+        }
+        assert_eq!(buffers.spare.borrow().len(), 1, "one after the other");
+        assert_eq!(metrics.http.buffered_bytes.get(), 3 * BUFFER_BYTES as i64);
+        waiting[1].extend_from_slice(b"sent ahead");
+        waiting[1].rest();
+        assert_eq!(*waiting[1], b"sent ahead");
+        fill(&mut waiting[1]);
+        assert!(waiting[1].make_room());
+        waiting[1].truncate(1);
+        assert!(waiting[1].shrink());
+        assert_eq!(*waiting[1], [b's']);
+        drop(waiting);
+        assert_eq!(metrics.http.buffered_bytes.get(), 0);
     }
 }

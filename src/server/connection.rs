@@ -197,6 +197,9 @@ impl Connection {
         later: &mut Later,
         caller: &mut Caller,
     ) -> Result<Status, Stop> {
+        for buffer in [&mut self.input, &mut self.output].into_iter().flatten() {
+            buffer.rest();
+        }
         let hang_up = HangUp {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -592,7 +595,13 @@ impl Future for HangUp<'_> {
             else {
                 return Poll::Pending;
             };
-            match ready!(pin!(stream.read_buf(&mut **input)).poll(cx)) {
+            // Memory is for what has come.
+            if ready!(stream.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            let read = pin!(stream.read_buf(&mut **input)).poll(cx);
+            input.rest();
+            match ready!(read) {
                 Ok(count) if count > 0 => {}
                 _ => return Poll::Ready(()),
             }
