@@ -1,7 +1,7 @@
 //! One exchange on one connection, for one payment or for several at once.
 
 use arrayvec::ArrayVec;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,15 +54,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Lease<S> {
 /// their outcome is unknown.
 struct Company<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     pool: Rc<Inner<S>>,
-    /// Each with its place among the exchange's inserts.
-    seats: ArrayVec<(Seat, usize), BATCH_MAX_COUNT>,
+    /// In the order of the exchange's inserts.
+    seats: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }>,
+    /// The place of the beginner's own insert among them.
+    own: usize,
     started: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
     fn deliver(&mut self, verdict: impl Fn(usize) -> Verdict) {
         let elapsed = self.started.elapsed();
-        for (seat, place) in self.seats.drain(..) {
+        for (index, seat) in self.seats.drain(..).enumerate() {
+            let place = index + usize::from(index >= self.own);
             let verdict = verdict(place);
             self.pool
                 .deliver(seat, Answer { verdict, elapsed }, self.started);
@@ -81,8 +84,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Company<S> {
 pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     lease: Lease<S>,
     company: Company<S>,
-    /// The place of the beginner's own insert.
-    own: usize,
     /// How many it carries.
     payments: usize,
     /// When the exchange has failed.
@@ -121,8 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
             batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
             for (place, (seat, _)) in batch.iter().enumerate() {
                 match seat {
-                    Some(seat) => exchange.company.seats.push((*seat, place)),
-                    None => exchange.own = place,
+                    Some(seat) => exchange.company.seats.push(*seat),
+                    None => exchange.company.own = place,
                 }
             }
             let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
@@ -152,12 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     fn new(lease: Lease<S>) -> Self {
         let started = Instant::now();
         Self {
-            own: 0,
             payments: 0,
             limit: started + lease.pool.settings.exchange_timeout,
             company: Company {
                 pool: lease.pool.clone(),
                 seats: ArrayVec::new(),
+                own: 0,
                 started,
             },
             lease,
@@ -188,23 +189,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
     /// and the connection is kept. `None` means that the deadline came first.
     ///
     /// Dropped at its await, the exchange closes the connection and tells its company.
-    pub(super) async fn run(mut self, deadline: Instant) -> Option<Finished> {
-        let limit = self.limit.min(deadline);
-        match timeout_at(limit, poll_fn(|cx| self.poll(cx))).await {
-            Ok(result) => Some(self.end(result)),
-            Err(_) if self.limit <= deadline => Some(self.time_out()),
-            Err(_) => {
-                tokio::task::spawn_local(self.run_to_limit());
-                None
+    // No `async fn`, here and below: that would hold the exchange twice, as its argument and as what it is moved to.
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(mut self, deadline: Instant) -> impl Future<Output = Option<Finished>> {
+        async move {
+            let limit = self.limit.min(deadline);
+            match timeout_at(limit, poll_fn(|cx| self.poll(cx))).await {
+                Ok(result) => Some(self.end(result)),
+                Err(_) if self.limit <= deadline => Some(self.time_out()),
+                Err(_) => {
+                    tokio::task::spawn_local(self.run_to_limit());
+                    None
+                }
             }
         }
     }
 
     /// Runs the exchange to its end or its own limit.
-    pub(super) async fn run_to_limit(mut self) -> Finished {
-        match timeout_at(self.limit, poll_fn(|cx| self.poll(cx))).await {
-            Ok(result) => self.end(result),
-            Err(_) => self.time_out(),
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run_to_limit(mut self) -> impl Future<Output = Finished> {
+        async move {
+            match timeout_at(self.limit, poll_fn(|cx| self.poll(cx))).await {
+                Ok(result) => self.end(result),
+                Err(_) => self.time_out(),
+            }
         }
     }
 
@@ -238,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
         };
         let finished = Finished {
             answer: Answer {
-                verdict: verdict(self.own),
+                verdict: verdict(self.company.own),
                 elapsed,
             },
             row: connection.row(),

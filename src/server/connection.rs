@@ -85,23 +85,27 @@ impl Connection {
 
     /// Serves the connection to its end. What serving takes is in a box that lives as long as requests
     /// come; a parked connection is a socket and this small future.
-    pub(super) async fn run(mut self) {
-        let end = loop {
-            let stop = match self.park().await {
-                Ok(()) => Box::pin(self.serve()).await,
-                Err(stop) => stop,
+    // No `async fn`: that would hold the connection twice, as its argument and as what it is moved to.
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            let end = loop {
+                let stop = match self.park().await {
+                    Ok(()) => Box::pin(self.serve()).await,
+                    Err(stop) => stop,
+                };
+                match stop {
+                    Stop::Park => {}
+                    Stop::End(end) => break end,
+                    stop => break Box::pin(self.finish(stop)).await,
+                }
             };
-            match stop {
-                Stop::Park => {}
-                Stop::End(end) => break end,
-                stop => break Box::pin(self.finish(stop)).await,
-            }
-        };
-        let Self { server, place, .. } = self;
-        drop(place);
-        let http = &server.app.metrics().http;
-        http.closed(end);
-        http.connections.set(server.registry.len());
+            let Self { server, place, .. } = self;
+            drop(place);
+            let http = &server.app.metrics().http;
+            http.closed(end);
+            http.connections.set(server.registry.len());
+        }
     }
 
     /// Waits for the beginning of a request.
@@ -139,9 +143,9 @@ impl Connection {
         let head = self.read_head().await?;
         self.refused_until = None;
         self.place.set(Phase::Busy);
-        // Made where it stays, beside the loop: it is not small.
+        // Both are made where they stay: they are not small.
         let mut caller;
-        let next = loop {
+        let mut next = loop {
             let output = room(&mut self.output, &self.server)?;
             let bytes = self.input.as_deref().and_then(|input| input.get(..head));
             let request = request::parse(bytes.unwrap_or_default())?;
@@ -157,16 +161,16 @@ impl Connection {
         };
         self.body_is_read = false;
         self.consume(head);
-        let status = match next {
-            Next::Answered(status) => status,
-            Next::Later(mut later) => {
+        let status = match &mut next {
+            Next::Answered(status) => *status,
+            Next::Later(later) => {
                 self.flush().await?;
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
                 self.prepare_to_wait(caller.method)?;
                 match later.begin(&app, &caller, room(&mut self.output, &self.server)?) {
                     Some(status) => status,
-                    None => self.wait_for(&app, &mut later, &mut caller).await?,
+                    None => self.wait_for(&app, later, &mut caller).await?,
                 }
             }
         };
@@ -377,7 +381,7 @@ impl Connection {
             let too_soon = self.asks_too_soon();
             let comes_at_once = !waited || too_soon.is_some();
             if ended.is_none() && comes_at_once && !self.scan.has_begun() {
-                // In a box, since parked connections hold this future, too.
+                // In a box, as below, since parked connections hold this future, too.
                 Box::pin(self.give_way(too_soon)).await?;
             }
             let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
@@ -391,7 +395,7 @@ impl Connection {
             self.evicted |= was_evicted;
             if self.scan.has_begun() {
                 // Whoever sends a request in pieces waits behind those that do not.
-                self.server.lane.turn_of(&self.place).await?;
+                Box::pin(self.server.lane.turn_of(&self.place)).await?;
             }
             if self.input.is_none() && self.server.buffers.are_tight() && !self.sends().await? {
                 self.place.set_unless(phase);
