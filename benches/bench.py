@@ -404,9 +404,27 @@ def threads(_):
     }
 
 
+def pools(_):
+    """The service with pools of different sizes, in turns."""
+    sizes, loads = [1, 2, 4, 8, 16], [(0, 1000), (0, 10000), (MANAGED_COMMIT_US, 1000), (MANAGED_COMMIT_US, 10000)]
+    found = []
+    for delay, rate in loads:
+        stage.set_commit_delay(delay)
+        runs = {size: [] for size in sizes}
+        for repetition in range(5):
+            for size in sizes if repetition % 2 == 0 else sizes[::-1]:
+                runs[size].append(stage.exchanges({"POOL_SIZE": str(size)}, rate, 4, repetition + 1))
+        for size in sizes:
+            figures_of = {name: [run[name] for run in runs[size]] for name in runs[size][0]}
+            found.append({"commit_delay_us": delay, "rate": rate, "pool_size": size, **figures_of})
+            print(found[-1], flush=True)
+    stage.set_commit_delay(0)
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "loads": found}
+
+
 # Parts of the record that can be measured alone; `make bench` measures the first ones, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
-EXTRA_PARTS = {"threads": threads}
+EXTRA_PARTS = {"threads": threads, "pools": pools}
 
 
 def saturated_anew(result, bench):

@@ -436,8 +436,24 @@ def threads(performance, _):
     return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**found)
 
 
+def pools(performance, _):
+    if "pools" not in performance:
+        raise Missing("docs/performance/results.json has no “pools”")
+    found = performance["pools"]
+    rows = [
+        [f"{load['rate']:,}/s" + (", commits of 3 ms" if load["commit_delay_us"] else ""), str(load["pool_size"]),
+         spread(load["p50_us"], 0), spread(load["p99_us"], 0), f"{median(load['in_an_exchange']):.1f}",
+         spread(load["cpu_us"], 1), spread(load["database_cpu_us"], 1)]
+        for load in found["loads"]
+    ]  # fmt: skip
+    columns = ["Load", "`POOL_SIZE`", "p50 µs", "p99 µs", "Payments in an exchange", "CPU µs for a payment",
+               "CPU µs of the database"]  # fmt: skip
+    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}.".format(**found)
+
+
 PARTS = {
     "threads": threads,
+    "pools": pools,
     "today-against-record": today_against_record,
     "variants": variants(),
     "providers": variants("as in the image", "aws-lc-rs in ring's place"),

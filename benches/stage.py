@@ -65,12 +65,21 @@ def configure_database():
     }.items():
         sql(f"ALTER SYSTEM SET {setting} = '{value}'")
     sql("SELECT pg_reload_conf()")
+    for process in database_processes():
+        subprocess.run(["taskset", "-acp", DATABASE_CORE, process], capture_output=True, check=False)
+
+
+def database_processes():
     port = (DEV / "port").read_text().strip()
     found = subprocess.run(["pgrep", "-o", "-f", f"postgres.*-p {port}"], capture_output=True, text=True, check=True)
     postmaster = found.stdout.strip()
     children = subprocess.run(["pgrep", "-P", postmaster], capture_output=True, text=True, check=False)
-    for process in [postmaster, *children.stdout.split()]:
-        subprocess.run(["taskset", "-acp", DATABASE_CORE, process], capture_output=True, check=False)
+    return [postmaster, *children.stdout.split()]
+
+
+def cpu_seconds(processes):
+    tasks = (task for process in processes for task in pathlib.Path(f"/proc/{process}/task").glob("*/schedstat"))
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def set_commit_delay(microseconds):
@@ -146,8 +155,7 @@ class Server(Process):
         return self
 
     def cpu_seconds(self):
-        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        return cpu_seconds([self.process.pid])
 
     def resident_kib(self, most=False):
         """Resident memory now, or the most that there was so far."""
@@ -235,6 +243,26 @@ def segments(rate=1000, seconds=10):
         }
 
 
+def exchanges(settings, rate, seconds, seed):
+    """Latency, payments in an exchange, and processor time of the service and of the database for each of them."""
+    empty_table()
+    with Server(SERVICE, settings) as server:
+        generate(server.port, rate, 1, seed, warm_up=0)
+        database, before = database_processes(), samples(server.port)
+        service_cpu, database_cpu = server.cpu_seconds(), cpu_seconds(database)
+        run = generate(server.port, rate, seconds, seed, warm_up=0)
+        service_cpu, database_cpu = server.cpu_seconds() - service_cpu, cpu_seconds(database) - database_cpu
+        if run["failed"]:
+            raise SystemExit(f"{run['failed']} of {rate}/s failed with {settings}")
+        return {
+            "p50_us": round(run["latency_us"]["p50"]),
+            "p99_us": round(run["latency_us"]["p99"]),
+            "in_an_exchange": round(mean("database_batch_size", before, samples(server.port)), 1),
+            "cpu_us": round(service_cpu * 1e6 / run["served"], 1),
+            "database_cpu_us": round(database_cpu * 1e6 / run["served"], 1),
+        }
+
+
 def connecting(rate=200, seconds=6):
     """Mean times in microseconds of making a connection to the database, and of an exchange on an open one meanwhile."""
     with Server(SERVICE, {"CONNECTION_LIFETIME_S": "2"}) as server:
@@ -248,13 +276,17 @@ def connecting(rate=200, seconds=6):
 
 
 def mean_us(histogram, before, after):
+    return round(mean(histogram, before, after) * 1e6, 1)
+
+
+def mean(histogram, before, after):
     """Between two scrapes."""
     total, count = (
         sum(value for sample, value in after.items() if sample.startswith(f"{histogram}_{part}"))
         - sum(value for sample, value in before.items() if sample.startswith(f"{histogram}_{part}"))
         for part in ("sum", "count")
     )
-    return round(total / count * 1e6, 1)
+    return total / count
 
 
 def steps():
