@@ -174,6 +174,8 @@ impl Connection {
                 }
             }
         };
+        // The payment is over, whether or not its caller takes the answer.
+        drop(next);
         app.note(&caller, status);
         self.left = self.left.saturating_sub(1);
         self.after_answer().await?;

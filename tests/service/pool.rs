@@ -727,3 +727,31 @@ fn a_wait_ends_where_the_exchange_begins_also_in_company() {
         "{waits} s, of two that waited half a second each, and {most} s at most"
     );
 }
+
+#[test]
+fn a_payment_whose_answer_is_not_taken_is_no_longer_in_flight() {
+    const REFUSED: f64 = 1_000.0;
+    let cluster = database();
+    let settings = [("POOL_SIZE", "1"), ("WAITERS_MAX", "0")];
+    let service = Service::start(&cluster, &[&PATIENT[..], &settings].concat());
+    let lock = TableLock::take(&cluster);
+    let mut busy = send_payment(&service);
+    eventually("the connection is busy", || {
+        service.metric("payments_in_flight") == 1.0
+    });
+    // One that reads nothing.
+    let mut greedy = Caller::connect(service.address);
+    greedy.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]).repeat(REFUSED as usize));
+    let mut before = 0.0;
+    eventually("no answer is taken any more", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let refused = rejected(&service)[0];
+        let stands = refused == before && refused > 0.0;
+        before = refused;
+        stands
+    });
+    assert!(before < REFUSED, "{before}");
+    assert_eq!(service.metric("payments_in_flight"), 1.0);
+    drop(lock);
+    busy.receive().id();
+}
