@@ -118,8 +118,8 @@ pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
 pub const WAITERS_MAX: Bound = bound(1_024, 0, 65_536);
 /// Longest simulated acquirer time.
 pub const PROCESSING_MAX_MS: u64 = 2_000;
-/// Payments inside their simulated processing or their write, all together: each holds two buffers of the usual size,
-/// and all of them leave enough for the requests of others, `/livez` among them.
+/// Payments inside their simulated processing or their write, all together: each keeps room for two buffers of the
+/// usual size, and all of them leave enough for the requests of others, `/livez` among them.
 pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
 /// Health checks that wait for the database's answer, all together; beyond it they are told at once that it has none.
 pub const HEALTH_WAITING_MAX_COUNT: usize = 512;

@@ -162,7 +162,7 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "http_buffered_bytes",
-        "Memory in buffers of connections.",
+        "Room that connections keep in the budget of their buffers.",
         &http.buffered_bytes,
     );
     gauge(

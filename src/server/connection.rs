@@ -225,7 +225,7 @@ impl Connection {
     fn prepare_to_wait(&mut self, method: Method) -> Result<(), Stop> {
         let small = self.input.as_mut().is_none_or(Buffer::shrink);
         let is_ready = (small || self.server.buffers.are_ample())
-            && room(&mut self.output, &self.server).is_ok();
+            && buffer(&mut self.output, &self.server).is_ok();
         if is_ready {
             return Ok(());
         }
@@ -349,7 +349,9 @@ impl Connection {
                 return Ok(());
             }
             if std::mem::take(&mut announce) && progress.consumed == 0 {
-                room(&mut self.output, &self.server)?.extend_from_slice(CONTINUE);
+                let output = buffer(&mut self.output, &self.server)?;
+                output.extend_from_slice(CONTINUE);
+                output.recount();
             }
             self.flush().await?;
             self.place.set_unless(Phase::Body);
@@ -499,7 +501,8 @@ impl Connection {
             self.output = self.server.buffers.take();
         }
         if let Some(output) = &mut self.output {
-            return handlers::refuse(app, refusal, method, output);
+            handlers::refuse(app, refusal, method, output);
+            return output.recount();
         }
         // The budget is used up: this one answer is made outside of it, sent as far as the socket
         // takes it, and gone.
