@@ -23,7 +23,10 @@ ANCHORS=$anchors node -e '
     const { writeFileSync } = require("fs");
     for (const pem of defaults) {
         const subject = new X509Certificate(pem).subject;
-        const match = /CN=Amazon RDS (eu-south-2|us-east-1) Root CA (\w+) G1/.exec(subject);
+        const match = /CN=Amazon RDS (eu-south-2|us-east-1) Root CA (\w+) G(\d+)/.exec(subject);
+        if (match && match[3] !== "1") {
+            throw new Error("a generation that is new here, and needs a file of its own: " + subject);
+        }
         if (match) {
             const name = "rds-" + match[1] + "-" + match[2].toLowerCase() + "-g1.pem";
             writeFileSync(process.env.ANCHORS + "/" + name, pem.trim() + "\n");

@@ -22,6 +22,7 @@ use tokio_postgres::{Client, IsolationLevel, Transaction};
 use crate::config::DatabaseTarget;
 use crate::limits::{
     MIGRATE_LOCK_TIMEOUT_MS, MIGRATE_RETRY_PAUSE_MS, MIGRATE_STATEMENT_LOCK_TIMEOUT_MS,
+    MIGRATE_STATEMENT_TIMEOUT_MS,
 };
 use crate::pg::owner;
 use report::failed;
@@ -117,12 +118,17 @@ async fn attempt(
         .map_err(failed("beginning"))?;
     // None at all would be no limit.
     let left = end.saturating_duration_since(Instant::now()).as_millis();
-    limit_waiting(&transaction, left.max(1)).await?;
+    limit(&transaction, "lock_timeout", left.max(1)).await?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK_KEY])
         .await
         .map_err(failed("taking the advisory lock"))?;
-    limit_waiting(&transaction, MIGRATE_STATEMENT_LOCK_TIMEOUT_MS.into()).await?;
+    for (setting, ms) in [
+        ("lock_timeout", MIGRATE_STATEMENT_LOCK_TIMEOUT_MS),
+        ("statement_timeout", MIGRATE_STATEMENT_TIMEOUT_MS),
+    ] {
+        limit(&transaction, setting, ms.into()).await?;
+    }
     let schema = current_schema(&transaction).await?;
     let mut steps = Vec::new();
     // Another database's migration may be making the same roles: no lock on a table is held while that is waited for.
@@ -135,11 +141,11 @@ async fn attempt(
     Ok(Report { schema, steps })
 }
 
-async fn limit_waiting(transaction: &Transaction<'_>, ms: u128) -> Result<(), MigrateError> {
+async fn limit(transaction: &Transaction<'_>, setting: &str, ms: u128) -> Result<(), MigrateError> {
     transaction
-        .batch_execute(&format!("SET LOCAL lock_timeout = {ms}"))
+        .batch_execute(&format!("SET LOCAL {setting} = {ms}"))
         .await
-        .map_err(failed("limiting the wait for locks"))
+        .map_err(failed("limiting times"))
 }
 
 /// Where unqualified names are made: the first schema of the search path that exists.

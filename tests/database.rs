@@ -155,6 +155,32 @@ fn payments_go_on_while_a_migration_waits_for_a_reader() {
 }
 
 #[test]
+fn a_statement_that_takes_long_is_given_up_and_leaves_nothing_unless_it_says_so_itself() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    migrate(&cluster).unwrap();
+    let run = |sql: &'static str| {
+        let (version, name) = (2, "note");
+        let later = Migration { version, name, sql };
+        let migrations = [migrate::MIGRATIONS.as_slice(), &[later]].concat();
+        migrate::run_these(&migrations, &target(&cluster, OWNER), None)
+    };
+    let error = run("ALTER TABLE payments ADD note text; SELECT pg_sleep(60)");
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("statement timeout"), "{error}");
+    assert_eq!(
+        cluster.log().matches("due to statement timeout").count(),
+        1,
+        "it is not tried again"
+    );
+    // A column that was left would be there already.
+    run(
+        "SET LOCAL statement_timeout = 0; SELECT pg_sleep(2.5); ALTER TABLE payments ADD note text",
+    )
+    .unwrap();
+    cluster.psql("SELECT note FROM payments");
+}
+
+#[test]
 fn a_migration_gives_up_on_a_table_that_another_session_keeps() {
     let cluster = Cluster::start(Tls::for_localhost());
     migrate(&cluster).unwrap();

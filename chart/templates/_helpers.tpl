@@ -67,10 +67,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* Labels of pods: without the chart's version, which would replace pods that are the same. */}}
+{{/*
+Labels of pods: without the versions of the chart and of the service, which would replace pods that are the same. What
+runs is told by the image's digest.
+*/}}
 {{- define "app.podLabels" -}}
 {{ include "app.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: {{ .root.Chart.Name }}
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}

@@ -223,7 +223,15 @@ take_down() {
   if [ "$CLUSTERS" = eks ]; then change kubectl config delete-context "$site" >/dev/null 2>&1 || true; fi
 }
 
-ask_first "This removes ${SITES// / and }: clusters, databases, images, secrets" "$PROJECT"
+# Who stays without Argo CD serves on, and nothing is deployed there any more, nor mended.
+STAY=
+if [[ " $SITES " = *" $CONTROL "* ]]; then
+  for data in terraform/environments/*/terraform.tfvars; do
+    site=$(basename "$(dirname "$data")")
+    [[ " $SITES " = *" $site "* ]] || STAY+="; $site, if it exists, goes on without Argo CD, which is in $CONTROL"
+  done
+fi
+ask_first "This removes ${SITES// / and }: clusters, databases, images, secrets$STAY" "$PROJECT"
 [ -e "$OPERATOR_FILE" ] || dry || [ -n "$TERRAFORM_OUTPUTS" ] || die "$OPERATOR_FILE is missing: it names the buckets of Terraform's state"
 for site in $SITES; do moved "$site"; done
 for site in $SITES; do

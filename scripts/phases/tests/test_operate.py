@@ -105,6 +105,11 @@ class Down(Phases):
         self.assertIn("that is asked first; CONFIRM=yes answers it for a script", said)
         self.assertEqual(self.calls(), [])
 
+    def test_who_would_go_on_without_argo_cd_is_named_before_anything_is_done(self):
+        for sites, stays in (("spain", True), ("mexico", False), ("spain mexico", False)):
+            said = self.run_phase("down", code=1, CONFIRM="", SITES=sites)
+            self.assertEqual("mexico, if it exists, goes on without Argo CD, which is in spain" in said, stays, said)
+
     def test_a_region_that_still_runs_where_its_data_no_longer_say_is_left_alone(self):
         self.first(rule("us-east-1 s3api list-buckets", "example-state-mexico-mx-central-1\n"))
         said = self.run_phase("down", code=1)

@@ -22,7 +22,7 @@ locals {
     # Payments are only ever inserted: this has the visibility map, and so index-only scans, follow sooner than the
     # default of a fifth of the table.
     "autovacuum_vacuum_insert_scale_factor" = { value = "0.05" }
-    # An owner's forgotten transaction would hold vacuum back. Migrations finish each statement in time or say so.
+    # An owner's forgotten transaction would hold vacuum back. A statement of a migration has a time of its own.
     "idle_in_transaction_session_timeout" = { value = "60000" }
     # Shorter than an exchange (EXCHANGE_TIMEOUT_MS): a payment whose key another session holds is refused by PostgreSQL,
     # and those that travel with it go on. Migrations set their own.
