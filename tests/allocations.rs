@@ -73,12 +73,13 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Runs the service in a thread of this process, whose allocations are counted.
-fn serve(cluster: &Cluster, sslmode: &str, statement_mode: &str, port: u16) {
+fn serve(cluster: &Cluster, sslmode: &str, statement_mode: &str, pool_size: &str, port: u16) {
     let environment: BTreeMap<String, OsString> = [
         ("DATABASE_URL", cluster.url(OWNER, sslmode)),
         ("API_SECRET_KEY", "0123456789abcdef".to_owned()),
         ("LISTEN_ADDRESS", "127.0.0.1".to_owned()),
         ("STATEMENT_MODE", statement_mode.to_owned()),
+        ("POOL_SIZE", pool_size.to_owned()),
         ("PORT", port.to_string()),
     ]
     .into_iter()
@@ -110,18 +111,26 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..count]).into_owned()
 }
 
-/// What one request to each of the other endpoints allocates, to be printed.
-fn print_other_endpoints(stream: &mut TcpStream) {
+/// The other endpoints, and what one request to them allocates at most.
+fn check_other_endpoints(stream: &mut TcpStream) {
     const REQUESTS: u64 = 100;
-    for path in [
-        "/livez", "/readyz", "/info", "/health", "/metrics", "/nothing",
+    for (path, most) in [
+        ("/livez", 0),
+        ("/readyz", 0),
+        ("/info", 0),
+        ("/nothing", 0),
+        ("/health", 1),
+        ("/metrics", 20),
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         exchange_all(stream, request.as_bytes());
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         (0..REQUESTS).for_each(|_| exchange_all(stream, request.as_bytes()));
-        let each = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / REQUESTS as f64;
-        println!("GET {path}: {each:.2} allocations");
+        let counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert!(
+            counted <= most * REQUESTS + ALLOCATIONS_BESIDE_MAX,
+            "{counted} of {REQUESTS} to {path}"
+        );
     }
 }
 
@@ -146,42 +155,64 @@ fn exchange_all(stream: &mut TcpStream, request: &[u8]) {
     }
 }
 
-fn allocations(cluster: &Cluster, sslmode: &str, statement_mode: &str) -> u64 {
+/// Of [`PAYMENTS`] payments, made by so many callers beside each other.
+fn allocations(
+    cluster: &Cluster,
+    sslmode: &str,
+    statement_mode: &str,
+    (callers, pool_size): (u64, &str),
+) -> u64 {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .unwrap()
         .port();
-    serve(cluster, sslmode, statement_mode, port);
-    let mut stream = loop {
+    serve(cluster, sslmode, statement_mode, pool_size, port);
+    let mut streams: Vec<TcpStream> = (0..callers).map(|_| connect(port)).collect();
+    let ready = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
+    while !exchange(&mut streams[0], ready).contains(" 200 ") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pay = |stream: &mut TcpStream, key: String| {
+        let request = format!(
+            "GET /api/payment/simulate?amount=12.34&currency=EUR&processing_ms=0 HTTP/1.1\r\n\
+             Host: a\r\nX-API-Key: 0123456789abcdef\r\n\
+             Idempotency-Key: {sslmode}-{statement_mode}-{callers}-{key}\r\n\
+             X-Request-Timeout-Ms: 1500\r\n\
+             traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
+        );
+        let answer = exchange(stream, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    let mut payments = |count: u64, round: &str| {
+        std::thread::scope(|scope| {
+            for (caller, stream) in streams.iter_mut().enumerate() {
+                scope.spawn(move || {
+                    let keys = (0..count / callers).map(|n| format!("{round}-{caller}-{n}"));
+                    keys.for_each(|key| pay(stream, key));
+                });
+            }
+        });
+    };
+    payments(PAYMENTS, "warm-up");
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    payments(PAYMENTS, "counted");
+    let counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    println!(
+        "{sslmode} {statement_mode}, {callers} callers: {counted} allocations in {PAYMENTS} payments"
+    );
+    check_other_endpoints(&mut streams[0]);
+    counted
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => break stream,
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     };
     stream.set_nodelay(true).unwrap();
-    while !exchange(&mut stream, b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").contains(" 200 ") {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let mut payments = |count: u64, round: &str| {
-        for number in 0..count {
-            let request = format!(
-                "GET /api/payment/simulate?amount=12.34&currency=EUR&processing_ms=0 HTTP/1.1\r\n\
-                 Host: a\r\nX-API-Key: 0123456789abcdef\r\n\
-                 Idempotency-Key: {sslmode}-{statement_mode}-{round}-{number}\r\n\
-                 X-Request-Timeout-Ms: 1500\r\n\
-                 traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
-            );
-            let answer = exchange(&mut stream, request.as_bytes());
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        }
-    };
-    payments(500, "warm-up");
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    payments(PAYMENTS, "counted");
-    let counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    println!("{sslmode} {statement_mode}: {counted} allocations in {PAYMENTS} payments");
-    print_other_endpoints(&mut stream);
-    counted
+    stream
 }
 
 #[test]
@@ -196,12 +227,19 @@ fn a_payment_allocates_nothing_but_what_rustls_does() {
             ("disable", 0),
             ("verify-full", RUSTLS_ALLOCATIONS_PER_PAYMENT),
         ] {
-            let counted = allocations(&cluster, sslmode, statement_mode);
+            let counted = allocations(&cluster, sslmode, statement_mode, (1, "8"));
             let expected = each * PAYMENTS;
             let bounds = expected..=expected + ALLOCATIONS_BESIDE_MAX;
             assert!(
                 bounds.contains(&counted),
                 "{counted} instead of {expected} with sslmode={sslmode}"
+            );
+            // Those that share an exchange share its records.
+            let counted = allocations(&cluster, sslmode, statement_mode, (40, "1"));
+            let most = expected / 2 + ALLOCATIONS_BESIDE_MAX;
+            assert!(
+                counted <= most,
+                "{counted} of a crowd, more than {most}, with sslmode={sslmode}"
             );
         }
     }

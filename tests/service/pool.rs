@@ -730,7 +730,7 @@ fn a_wait_ends_where_the_exchange_begins_also_in_company() {
 
 #[test]
 fn a_payment_whose_answer_is_not_taken_is_no_longer_in_flight() {
-    const REFUSED: f64 = 1_000.0;
+    const REFUSED: usize = 1_000;
     let cluster = database();
     let settings = [("POOL_SIZE", "1"), ("WAITERS_MAX", "0")];
     let service = Service::start(&cluster, &[&PATIENT[..], &settings].concat());
@@ -741,7 +741,7 @@ fn a_payment_whose_answer_is_not_taken_is_no_longer_in_flight() {
     });
     // One that reads nothing.
     let mut greedy = Caller::connect(service.address);
-    greedy.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]).repeat(REFUSED as usize));
+    greedy.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]).repeat(REFUSED));
     let mut before = 0.0;
     eventually("no answer is taken any more", || {
         std::thread::sleep(Duration::from_millis(200));
@@ -750,7 +750,7 @@ fn a_payment_whose_answer_is_not_taken_is_no_longer_in_flight() {
         before = refused;
         stands
     });
-    assert!(before < REFUSED, "{before}");
+    assert!(before < REFUSED as f64, "{before}");
     assert_eq!(service.metric("payments_in_flight"), 1.0);
     drop(lock);
     busy.receive().id();
