@@ -92,13 +92,17 @@ def run_once(scenario, name, seed, program=None):
         companions = [
             stage.Process(
                 [stage.ROOT / "target/harness/release/load", f"127.0.0.1:{server.port}", "--rate", 1, "--connections",
-                 1, "--duration-s", scenario.seconds, "--target", path], stage.SERVER_CORE)
+                 1, "--duration-s", scenario.seconds, "--target", path], stage.SERVER_CORE, output=subprocess.PIPE)
             for path in scenario.companions
         ]  # fmt: skip
         for companion in companions:
             stack.enter_context(companion)
         before = server.cpu_seconds()
         run = stage.generate(server.port, scenario.rate, scenario.seconds, seed, *scenario.load)
+        for path, companion in zip(scenario.companions, companions, strict=True):
+            asked = json.loads(companion.process.communicate(timeout=30)[0])
+            if asked["failed"] or not asked["served"]:
+                return {"error": f"{path} was not answered beside the payments: {asked}"}
         if run.get("served"):
             run["cpu_us"] = (server.cpu_seconds() - before) * 1e6 / run["served"]
             run["resident_kib"] = server.resident_kib()

@@ -65,6 +65,7 @@ def summary(runs, rejected):
         "failed": sum(run["failed"] for run in runs),
         "p50_us": column("p50"),
         "p99_us": column("p99"),
+        "p99.9_us": column("p99.9"),
         "together_us": {f"p{quantile * 100:g}": at(histogram, quantile) for quantile in QUANTILES},
         "curve": curve(histogram),
     }
@@ -95,6 +96,11 @@ def table(title, columns, rows):
     return "\n".join(lines)
 
 
+def together_and_apart(value, runs):
+    """A figure of all repetitions together and, where it is recorded, its least and most of one."""
+    return f"{value:,.0f}" + (f" ({min(runs):,.0f} to {max(runs):,.0f})" if runs else "")
+
+
 def latency_table(title, contestants):
     rows = []
     for name, figures in contestants.items():
@@ -107,7 +113,7 @@ def latency_table(title, contestants):
             name,
             spread(figures["p50_us"]),
             spread(figures["p99_us"]),
-            f"{tail:,.0f}" if tail else "-",
+            together_and_apart(tail, figures.get("p99.9_us")) if tail else "-",
             spread(figures.get("cpu_us", []), 1),
             spread(figures.get("lag_p99_us", [])),
             f"{figures['runs']} of {figures['runs'] + len(figures['rejected'])}",

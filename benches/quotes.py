@@ -433,7 +433,8 @@ def threads(performance, _):
     ]  # fmt: skip
     columns = [f"{found['peer']}: worker threads", *[f"CPU µs for a payment at {int(rate):,}/s" for rate in found["cpu_us"]],
                "System calls", "of them futex"]  # fmt: skip
-    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision}.".format(**found)
+    rounds = len(next(iter(next(iter(found["cpu_us"].values())).values())))
+    return table(columns, rows) + f"\n\nRecorded on {found['date']} at revision {found['revision']}: {rounds} rounds."
 
 
 def pools(performance, _):
@@ -448,7 +449,8 @@ def pools(performance, _):
     ]  # fmt: skip
     columns = ["Load", "`POOL_SIZE`", "p50 µs", "p99 µs", "Payments in an exchange", "CPU µs for a payment",
                "CPU µs of the database"]  # fmt: skip
-    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}.".format(**found)
+    rounds = len(found["loads"][0]["p50_us"])
+    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}: ".format(**found) + f"{rounds} rounds."
 
 
 PARTS = {

@@ -95,12 +95,12 @@ def empty_table():
 class Process:
     """A program that is ended with its block."""
 
-    def __init__(self, command, core, environment=None):
+    def __init__(self, command, core, environment=None, output=subprocess.DEVNULL):
         environment = {"PATH": os.environ["PATH"], **(environment or {})}
         self.process = subprocess.Popen(
             ["taskset", "-c", core, *map(str, command)],
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=output,
             stderr=subprocess.DEVNULL,
         )
 

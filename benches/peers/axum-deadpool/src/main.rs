@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -129,7 +129,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let manager = Manager::from_config(config, MakeRustlsConnect::new(tls), recycling);
     let size: usize = std::env::var("POOL_SIZE")?.parse()?;
-    let pool = Pool::builder(manager).max_size(size).build()?;
+    let pool = Pool::builder(manager)
+        .max_size(size)
+        .queue_mode(QueueMode::Lifo)
+        .build()?;
     // All connections are open and prepared before the first request, as the service's are.
     let mut clients = Vec::new();
     for _ in 0..size {
