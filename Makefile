@@ -167,12 +167,15 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 	@scripts/publish-test.sh
 
 ##@ Documents and security
-.PHONY: docs-check links drawings
+.PHONY: docs-check links dates drawings
 docs-check: ## what the documents say, against the repository and the records; LINKS=no follows no links to other sites
 	@scripts/docs-check.sh
 
 links: ## follow every external link of the documents; docs-check does, where there is an internet
 	@scripts/links.sh
+
+dates: ## whether support of something that is deployed ends within 90 days
+	@scripts/dates.sh
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh

@@ -182,8 +182,8 @@ pub const MIGRATE_LOCK_TIMEOUT_MS: u64 = 10_000;
 /// A statement of `migrate` waits this long for a table: payments queue behind it meanwhile. Less than the
 /// `lock_timeout` of payments, which is 750 ms in the regions, and than the time of an exchange.
 pub const MIGRATE_STATEMENT_LOCK_TIMEOUT_MS: u64 = 200;
-/// A statement of `migrate` takes this long at most: payments may wait for what it has locked, and only so long. One that
-/// they do not wait for sets a `statement_timeout` of its own.
+/// A statement of `migrate` takes this long at most: payments may wait for what it has locked, and only so long. One
+/// that they do not wait for sets a `statement_timeout` of its own.
 pub const MIGRATE_STATEMENT_TIMEOUT_MS: u64 = 2_000;
 /// Pause of `migrate` before it tries again: payments that have queued are through by then.
 pub const MIGRATE_RETRY_PAUSE_MS: u64 = 500;

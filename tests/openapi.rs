@@ -107,7 +107,8 @@ fn a_problem_repeats_the_request_id_unless_no_handler_saw_the_request() {
     }
 }
 
-/// Callers pass over fields that they do not know, and the document lets them; the service has none that it does not say.
+/// Callers pass over fields that they do not know, and the document lets them. The service has none that it does not
+/// say.
 fn without_more_fields(document: &str) -> String {
     let strict = |line: &str| match line.trim_start() {
         "type: object" => line.replace("type: object", "additionalProperties: false"),

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# `make dates`: which of the days in the runbook's table of ends has come within 90 days. dates.sh DAY: seen from that day.
+source "$(dirname "$0")/lib.sh"
+
+day=${1:-$(date -u +%F)}
+mapfile -t rows < <(sed -n '/^### Days on which support ends$/,/^### Upgrade/s/^| \([^|]*\) | \(20[0-9-]*\) |.*/\2 \1/p' docs/DEPLOYMENT-RUNBOOK.md)
+[ ${#rows[@]} -gt 0 ] || die "docs/DEPLOYMENT-RUNBOOK.md has no table of days"
+near=
+for row in "${rows[@]}"; do
+  end=${row%% *}
+  if [[ ! $(date -u -d "$end - 90 days" +%F) > $day ]]; then
+    echo "${row#* } ends on $end"
+    near=yes
+  fi
+done
+[ -z "$near" ] || die "do what the rows of the runbook say"
+say "${#rows[@]} ends, none within 90 days"
