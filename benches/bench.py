@@ -101,7 +101,7 @@ def run_once(scenario, name, seed, program=None):
         run = stage.generate(server.port, scenario.rate, scenario.seconds, seed, *scenario.load)
         for path, companion in zip(scenario.companions, companions, strict=True):
             asked = json.loads(companion.process.communicate(timeout=30)[0])
-            if asked["failed"] or not asked["served"]:
+            if asked.get("failed", 1) or not asked.get("served"):
                 return {"error": f"{path} was not answered beside the payments: {asked}"}
         if run.get("served"):
             run["cpu_us"] = (server.cpu_seconds() - before) * 1e6 / run["served"]

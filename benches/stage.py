@@ -233,22 +233,30 @@ def instruction_groups(payments_a_second=100, seconds=10):
 def segments(rate=1000, seconds=10):
     """Mean times of a payment's parts in microseconds, by the caller's clock and the service's own."""
     with Server(SERVICE) as server:
-        before = samples(server.port)
+        warm(server, 1)
+        before, database = samples(server.port), database_processes()
+        database_cpu = cpu_seconds(database)
         run = generate(server.port, rate, seconds, 1, warm_up=0)
+        database_cpu = cpu_seconds(database) - database_cpu
         after = samples(server.port)
         return {
             "caller": round(run["latency_us"]["mean"], 1),
             "request": mean_us("http_request_duration_seconds", before, after),
             "exchange": mean_us("database_exchange_duration_seconds", before, after),
+            "database_cpu": round(database_cpu * 1e6 / run["served"], 1),
         }
+
+
+def warm(server, seed):
+    """Uses each connection of the pool: a session's first payment takes a millisecond more."""
+    generate(server.port, 10_000, 1, seed, warm_up=0)
 
 
 def exchanges(settings, rate, seconds, seed):
     """Latency, payments in an exchange, and processor time of the service and of the database for each of them."""
     empty_table()
     with Server(SERVICE, settings) as server:
-        # Enough that each connection has been used: a session's first payment takes a millisecond more.
-        generate(server.port, 10_000, 1, seed, warm_up=0)
+        warm(server, seed)
         database, before = database_processes(), samples(server.port)
         service_cpu, database_cpu = server.cpu_seconds(), cpu_seconds(database)
         run = generate(server.port, rate, seconds, seed)
