@@ -255,9 +255,12 @@ as_many_without() {
 
 release() { calling release_meanwhile; }
 
+version_of() { sed -n 's/^version = "\(.*\)"/\1/p' "$1/Cargo.toml" | head -n 1; }
+
 release_meanwhile() {
   local version site
-  version="$(sed -n 's/^version = "\([0-9.]*\).*"/\1/p' Cargo.toml | head -n 1)-rc.1000"
+  version="$(version_of . | grep -o '^[0-9.]*')-rc.1000"
+  version_of "$CHECKOUT" >"$STAGE/shared/former.version"
   (
     cd "$CHECKOUT" || exit 1
     scripts/version-set.sh "$version"
@@ -279,11 +282,31 @@ all_run() {
   [ "$SEEN" = "3 $2" ]
 }
 
+# Both regions by the page's blocks; then Mexico alone, to where it was before that.
+roll_back() { calling roll_back_meanwhile; }
+
+roll_back_meanwhile() {
+  local folder="$STAGE/shared/runbook" former newer site block
+  former=$(cat "$STAGE/shared/former.version") newer=$(version_of "$CHECKOUT")
+  open_runbook
+  for block in "$folder"/*-sh-roll-back; do by_hand spain "$block"; done
+  for site in $SITES; do by_hand "$site" "$(look_again)"; done
+  for site in $SITES; do wait_until "every pod of $site runs $former again" 180 all_run "$site" "$former"; done
+  all_well
+  by_hand mexico "$folder"/*-sh-roll-back-one
+  by_hand mexico "$(look_again)"
+  wait_until "every pod of mexico runs $newer" 180 all_run mexico "$newer"
+  all_run spain "$former" || die "spain runs $SEEN"
+  all_well
+}
+
+# The page's block that has Argo CD look into git at once.
+look_again() { grep -l refresh=normal "$STAGE/shared/runbook"/*-sh-rehearse; }
+
 # ---- The runbook by hand
 
-# The blocks that ask for it and what sentences say to type, in both regions, with nothing but what the page says.
-runbook() {
-  local folder="$STAGE/shared/runbook" site block
+open_runbook() {
+  local folder="$STAGE/shared/runbook"
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
   # Terraform's outputs, where AWS is, and at last a name for buckets that phase 0 has not made.
   cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
@@ -293,6 +316,12 @@ aws() {
   command aws --endpoint-url "${!endpoint}" "$@"
 }
 SH
+}
+
+# The blocks that ask for it and what sentences say to type, in both regions, with nothing but what the page says.
+runbook() {
+  local folder="$STAGE/shared/runbook" site block
+  open_runbook
   for site in $SITES; do
     database_in_moto "$site"
     for block in "$folder"/*-sh-rehearse* "$folder"/*-inline; do

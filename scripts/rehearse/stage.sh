@@ -183,6 +183,7 @@ git_server() {
   wait_until "git listens" 30 listens "$port"
 
   git clone --quiet --no-local "file://$ROOT" "$CHECKOUT"
+  git -C "$CHECKOUT" remote set-url origin "$GIT_URL"
   mkdir -p "$ROOT/target/rehearse"
   ln -s "$ROOT/target/rehearse" "$CHECKOUT/target"
   (
@@ -192,7 +193,7 @@ git_server() {
       printf 'database: {caConfigMap: authority}\nsettings: {port: %s}\n' "$(cat "$STAGE/$site/pods.port")" >>"argocd/releases/$site.yaml"
     done
     git commit --quiet --all --message "What is the rehearsal's own"
-    git push --quiet "$GIT_URL" HEAD:refs/heads/main
+    git push --quiet --set-upstream origin main
   )
 }
 
