@@ -64,8 +64,9 @@ struct Company<S: AsyncRead + AsyncWrite + Unpin + 'static> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
     fn deliver(&mut self, verdict: impl Fn(usize) -> Verdict) {
         let elapsed = self.started.elapsed();
-        for (index, seat) in self.seats.drain(..).enumerate() {
-            let place = index + usize::from(index >= self.own);
+        let own = self.own;
+        let places = (0..).filter(|&place| place != own);
+        for (seat, place) in self.seats.drain(..).zip(places) {
             let verdict = verdict(place);
             self.pool
                 .deliver(seat, Answer { verdict, elapsed }, self.started);

@@ -106,10 +106,12 @@ fn replays_and_conflicts_among_new_payments_are_told_apart() {
     let cluster = database();
     let (service, lock, mut busy) = blocked(&cluster, TableLock::take);
     let known = cluster.psql("SELECT idempotency_key, transaction_id FROM payments");
-    // New ones, repeated ones and ones in conflict take turns, with keys in no order.
-    let sent: Vec<(Caller, &str, String)> = (0..24)
+    // New ones, repeated ones and ones in conflict take turns, with keys in no order. The first one takes the others
+    // along, and stands between those in conflict.
+    let sent: Vec<(Caller, &str, String)> = (0..25)
         .map(|number| {
             let (kind, query, key) = match number % 4 {
+                _ if number == 0 => ("new", "amount=7", "known-1-new".to_owned()),
                 0 => ("replayed", "amount=5", "known-1".to_owned()),
                 1 => ("new", "amount=7", format!("z-{}", 99 - number)),
                 2 => ("conflict", "amount=6", "known-2".to_owned()),
