@@ -305,8 +305,10 @@ look_again() { grep -l refresh=normal "$STAGE/shared/runbook"/*-sh-rehearse; }
 
 # ---- The runbook by hand
 
+# Once: its commands as files, and what they are run with.
 open_runbook() {
   local folder="$STAGE/shared/runbook"
+  [ ! -e "$folder" ] || return 0
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
   # Terraform's outputs, where AWS is, and at last a name for buckets that phase 0 has not made.
   cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
