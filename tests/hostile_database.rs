@@ -749,6 +749,13 @@ fn answers() -> Vec<Answer> {
         "an error without fields": [&message(b'E', b"")[..], &READY].concat() => Refused,
         "an error in no encoding": [&message(b'E', b"C\xff\xff\xff\xff\xff\0M\xff\0")[..], &READY].concat() => Refused,
         "an error, and no end": error("23514") => Stalled,
+        "the server ends by its administrator": [&error("57P01")[..], &READY].concat() => Broken,
+        "the server ends by a crash": [&error("57P02")[..], &READY].concat() => Broken,
+        "the server takes no sessions now": [&error("57P03")[..], &READY].concat() => Broken,
+        "a proxy lost its server": [&error("08006")[..], &READY].concat() => Broken,
+        "the password is no longer good": [&error("28P01")[..], &READY].concat() => Broken,
+        "the server is a standby": [&error("25006")[..], &READY].concat() => Broken,
+        "a conflict that passes": [&error("40001")[..], &READY].concat() => Refused,
         "a statement that is gone": [&error("26000")[..], &READY].concat() => Broken,
         "a statement that no longer fits": [&error("0A000")[..], &READY].concat() => Broken,
     }

@@ -184,7 +184,7 @@ pub(super) const CONNECTION_LIFETIME_S: Number = Number {
 pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
     variable: "IDLE_PROBE_INTERVAL_MS",
     bound: limits::IDLE_PROBE_INTERVAL_MS,
-    meaning: "Milliseconds after which an idle connection is asked whether it still lives.",
+    meaning: "Milliseconds after which an idle connection is asked whether it still lives; looked at once a second.",
 };
 pub(super) const STATEMENT_MODE: Word = Word {
     variable: "STATEMENT_MODE",

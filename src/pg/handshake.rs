@@ -460,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_sends_at_once_and_gives_up_a_peer_that_acknowledges_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        configure(&socket).unwrap();
+        assert!(socket.nodelay().unwrap());
+        let limit = SockRef::from(&socket).tcp_user_timeout().unwrap();
+        let expected = Duration::from_millis(u64::from(TCP_USER_TIMEOUT_MS));
+        assert_eq!(limit, Some(expected));
+    }
+
+    #[test]
     fn one_address_does_not_get_all_of_a_long_time() {
         let (_listener, _waiting, silent) = silent();
         let deadline = Instant::now() + Duration::from_secs(60);

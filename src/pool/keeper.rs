@@ -59,6 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
             }
         }
         while let Some(member) = self.remove_idle(|member| now >= member.ends) {
+            self.ageing.set(false);
             self.retire(member, Closed::Expired);
         }
         if self.open.get() > self.settings.size {

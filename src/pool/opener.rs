@@ -122,3 +122,18 @@ fn jittered(duration: Duration, percent: u64, draw: u16) -> Duration {
     let most = duration * u32::try_from(percent).unwrap_or(0) / 100;
     duration - most * share / (1 << 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_takes_up_to_its_part_of_a_time() {
+        let second = Duration::from_secs(1);
+        assert_eq!(jittered(second, 50, 0), second);
+        assert_eq!(jittered(second, 50, 1 << 15), second * 3 / 4);
+        let least = jittered(second, 50, u16::MAX);
+        assert!(least > second / 2 && least < second * 51 / 100, "{least:?}");
+        assert_eq!(jittered(second, 10, 1 << 15), second * 95 / 100);
+    }
+}

@@ -279,9 +279,14 @@ fn a_line_for_each_request_is_logged_only_when_asked_for() {
     let quiet = Service::start(shared(), &[]);
     quiet.get("/livez", &[("X-Request-Id", "quiet-1")]);
     let loud = Service::start(shared(), &[("LOG_REQUESTS", "true")]);
-    loud.get("/livez?secret=1", &[("X-Request-Id", "loud-1")]);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    loud.get(
+        "/livez?secret=1",
+        &[("X-Request-Id", "loud-1"), ("traceparent", trace)],
+    );
     let line = loud.wait_for_log("request");
     assert_eq!(line["request_id"], "loud-1");
+    assert_eq!(line["traceparent"], trace);
     assert_eq!(line["endpoint"], "/livez");
     assert_eq!(line["status"], 200);
     assert!(!loud.log_text().contains("secret"));

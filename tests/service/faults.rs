@@ -1,12 +1,14 @@
 //! The database is not there, goes away, comes back, hangs.
 
-use crate::postgres::{Cluster, Tls};
+use crate::postgres::{Cluster, OWNER, Tls};
 use crate::support::{
-    Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, migrate, request,
+    Caller, KEY, Load, PAYMENT, Service, assert_durable, binary, database, eventually, migrate,
+    request,
 };
 use payment_latency_api::limits::HEALTH_FRESH_MS;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -178,6 +180,8 @@ fn a_connection_that_never_opens_holds_up_no_other() {
         service.metric("pool_connections_opened_total") == 7.0
     });
     assert_eq!(service.pay("").status, 200);
+    let ready = service.get("/readyz", &[]);
+    ready.assert_problem(503, "starting", "");
 }
 
 #[test]
@@ -350,7 +354,8 @@ fn a_refusal_of_the_database_is_an_error_with_the_transaction() {
     let cluster = database();
     let service = Service::start(&cluster, &[]);
     cluster.psql("REVOKE INSERT ON payments FROM payments_app");
-    let answer = service.pay("");
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let answer = service.pay_with("", &[("X-Request-Id", "refused-1"), ("traceparent", trace)]);
     answer.assert_problem(500, "database_refused", "");
     assert!(answer.json()["transaction_id"].is_string());
     assert!(
@@ -359,8 +364,38 @@ fn a_refusal_of_the_database_is_an_error_with_the_transaction() {
     );
     let line = service.wait_for_log("payment_failed");
     assert!(line["reason"].as_str().unwrap().contains("42501"));
+    assert_eq!(line["request_id"], "refused-1");
+    assert_eq!(line["traceparent"], trace);
+    assert_eq!(line["transaction_id"], answer.json()["transaction_id"]);
+    assert_eq!(line["status"], 500);
+    assert_eq!(line["code"], "database_refused");
     cluster.psql("GRANT INSERT ON payments TO payments_app");
     assert_eq!(service.pay("").status, 200);
+}
+
+#[test]
+fn a_migration_ends_at_a_signal_with_the_code_of_a_shell() {
+    let cluster = database();
+    let _held = cluster.hold("SELECT pg_advisory_lock(8097887115748996211)");
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut running = Command::new(binary())
+            .arg("migrate")
+            .env("MIGRATE_DATABASE_URL", cluster.url(OWNER, "verify-full"))
+            .spawn()
+            .unwrap();
+        eventually("it waits for the lock", || {
+            let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+            cluster.psql(waits) == "1"
+        });
+        let id = running.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.unwrap().success());
+        let ended = running.wait().unwrap();
+        assert_eq!(ended.code(), Some(code), "{ended}");
+        eventually("PostgreSQL has seen its end", || {
+            cluster.psql("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0"
+        });
+    }
 }
 
 /// From now on all of the pool's eight connections are to a server that takes no writes.

@@ -85,6 +85,22 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
     assert_eq!(service.metric("http_buffered_bytes"), 2.0 * 4096.0);
 }
 
+#[test]
+fn whoever_stays_without_a_request_holds_no_buffer() {
+    let service = Service::start(shared(), &[]);
+    let _idle: Vec<_> = (0..10)
+        .map(|_| {
+            let mut caller = Caller::connect(service.address);
+            assert_eq!(caller.get("/livez", &[]).status, 200);
+            caller
+        })
+        .collect();
+    // At once: the same thread let go of them when it had answered.
+    let metrics = Caller::connect(service.address).get("/metrics", &[]);
+    assert_eq!(metrics.sample("http_connections"), 11.0);
+    assert_eq!(metrics.sample("http_buffered_bytes"), 2.0 * 4096.0);
+}
+
 /// The reason of a connection's end, and how to make one.
 type End = (&'static str, fn(&Service));
 

@@ -599,6 +599,24 @@ fn connections_are_replaced_for_their_age_without_a_gap() {
 }
 
 #[test]
+fn one_payment_after_another_goes_over_the_same_connection() {
+    let cluster = database();
+    let settings = [("POOL_SIZE", "3"), ("IDLE_PROBE_INTERVAL_MS", "300000")];
+    let service = Service::start(&cluster, &settings);
+    let mut caller = Caller::connect(service.address);
+    assert_eq!(caller.pay("", &[]).status, 200);
+    let began = cluster.psql("SELECT clock_timestamp()");
+    for _ in 0..10 {
+        assert_eq!(caller.pay("", &[]).status, 200);
+    }
+    let used = cluster.psql(&format!(
+        "SELECT count(*) FILTER (WHERE state_change > '{began}'), count(*) FROM pg_stat_activity
+         WHERE usename = 'payments_api'"
+    ));
+    assert_eq!(used, "1|3");
+}
+
+#[test]
 fn idle_connections_are_kept_alive_and_proven() {
     let cluster = database();
     let service = Service::start(

@@ -20,7 +20,7 @@ pub const PAYMENT: &str = "/api/payment/simulate";
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The service's program: this build's, unless `SERVICE` names another, as full runs do.
-fn binary() -> &'static str {
+pub fn binary() -> &'static str {
     static BINARY: OnceLock<String> = OnceLock::new();
     BINARY.get_or_init(|| {
         std::env::var("SERVICE")

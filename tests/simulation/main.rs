@@ -2,8 +2,9 @@
 //! streams in memory. One number, the seed, decides all that happens, so that a run which fails can
 //! be had again: `make simulate FIRST=<seed>`.
 //!
-//! Reading order: `world` (a run and what must hold), `postgres` (the server and its faults), `table`
-//! (what was committed), `wire` (messages and statements), `stream` (sockets), `dice` (the seed).
+//! Reading order: `world` (a run and what must hold), `known` (runs without chance), `postgres` (the
+//! server and its faults), `table` (what was committed), `wire` (messages and statements), `stream`
+//! (sockets), `dice` (the seed).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,7 @@
 )]
 
 mod dice;
+mod known;
 mod postgres;
 mod stream;
 mod table;
@@ -63,6 +65,10 @@ fn note_panics() {
 
 /// Runs one seed, noting what happens, and answers with what did not hold.
 fn run(seed: u64, traced: bool) -> Option<String> {
+    watch(traced, world::run(seed))
+}
+
+fn watch(traced: bool, run: impl Future<Output = ()>) -> Option<String> {
     note_panics();
     FAILURE.set(Some(String::new()));
     TRACE.set(traced.then(Vec::new));
@@ -71,7 +77,7 @@ fn run(seed: u64, traced: bool) -> Option<String> {
         .start_paused(true)
         .build_local(tokio::runtime::LocalOptions::default())
         .unwrap();
-    let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(world::run(seed))));
+    let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run)));
     drop(runtime);
     FAILURE.take().filter(|failure| !failure.is_empty())
 }
@@ -118,6 +124,18 @@ fn report(seed: u64) {
         println!("{line}");
     }
     panic!("seed {seed}: {failure}\nreplay it with: make simulate SEEDS=1 FIRST={seed}");
+}
+
+#[test]
+fn a_payment_takes_no_time_of_the_pools_own() {
+    let course = known::a_payment_takes_no_time_of_the_pools_own();
+    assert_eq!(watch(false, course), None);
+}
+
+#[test]
+fn no_connection_outlives_a_proxys_limit() {
+    let course = known::no_connection_outlives_a_proxys_limit();
+    assert_eq!(watch(false, course), None);
 }
 
 #[test]

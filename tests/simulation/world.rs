@@ -34,7 +34,7 @@ const LATE: Duration = Duration::from_millis(3);
 /// connect, an exchange's and a connect's time-out, and the longest stall.
 const RECOVERY: Duration = Duration::from_secs(8);
 
-type Ended = Option<Result<Written, Failure>>;
+pub(crate) type Ended = Option<Result<Written, Failure>>;
 
 /// What a seed makes of everything; all of it in permille, milliseconds or counts.
 pub(crate) struct Profile {
@@ -63,6 +63,41 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
+    /// Nothing fails and nothing takes time.
+    pub(crate) fn quiet() -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        Self {
+            pool: PoolSettings {
+                size: 3,
+                waiters_max: 8,
+                batch_max: 32,
+                checkout_timeout: SECOND,
+                exchange_timeout: SECOND,
+                connect_timeout: SECOND,
+                connection_lifetime: 3_600 * SECOND,
+                idle_probe_interval: 290 * SECOND,
+                statement_mode: pick_mode(true),
+            },
+            calm: true,
+            exchange_trouble: 0,
+            idle_trouble: 0,
+            connect_trouble: 0,
+            noise: 0,
+            slow_rows: 0,
+            connect_ms: 0,
+            commit_ms: (0, 0),
+            events: false,
+            callers: 0,
+            keyed: 0,
+            keys: 0,
+            rush_ms: 0,
+            deadline_ms: (0, 0),
+            impatience: 0,
+            poison: 0,
+            closes_early: false,
+        }
+    }
+
     fn draw(dice: &Dice) -> Self {
         let calm = dice.permille(150);
         let trouble = |choices: &[u64]| if calm { 0 } else { dice.pick(choices) };
@@ -170,13 +205,9 @@ thread_local! {
 
 /// Runs one seed. What does not hold panics.
 pub(crate) async fn run(seed: u64) {
-    let world = World::new(seed);
-    let pool = Pool::start(
-        world.profile.pool,
-        Box::new(Connector(world.clone())),
-        world.metrics.clone(),
-    );
-    *world.pool.borrow_mut() = Some(pool.clone());
+    let dice = Dice::new(seed);
+    let profile = Profile::draw(&dice);
+    let (world, pool) = World::start(dice, profile);
     let trouble = tokio::task::spawn_local(trouble(world.clone()));
     let health = tokio::task::spawn_local(health(world.clone()));
     let callers = (0..world.profile.callers).map(|_| tokio::task::spawn_local(call(world.clone())));
@@ -190,14 +221,18 @@ pub(crate) async fn run(seed: u64) {
         world.recover(&pool).await;
     }
     world.end(&pool).await;
-    world.audit();
-    // Pool and world hold each other.
-    world.pool.borrow_mut().take();
 }
 
 impl World {
-    fn new(seed: u64) -> Rc<Self> {
-        let dice = Rc::new(Dice::new(seed));
+    pub(crate) fn start(dice: Dice, profile: Profile) -> (Rc<Self>, Pool<Client>) {
+        let world = Self::new(dice, profile);
+        let connector = Box::new(Connector(world.clone()));
+        let pool = Pool::start(world.profile.pool, connector, world.metrics.clone());
+        *world.pool.borrow_mut() = Some(pool.clone());
+        (world, pool)
+    }
+
+    fn new(dice: Dice, profile: Profile) -> Rc<Self> {
         let now = Instant::now();
         let build = Build {
             version: "",
@@ -207,8 +242,8 @@ impl World {
             environment: String::new(),
         };
         Rc::new(Self {
-            profile: Profile::draw(&dice),
-            dice,
+            profile,
+            dice: Rc::new(dice),
             table: Rc::default(),
             count: Rc::default(),
             crash: Notify::new(),
@@ -286,7 +321,7 @@ impl World {
         );
     }
 
-    fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.trace(|| "all trouble ends".to_owned());
         self.healed.set(true);
         let now = Instant::now();
@@ -301,7 +336,7 @@ impl World {
     }
 
     /// After the last trouble the pool is whole again, and serves.
-    async fn recover(self: &Rc<Self>, pool: &Pool<Client>) {
+    pub(crate) async fn recover(self: &Rc<Self>, pool: &Pool<Client>) {
         let size = self.profile.pool.size;
         let limit = Instant::now() + RECOVERY;
         loop {
@@ -330,8 +365,8 @@ impl World {
         pool.close();
     }
 
-    /// A closed pool lets go of everything.
-    async fn end(&self, pool: &Pool<Client>) {
+    /// A closed pool lets go of everything, and nobody was told what is not so.
+    pub(crate) async fn end(&self, pool: &Pool<Client>) {
         self.trace(|| "the pool closes".to_owned());
         self.close(pool);
         sleep(RECOVERY).await;
@@ -360,6 +395,9 @@ impl World {
                 "a gauge of a closed pool is not nought: {gauge}"
             );
         }
+        self.audit();
+        // Pool and world hold each other.
+        self.pool.borrow_mut().take();
     }
 
     /// Compares what callers were told with what stands in the table.
@@ -387,7 +425,7 @@ impl World {
     }
 
     /// A payment of one of two kinds: with a key, the second kind is another request.
-    fn payment(&self, key: Option<usize>, variant: i64) -> Insert {
+    pub(crate) fn payment(&self, key: Option<usize>, variant: i64) -> Insert {
         let key = key.map(|number| format!("key-{number}"));
         Insert {
             transaction_id: transaction_id(self.wall_ms(0) * 1_000, &self.dice.bytes()),
@@ -416,7 +454,12 @@ impl World {
     }
 
     /// One attempt of a caller, who may lose patience, at a time or between two steps.
-    async fn attempt(self: &Rc<Self>, payment: &Insert, limit: Duration, impatience: u64) -> Ended {
+    pub(crate) async fn attempt(
+        self: &Rc<Self>,
+        payment: &Insert,
+        limit: Duration,
+        impatience: u64,
+    ) -> Ended {
         let pool = self.pool.borrow().clone().expect("the pool is there");
         let began = Instant::now();
         let dice = &self.dice;

@@ -49,10 +49,7 @@ pub fn client_config(
     mode: SslMode,
     root_cert: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, TlsConfigError> {
-    let trusted = match root_cert {
-        Some(path) => anchors::from_file(path)?,
-        None => anchors::compiled_in(),
-    };
+    let trusted = trusted(root_cert)?;
     let checks = match mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require if root_cert.is_none() => {
             Checks::Nothing
@@ -90,6 +87,13 @@ pub fn client_config(
     // configuration: there is never anything to resume.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+fn trusted(root_cert: Option<&Path>) -> Result<Trusted, TlsConfigError> {
+    match root_cert {
+        Some(path) => anchors::from_file(path),
+        None => Ok(anchors::compiled_in()),
+    }
 }
 
 /// What an operator should read about a failed TLS session: which check the certificate did not

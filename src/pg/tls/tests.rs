@@ -233,6 +233,27 @@ fn a_root_file_of_no_use_is_explained() {
     );
 }
 
+#[test]
+fn without_a_root_file_those_of_both_regions_and_of_the_proxy_are_trusted() {
+    let proxy = [
+        "amazon-root-ca-1",
+        "amazon-root-ca-2",
+        "amazon-root-ca-3",
+        "amazon-root-ca-4",
+    ];
+    let mut expected: Vec<_> = proxy.map(str::to_owned).into();
+    expected.push("starfield-services-root-g2".to_owned());
+    for region in ["eu-south-2", "us-east-1"] {
+        let keys = ["rsa2048", "rsa4096", "ecc384"];
+        expected.extend(keys.map(|key| format!("rds-{region}-{key}-g1")));
+    }
+    assert_eq!(
+        anchors::COMPILED_IN.map(|(name, _)| name).as_slice(),
+        expected
+    );
+    assert_eq!(trusted(None).unwrap(), anchors::compiled_in());
+}
+
 /// Needs a look before it fails: the README of anchors/ says how to refresh them.
 #[test]
 fn anchors_are_authorities_that_stay_valid() {

@@ -1,0 +1,51 @@
+//! Runs whose course is known: no dice but for the pieces of reads and writes.
+
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use payment_latency_api::limits::CONNECTION_LIFETIME_MAX_S;
+
+use crate::dice::Dice;
+use crate::world::{Profile, World};
+
+/// An idle connection takes a payment at once: nothing waits for company, or for anything else.
+pub(crate) async fn a_payment_takes_no_time_of_the_pools_own() {
+    let (world, pool) = World::start(Dice::new(1), Profile::quiet());
+    world.recover(&pool).await;
+    let began = Instant::now();
+    let payments: Vec<_> = (0..20).map(|_| world.payment(None, 0)).collect();
+    for payment in &payments[..10] {
+        let ended = world.attempt(payment, Duration::from_secs(1), 0).await;
+        assert!(matches!(ended, Some(Ok(_))), "{ended:?}");
+    }
+    for pair in payments[10..].chunks(2) {
+        let limit = Duration::from_secs(1);
+        let ended = tokio::join!(
+            world.attempt(&pair[0], limit, 0),
+            world.attempt(&pair[1], limit, 0),
+        );
+        assert!(matches!(ended, (Some(Ok(_)), Some(Ok(_)))), "{ended:?}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    world.end(&pool).await;
+}
+
+/// While nobody can log in, connections are kept beyond their age, and not beyond what a proxy
+/// keeps; afterwards the pool is whole, and closes none that is young (`World::check_goodbye`).
+pub(crate) async fn no_connection_outlives_a_proxys_limit() {
+    let (world, pool) = World::start(Dice::new(2), Profile::quiet());
+    world.recover(&pool).await;
+    let now = Instant::now();
+    let last = now + Duration::from_secs(CONNECTION_LIFETIME_MAX_S);
+    let minute = Duration::from_secs(60);
+    world.unauthorised_until.set(last + minute);
+    sleep_until(last - minute).await;
+    assert_eq!(pool.figures().open, 3, "they are needed");
+    sleep_until(last + Duration::from_secs(2)).await;
+    assert_eq!(pool.figures().open, 0, "they are too old");
+    world.heal();
+    world.recover(&pool).await;
+    sleep(minute).await;
+    assert_eq!(pool.figures().open, 3);
+    world.end(&pool).await;
+}
