@@ -100,7 +100,7 @@ class Annotations(unittest.TestCase):
         self.assertEqual(json.loads(found["listen-ports"]), [{"HTTP": 80}, {"HTTPS": 443}])
         attributes = pairs(found["load-balancer-attributes"])
         self.assertEqual(attributes["idle_timeout.timeout_seconds"], "60")
-        self.assertEqual(attributes["routing.http.desync_mitigation_mode"], "strictest")
+        self.assertEqual(attributes["routing.http.desync_mitigation_mode"], "defensive")
         self.assertEqual(attributes["routing.http.drop_invalid_header_fields.enabled"], "true")
         # Left out, it would stay as somebody once set it.
         self.assertEqual(attributes["access_logs.s3.enabled"], "false")
