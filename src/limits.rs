@@ -193,6 +193,8 @@ pub const RETRY_PAUSE_MIN_MS: u64 = 10;
 pub const RETRY_PAUSE_MAX_MS: u64 = 200;
 /// A message from PostgreSQL; the answers that are expected have a few hundred bytes.
 pub const PG_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// What is kept of the text with which PostgreSQL refuses: enough to recognise it in a log.
+pub const PG_REFUSAL_MAX_BYTES: usize = 160;
 /// A database connection's buffers as first taken; every payment's exchange fits.
 pub const PG_BUFFER_BYTES: usize = 4 * 1024;
 /// A TLS record's ciphertext: 2^14 bytes, expansion and header (RFC 8446 section 5.2, RFC 5246 6.2.3).
@@ -266,6 +268,9 @@ pub const PROBE_REQUESTS_MAX: u64 = 10_000_000;
 pub const PROBE_CONNECTIONS: Bound = bound(32, 1, 1_024);
 /// Time that `probe` gives one request, connecting included.
 pub const PROBE_TIMEOUT_MS: Bound = bound(5_000, 1, 600_000);
+/// Time in which `probe` sends requests; the default is enough for percentiles. Those of `--count` alone may take all
+/// of it: a day.
+pub const PROBE_DURATION_MS: Bound = bound(10_000, 1, 24 * 3_600_000);
 /// An answer's body that `probe` reads.
 pub const PROBE_BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// One line of an answer's head, or of its chunks.

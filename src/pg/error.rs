@@ -4,11 +4,9 @@ use arrayvec::ArrayString;
 use std::fmt;
 
 use crate::labels::labels;
+use crate::limits::PG_REFUSAL_MAX_BYTES;
 use crate::pg::tls;
 use crate::pg::transport::TransportError;
-
-/// Longest part of a server's message that is kept: enough to recognise it in a log.
-const MESSAGE_KEPT_BYTES: usize = 160;
 
 /// A SQLSTATE: five letters or digits.
 /// <https://www.postgresql.org/docs/17/errcodes-appendix.html>
@@ -68,7 +66,7 @@ pub struct ServerError {
     /// The condition.
     pub state: SqlState,
     /// The primary message, cut.
-    pub message: ArrayString<MESSAGE_KEPT_BYTES>,
+    pub message: ArrayString<PG_REFUSAL_MAX_BYTES>,
 }
 
 impl ServerError {

@@ -6,7 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::limits::{
-    PROBE_CONNECTIONS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX, PROBE_TIMEOUT_MS,
+    PROBE_CONNECTIONS, PROBE_DURATION_MS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX,
+    PROBE_TIMEOUT_MS,
 };
 
 /// How `probe` is used.
@@ -26,8 +27,6 @@ the limit was kept. A latency counts from the moment its request was due.
   --connections N       at most so many connections (default 32)
 
 Exit codes: 0 passed, 1 not, 64 wrong command line.";
-
-const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
 /// The command line makes no sense; the text names the option.
 #[derive(Debug, PartialEq, Eq)]
@@ -170,8 +169,8 @@ impl Given {
             count: self.count.unwrap_or(PROBE_REQUESTS_MAX),
             duration: match self.duration {
                 Some(duration) => duration,
-                None if open_ended => Duration::from_secs(24 * 3_600),
-                None => DEFAULT_DURATION,
+                None if open_ended => Duration::from_millis(PROBE_DURATION_MS.max),
+                None => Duration::from_millis(PROBE_DURATION_MS.default),
             },
             limit_p99_ms: self.limit_p99_ms,
             timeout: Duration::from_millis(self.timeout_ms.unwrap_or(PROBE_TIMEOUT_MS.default)),
@@ -265,7 +264,7 @@ fn duration(value: &OsString) -> Result<Duration, UsageError> {
         .ok()
         .and_then(|number| number.checked_mul(unit_ms));
     millis
-        .filter(|millis| (1..=86_400_000).contains(millis))
+        .filter(|millis| (PROBE_DURATION_MS.min..=PROBE_DURATION_MS.max).contains(millis))
         .map(Duration::from_millis)
         .ok_or_else(|| UsageError("--duration: must be like 500ms, 10s or 2m, up to a day".into()))
 }
@@ -325,6 +324,10 @@ mod tests {
                 &["http://a", "--rate", "5", "--duration", "0s"],
                 "--duration",
             ),
+            (
+                &["http://a", "--rate", "5", "--duration", "86401s"],
+                "--duration",
+            ),
             (&["http://a", "--header", "no colon"], "--header"),
             (&["http://a", "--header", "a: b\r\nc: d"], "--header"),
             (&["http://a", "--timeout-ms", "0"], "--timeout-ms"),
@@ -334,6 +337,24 @@ mod tests {
         ] {
             let UsageError(text) = Options::parse_all(arguments).unwrap_err();
             assert!(text.contains(option), "{arguments:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn requests_are_sent_for_as_long_as_was_asked_for() {
+        for (arguments, millis) in [
+            (&[][..], 10_000),
+            (&["--duration", "500ms"], 500),
+            (&["--duration", "2m", "--count", "5"], 120_000),
+            (&["--duration", "86400s"], 86_400_000),
+            (&["--count", "5"], 86_400_000),
+        ] {
+            let options = Options::parse_all(&[&["http://a", "--rate", "5"], arguments].concat());
+            assert_eq!(
+                options.unwrap().duration.as_millis(),
+                millis,
+                "{arguments:?}"
+            );
         }
     }
 
