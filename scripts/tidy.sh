@@ -22,6 +22,12 @@ code() { grep -rnE --include='*.rs' "$@"; }
 forbid "http/ knows nothing of tokio, sockets or the pool" \
   code '\b(tokio|std::net::(Tcp|Udp)|crate::(pool|server|handlers|config))' src/http
 forbid "the pool never sees HTTP" code 'crate::(http|handlers|server|route)' src/pool
+forbid "handlers never see bytes of sockets" \
+  code '\b(tokio::io|AsyncRead|AsyncWrite|socket2|crate::server|server::)' src/handlers
+# connector.rs and scram.rs: the threads that open connections share a queue, and the keys of the last login.
+forbid "no lock is on the way of a payment" \
+  code --exclude=connector.rs --exclude=scram.rs '\b(Mutex|RwLock)\b' \
+  src/server src/http src/handlers src/payment src/pool src/pg
 forbid "only pg/ knows the wire" \
   sh -c "grep -rln --include='*.rs' 'postgres_protocol::message' src | grep -v '^src/pg/'"
 forbid "only config reads the environment" \
