@@ -2,12 +2,15 @@
 .DEFAULT_GOAL := help
 
 ##@ Develop
-.PHONY: help run test check image clean
+.PHONY: help run run-test test check image clean
 help: ## list the targets
 	@awk -F ':.*## |##@ ' '/^##@ / { printf "\n%s\n", $$2 } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
 	@scripts/run.sh
+
+run-test: ## `make run` from nothing: the payment that it prints, another one beside it, Ctrl-C, nothing left behind
+	@scripts/run-test.sh
 
 test: ## install what the service's tests need, run them (cargo test)
 	@scripts/test.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make run`: everything on this machine, in the foreground, until Ctrl-C.
+# `make run`: everything on this machine, in the foreground, until Ctrl-C, with which this script ends with 0.
 source "$(dirname "$0")/lib.sh"
 
 port=${PORT:-8080}

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# `make run-test`: `make run` from nothing to a payment by the line that it prints, refused beside another one, ended by
+# Ctrl-C, and once more on what it kept. Each has a folder and ports of its own: a `make run` that goes on is not touched.
+source "$(dirname "$0")/lib.sh"
+
+need curl curl
+need jq jq
+need pgrep procps
+
+scratch=$(mktemp -d)
+log="$scratch/log"
+leader=
+folders=()
+
+# use NAME: what `make run` keeps from here on is in a folder of that name.
+use() {
+  export DEV="$scratch/$1"
+  mkdir -p "$DEV"
+  folders+=("$DEV")
+}
+
+clean() {
+  if [ -n "$leader" ]; then kill -KILL -- "-$leader" 2>/dev/null || true; fi
+  for DEV in "${folders[@]}"; do
+    if [ -e "$DEV/running" ]; then kill -KILL "$(service)" 2>/dev/null || true; fi
+    scripts/postgres.sh remove >/dev/null
+  done
+  rm -rf "$scratch"
+}
+trap clean EXIT
+
+fail() {
+  sed 's/^/  | /' "$log" >&2
+  die "$@"
+}
+
+service() { sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running"; }
+
+# begin COMMAND...: in a group of its own, as a shell does for its user. Behind & this one would have INT ignored.
+begin() {
+  MAKEFLAGS='' PORT=$port setsid env --default-signal=INT "$@" >"$log" 2>&1 </dev/null &
+  leader=$!
+}
+
+# await SECONDS PATTERN: until the log has such a line.
+await() {
+  local deadline=$((SECONDS + $1))
+  until grep -q -e "$2" "$log"; do
+    kill -0 "$leader" 2>/dev/null || fail "it ended before it said '$2'"
+    [ "$SECONDS" -lt "$deadline" ] || fail "it did not say '$2' in $1 s"
+    sleep 0.1
+  done
+}
+
+# A fresh checkout is built first, and that has its own time.
+await_ready() {
+  await 1800 '^==> starting PostgreSQL'
+  await 120 '^  curl '
+}
+
+# Pays with the line as it is printed, and looks for the payment in the table.
+pay() {
+  local answer body payment
+  answer=$(bash -c "$(grep -m 1 '^  curl ' "$log")" 2>"$scratch/curl") || fail "the curl line failed: $(cat "$scratch/curl")"
+  body=$(tail -n 1 <<<"$answer")
+  grep -q '^HTTP/1\.1 200 OK' <<<"$answer" || fail "the curl line was answered with: $answer"
+  payment=$(jq --exit-status --raw-output 'select(.status == "approved" and .amount == "12.34").transaction_id' <<<"$body") ||
+    fail "the answer is no payment: $body"
+  [ "$(scripts/postgres.sh sql "SELECT count(*) FROM payments WHERE transaction_id = '$payment'")" = 1 ] ||
+    fail "payment $payment is not in the table"
+}
+
+# refused MESSAGE VARIABLE=VALUE...: another `make run` ends by itself with 1, says so, and leaves no PostgreSQL of its own.
+refused() {
+  local message=$1 code=0 said
+  shift
+  said=$(timeout 120 env "$@" scripts/run.sh 2>&1 </dev/null) || code=$?
+  [ "$code" = 1 ] || fail "another run with $* ended with $code: $said"
+  grep -qF "$message" <<<"$said" || fail "another run with $* did not say '$message': $said"
+}
+
+stopped() {
+  local status
+  status=$(scripts/postgres.sh status)
+  [ "$status" = stopped ] || fail "PostgreSQL is left behind: $status"
+}
+
+# end_by_ctrl_c CODE: INT to the whole group, which is what a terminal sends, ends it with CODE and all that it started.
+end_by_ctrl_c() {
+  local serves code=0
+  serves=$(service)
+  [ -d "/proc/$serves" ] || fail "process $serves is not the service"
+  kill -INT -- "-$leader"
+  timeout 60 tail --pid="$leader" -f /dev/null || fail "it goes on 60 s after Ctrl-C"
+  wait "$leader" || code=$?
+  [ "$code" = "$1" ] || fail "Ctrl-C ended it with $code, not $1"
+  [ ! -d "/proc/$serves" ] || fail "the service is left behind: process $serves"
+  stopped
+  ! pgrep -g "$leader" >/dev/null || fail "it left processes behind: $(pgrep -a -g "$leader")"
+  ! pgrep -f -- "$DEV/|$(scripts/postgres.sh folder)/" >/dev/null || fail "processes are left of its folder"
+  leader=
+  grep -q '"event":"stopped".*"finished":true' "$log" || fail "the service did not end in order"
+  grep -qx '==> stopped' "$log" || fail "it did not say that it stopped"
+}
+
+use first
+free_port >"$DEV/port"
+until port=$(free_port) && [ "$port" != "$(cat "$DEV/port")" ]; do :; done
+
+say "make run, from nothing, on port $port"
+begin make run
+await_ready
+pay
+mapfile -t lines < <(grep '^Its state: ' "$log" | grep -o 'curl [^ ]*')
+[ "${lines[*]}" = "curl http://127.0.0.1:$port/health curl http://127.0.0.1:$port/metrics" ] ||
+  fail "its state and its metrics are to be had by other lines: ${lines[*]}"
+for line in "${lines[@]}"; do
+  bash -c "$line --fail --silent --output /dev/null" || fail "this line failed: $line"
+done
+
+say "another one beside it"
+refused "'make run' runs already in this folder (process $(service), http://127.0.0.1:$port)" PORT="$(free_port)"
+use second
+refused "port $port is taken by another program: choose another one with 'PORT=8081 make run'" PORT="$port"
+stopped
+# An address that no machine has: it is the service that ends, when PostgreSQL runs already.
+refused "the service ended: its log is above" PORT="$(free_port)" LISTEN_ADDRESS=192.0.2.1
+stopped
+use first
+pay
+
+# make gives INT's own status; the script's is 0.
+say "Ctrl-C"
+end_by_ctrl_c 130
+
+say "once more, on what is there"
+begin scripts/run.sh
+await_ready
+pay
+[ "$(scripts/postgres.sh sql 'SELECT count(*) FROM payments')" = 3 ] || fail "the payments before are not there any more"
+end_by_ctrl_c 0
+say "make run serves payments, and leaves nothing behind"
