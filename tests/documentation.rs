@@ -145,7 +145,7 @@ const ERRORS: &str = "| Code | Status | Cause |";
 #[test]
 fn errors_and_refusals_are_those_of_the_document_with_their_statuses() {
     let problems = Code::ALL.map(|code| (code.as_str(), code.status()));
-    let refusals = Refusal::all().map(|refusal| (refusal.code(), refusal.status()));
+    let refusals = Refusal::ALL.map(|refusal| (refusal.code(), refusal.status()));
     let known: BTreeMap<_, _> = problems.into_iter().chain(refusals).collect();
     let code = known.keys().map(|&name| name.to_owned()).collect();
     assert_same(code, column(ERRORS, 0), "errors");

@@ -122,8 +122,8 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
         "Requests refused before any handler saw them.",
         Kind::Counter,
         &|sink| {
-            for refusal in Refusal::all() {
-                let count = http.refused.0[refusal.index()].get();
+            for refusal in Refusal::ALL {
+                let count = http.refused.0[refusal as usize].get();
                 if count > 0 || REFUSALS_FROM_THE_START.contains(&refusal) {
                     sink(&[("reason", refusal.code())], counter(count));
                 }

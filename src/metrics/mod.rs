@@ -19,7 +19,7 @@ pub use cells::{
 pub use openmetrics::{OpenMetrics, accepts_openmetrics};
 
 use crate::clock;
-use crate::http::{Method, Status, refusal};
+use crate::http::{Method, Refusal, Status};
 use crate::labels::labels;
 use crate::pg::error::ConnectStep;
 use crate::pool::Closed;
@@ -93,7 +93,7 @@ impl Metrics {
 pub struct HttpMetrics {
     requests: [[[Counter; STATUSES]; METHODS]; ROUTES],
     durations: [[Durations; METHODS]; ROUTES],
-    refused: Counters<{ refusal::COUNT }>,
+    refused: Counters<{ Refusal::ALL.len() }>,
     /// Open connections.
     pub connections: Gauge,
     /// Connections accepted.
@@ -115,10 +115,10 @@ impl HttpMetrics {
 
     /// Counts a refusal, which has an answer but no route.
     #[allow(clippy::indexing_slicing)] // by an enum, over an array of its size
-    pub fn refusal(&self, refusal: refusal::Refusal) {
+    pub fn refusal(&self, refusal: Refusal) {
         let status = refusal.status() as usize;
         self.requests[Route::Unmatched as usize][Method::Other as usize][status].increment();
-        self.refused.0[refusal.index()].increment();
+        self.refused.0[refusal as usize].increment();
     }
 
     /// Counts the end of a connection.
