@@ -1,4 +1,4 @@
-//! Enums whose variants have names that are seen from outside: in metrics, logs and answers.
+//! Enums whose variants have names that are seen from outside: in metrics, logs, answers, requests and settings.
 
 /// Declares an enum, the list of its variants and their names at once: an array with a counter for each of `ALL` has a
 /// place for every variant, at its number.
@@ -15,6 +15,11 @@ macro_rules! labels {
             /// Its name.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The one with this name.
+            pub fn from_name(text: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|label| label.as_str() == text)
             }
         }
     };

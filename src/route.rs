@@ -25,8 +25,7 @@ labels! {
 impl Route {
     /// The route of a request's path.
     pub fn of(path: &str) -> Self {
-        let found = Self::ALL.into_iter().find(|route| route.as_str() == path);
-        found.unwrap_or(Self::Unmatched)
+        Self::from_name(path).unwrap_or(Self::Unmatched)
     }
 
     /// What `Allow` says: HEAD goes with GET, except where GET has an effect.

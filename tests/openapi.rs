@@ -55,7 +55,7 @@ fn the_documents_have_the_parameters_of_a_payment() {
         .map_while(|row| row.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(named, PARAMETER_NAMES);
-    let outcomes = [Outcome::Approved, Outcome::Declined].map(Outcome::as_str);
+    let outcomes = Outcome::ALL.map(Outcome::as_str);
     for text in [
         format!("enum: [{}], default: {}", outcomes.join(", "), outcomes[0]),
         format!("minimum: 0, maximum: {PROCESSING_MAX_MS}, default: 0"),

@@ -12,57 +12,37 @@ use tokio_postgres::config::Host;
 
 use super::residency;
 use super::secret::Secret;
+use crate::labels::labels;
 use crate::limits::{APPLICATION_NAME_MAX_BYTES, HOST_MAX_BYTES};
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 const APPLICATION_NAME: &str = "payment-latency-api";
 const DEFAULT_PORT: u16 = 5432;
 
-/// How much of TLS a connection insists on, with libpq's meanings.
-/// <https://www.postgresql.org/docs/17/libpq-ssl.html#LIBPQ-SSL-PROTECTION>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SslMode {
-    /// No TLS.
-    Disable,
-    /// TLS if the server has it, unverified; libpq's default.
-    Prefer,
-    /// TLS, unverified: an active attacker is not noticed.
-    Require,
-    /// TLS with a certificate of a trusted authority, for any name.
-    VerifyCa,
-    /// TLS with a certificate of a trusted authority, for the host that was asked for.
-    VerifyFull,
-}
-
-impl SslMode {
-    /// The mode's name in a URL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
+labels! {
+    /// How much of TLS a connection insists on, with libpq's names and meanings.
+    /// <https://www.postgresql.org/docs/17/libpq-ssl.html#LIBPQ-SSL-PROTECTION>
+    pub enum SslMode {
+        /// No TLS.
+        Disable = "disable",
+        /// TLS if the server has it, unverified; libpq's default.
+        Prefer = "prefer",
+        /// TLS, unverified: an active attacker is not noticed.
+        Require = "require",
+        /// TLS with a certificate of a trusted authority, for any name.
+        VerifyCa = "verify-ca",
+        /// TLS with a certificate of a trusted authority, for the host that was asked for.
+        VerifyFull = "verify-full",
     }
 }
 
-/// Whether statements are prepared once for each connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatementMode {
-    /// Parsed with every payment: safe behind RDS Proxy and pgbouncer in transaction mode.
-    Unnamed,
-    /// Prepared when a connection opens: for a direct connection.
-    Named,
-}
-
-impl StatementMode {
-    /// The mode's name in `STATEMENT_MODE`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unnamed => "unnamed",
-            Self::Named => "named",
-        }
+labels! {
+    /// Whether statements are prepared once for each connection: the words of `STATEMENT_MODE`.
+    pub enum StatementMode {
+        /// Parsed with every payment: safe behind RDS Proxy and pgbouncer in transaction mode.
+        Unnamed = "unnamed",
+        /// Prepared when a connection opens: for a direct connection.
+        Named = "named",
     }
 }
 
@@ -383,14 +363,8 @@ fn decode(text: &str) -> Result<String, String> {
 }
 
 fn read_ssl_mode(value: &str) -> Result<SslMode, String> {
-    match value {
-        "disable" => Ok(SslMode::Disable),
-        "prefer" => Ok(SslMode::Prefer),
-        "require" => Ok(SslMode::Require),
-        "verify-ca" => Ok(SslMode::VerifyCa),
-        "verify-full" => Ok(SslMode::VerifyFull),
-        _ => Err("must be disable, prefer, require, verify-ca or verify-full".to_owned()),
-    }
+    SslMode::from_name(value)
+        .ok_or_else(|| "must be disable, prefer, require, verify-ca or verify-full".to_owned())
 }
 
 fn read_root_cert(value: &str) -> Result<PathBuf, String> {

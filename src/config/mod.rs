@@ -261,10 +261,8 @@ fn read_bounds(reader: &mut Reader<'_>) -> (PaymentSettings, PoolSettings) {
         connect_timeout: Duration::from_millis(reader.number(&s::CONNECT_TIMEOUT_MS)),
         connection_lifetime: Duration::from_secs(reader.number(&s::CONNECTION_LIFETIME_S)),
         idle_probe_interval: Duration::from_millis(reader.number(&s::IDLE_PROBE_INTERVAL_MS)),
-        statement_mode: match reader.word(&s::STATEMENT_MODE) {
-            "named" => StatementMode::Named,
-            _ => StatementMode::Unnamed,
-        },
+        statement_mode: StatementMode::from_name(reader.word(&s::STATEMENT_MODE))
+            .unwrap_or(StatementMode::Unnamed),
     };
     (payment, pool)
 }

@@ -1,5 +1,6 @@
 //! The one table of settings: how each is read, shown by `check-config`, and documented.
 
+use super::database::StatementMode;
 use crate::limits::{self, Bound};
 
 /// One variable, as the documentation shows it.
@@ -188,7 +189,10 @@ pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
 };
 pub(super) const STATEMENT_MODE: Word = Word {
     variable: "STATEMENT_MODE",
-    words: &["unnamed", "named"],
+    words: &[
+        StatementMode::Unnamed.as_str(),
+        StatementMode::Named.as_str(),
+    ],
     meaning: "`unnamed` is safe behind RDS Proxy and pgbouncer; `named` prepares statements once \
               for each connection, for a direct one.",
 };

@@ -4,20 +4,22 @@ use std::net::Ipv6Addr;
 
 use super::byte_set::ByteSet;
 use super::refusal::Refusal;
+use crate::labels::labels;
 use crate::limits::{BODY_MAX_BYTES, HEADERS_MAX_COUNT, TARGET_MAX_BYTES, USUAL_HEADERS_COUNT};
 
 /// Digits of the largest port.
 const PORT_MAX_DIGITS: usize = 5;
 
-/// The methods that the service tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// GET
-    Get,
-    /// HEAD
-    Head,
-    /// Any other token.
-    Other,
+labels! {
+    /// The methods that the service tells apart.
+    pub enum Method {
+        /// What all endpoints take.
+        Get = "GET",
+        /// The same without the content.
+        Head = "HEAD",
+        /// Any other token.
+        Other = "other",
+    }
 }
 
 /// The versions that the service speaks. A minor version above 1 is treated as 1 (RFC 9110

@@ -38,12 +38,6 @@ pub(super) trait Visitor {
     fn family(&mut self, name: &str, help: &str, kind: Kind, samples: &dyn Fn(Sink<'_>));
 }
 
-const METHODS: [(Method, &str); 3] = [
-    (Method::Get, "GET"),
-    (Method::Head, "HEAD"),
-    (Method::Other, "other"),
-];
-
 /// What alerts look at is there at 0: `rate()` does not see a series begin above it.
 const STATUSES_FROM_THE_START: [Status; 4] = [
     Status::Ok,
@@ -75,7 +69,7 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
         Kind::Counter,
         &|sink| {
             for route in Route::ALL {
-                for (method, name) in METHODS {
+                for method in Method::ALL {
                     for status in Status::ALL {
                         let count =
                             http.requests[route as usize][method as usize][*status as usize].get();
@@ -84,7 +78,7 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
                             let mut digits = itoa::Buffer::new();
                             let status = digits.format(status.code());
                             let labels = [
-                                ("method", name),
+                                ("method", method.as_str()),
                                 ("endpoint", route.as_str()),
                                 ("status", status),
                             ];
@@ -103,11 +97,11 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
         Kind::Histogram,
         &|sink| {
             for route in Route::ALL {
-                for (method, name) in METHODS {
+                for method in Method::ALL {
                     let durations = &http.durations[route as usize][method as usize];
                     if durations.count() > 0 || (route, method) == (Route::Payment, Method::Get) {
                         histogram(
-                            &[("method", name), ("endpoint", route.as_str())],
+                            &[("method", method.as_str()), ("endpoint", route.as_str())],
                             durations,
                             SECONDS,
                             sink,

@@ -26,7 +26,7 @@ use crate::pool::Closed;
 use crate::route::Route;
 
 const ROUTES: usize = Route::ALL.len();
-const METHODS: usize = 3;
+const METHODS: usize = Method::ALL.len();
 const STATUSES: usize = Status::ALL.len();
 
 /// What the binary is, for `build_info` and `/info`.

@@ -8,6 +8,8 @@ mod currency;
 mod idempotency;
 mod parameters;
 
+use crate::labels::labels;
+
 pub use amount::{Amount, AmountError, DEFAULT_MAJOR_UNITS};
 pub use currency::{Currency, CurrencyError};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
@@ -21,30 +23,12 @@ pub fn transaction_id(unix_micros: i64, random: &[u8; 10]) -> [u8; 16] {
     id.into_uuid().into_bytes()
 }
 
-/// What the simulated acquirer says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The payment goes through; the default.
-    Approved,
-    /// The payment is refused. It is written all the same.
-    Declined,
-}
-
-impl Outcome {
-    /// The word in the query, in the answer and in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Declined => "declined",
-        }
-    }
-
-    /// The outcome that `word` names, in lower case.
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "approved" => Some(Self::Approved),
-            "declined" => Some(Self::Declined),
-            _ => None,
-        }
+labels! {
+    /// What the simulated acquirer says, with the word in the query, in the answer and in the table.
+    pub enum Outcome {
+        /// The payment goes through; the default.
+        Approved = "approved",
+        /// The payment is refused. It is written all the same.
+        Declined = "declined",
     }
 }

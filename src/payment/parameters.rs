@@ -252,7 +252,7 @@ fn read_currency(value: &Text) -> Result<Currency, InvalidParameter> {
 }
 
 fn read_outcome(value: &Text) -> Result<Outcome, InvalidParameter> {
-    Outcome::from_word(text(OUTCOME, value)?)
+    Outcome::from_name(text(OUTCOME, value)?)
         .ok_or_else(|| InvalidParameter::new(OUTCOME, OUTCOME_FORM))
 }
 

@@ -238,11 +238,7 @@ pub fn read_lookup(body: &[u8]) -> Result<Row, Malformed> {
                 .map_err(|_| Malformed)?,
         },
         currency: Currency::from_code(columns.text()?).ok_or(Malformed)?,
-        outcome: match columns.text()? {
-            "approved" => Outcome::Approved,
-            "declined" => Outcome::Declined,
-            _ => return Err(Malformed),
-        },
+        outcome: Outcome::from_name(columns.text()?).ok_or(Malformed)?,
         processing_ms: columns
             .fixed()
             .map(i32::from_be_bytes)?
