@@ -107,7 +107,7 @@ fn run_migrate(config: &OwnerConfig) -> ExitCode {
         Err(error) => failed("migrate", &error),
         Ok(report) => {
             for step in &report.steps {
-                log::info("migrate").field("step", &step.to_string()).emit();
+                log::info("migrate").field("step", step).emit();
             }
             log::info("migrated")
                 .field("schema", &report.schema)

@@ -11,7 +11,7 @@
 mod report;
 mod roles;
 
-pub use report::{MigrateError, Report, Step};
+pub use report::{MigrateError, Report};
 pub use roles::GROUP;
 
 use ring::digest::{SHA256, digest};
@@ -162,7 +162,7 @@ async fn apply_missing(
     transaction: &Transaction<'_>,
     migrations: &[Migration],
     schema: &str,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<String>,
 ) -> Result<(), MigrateError> {
     transaction
         .batch_execute(CREATE_LEDGER)
@@ -185,17 +185,18 @@ async fn apply_missing(
             Some(_) => return Err(MigrateError::Changed(*migration)),
             None => {
                 apply(transaction, migration, checksum.as_ref(), schema).await?;
-                steps.push(Step::Applied(*migration));
+                let Migration { version, name, .. } = migration;
+                steps.push(format!("migration {version} ({name}) was applied"));
             }
         }
     }
     // A rollback of the service leaves them: they were made so that older versions can go on.
     let newest = migrations.last().map_or(0, |migration| migration.version);
     for row in applied.iter().filter(|row| row.get::<_, i32>(0) > newest) {
-        steps.push(Step::UnknownLeft {
-            version: row.get(0),
-            name: row.get(1),
-        });
+        let (version, name): (i32, &str) = (row.get(0), row.get(1));
+        steps.push(format!(
+            "migration {version} ({name}) is of a later version and was left as it is"
+        ));
     }
     Ok(())
 }

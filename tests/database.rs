@@ -5,7 +5,7 @@
 mod postgres;
 
 use payment_latency_api::config::{DatabaseTarget, SecretSource, StatementMode};
-use payment_latency_api::migrate::{self, MigrateError, Migration, Report, Step};
+use payment_latency_api::migrate::{self, MigrateError, Migration, Report};
 use payment_latency_api::pg::error::ConnectStep;
 use payment_latency_api::pg::handshake;
 use payment_latency_api::pool::{Connect, Credentials, TcpConnector};
@@ -23,10 +23,6 @@ fn target(cluster: &Cluster, user: &str) -> DatabaseTarget {
 
 fn migrate(cluster: &Cluster) -> Result<Report, MigrateError> {
     migrate::run(&target(cluster, OWNER), Some(&target(cluster, APPLICATION)))
-}
-
-fn told(report: &Report) -> Vec<String> {
-    report.steps.iter().map(ToString::to_string).collect()
 }
 
 /// Runs a statement as the application and returns PostgreSQL's refusal, if it refuses.
@@ -70,7 +66,7 @@ fn a_second_migration_finds_everything_done() {
     let first = migrate(&cluster).unwrap();
     assert_eq!(first.schema, "public");
     assert_eq!(
-        told(&first),
+        first.steps,
         [
             "group role payments_app was created",
             "login payments_service was created",
@@ -84,7 +80,7 @@ fn a_second_migration_finds_everything_done() {
     );
     let second = migrate(&cluster).unwrap();
     assert_eq!(
-        told(&second),
+        second.steps,
         ["login payments_service exists and was left as it is"]
     );
     assert_eq!(
@@ -102,14 +98,15 @@ fn two_migrations_at_the_same_moment_do_the_work_once() {
             .collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    let count = |wanted: fn(&Step) -> bool| {
+    for (step, times) in [
+        ("migration 1 (payments) was applied", 1),
+        ("group role payments_app was created", 1),
+        ("login payments_service was created", 1),
+        ("login payments_service exists and was left as it is", 3),
+    ] {
         let steps = reports.iter().flat_map(|report| &report.steps);
-        steps.filter(|step| wanted(step)).count()
-    };
-    assert_eq!(count(|step| matches!(step, Step::Applied(_))), 1);
-    assert_eq!(count(|step| matches!(step, Step::GroupCreated)), 1);
-    assert_eq!(count(|step| matches!(step, Step::LoginCreated(_))), 1);
-    assert_eq!(count(|step| matches!(step, Step::LoginKept(_))), 3);
+        assert_eq!(steps.filter(|did| *did == step).count(), times, "{step}");
+    }
 }
 
 #[test]
@@ -148,7 +145,7 @@ fn payments_go_on_while_a_migration_waits_for_a_reader() {
             as_application(&cluster, &payment).unwrap();
         }
         drop(reader);
-        let steps = told(&run.join().unwrap().unwrap());
+        let steps = run.join().unwrap().unwrap().steps;
         assert_eq!(steps, ["migration 2 (note) was applied"]);
     });
     cluster.psql("SELECT note FROM payments");
@@ -232,7 +229,7 @@ fn migrations_of_a_later_version_are_left_and_named() {
     cluster.psql("INSERT INTO schema_migrations VALUES (9999, 'later', 'x')");
     let report = migrate(&cluster).unwrap();
     assert_eq!(
-        told(&report),
+        report.steps,
         [
             "login payments_service exists and was left as it is",
             "migration 9999 (later) is of a later version and was left as it is",
@@ -378,9 +375,8 @@ fn an_existing_login_keeps_its_password() {
     ));
     let stored = format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{APPLICATION}'");
     let before = cluster.psql(&stored);
-    let report = migrate(&cluster).unwrap();
+    let steps = migrate(&cluster).unwrap().steps;
     assert_eq!(cluster.psql(&stored), before);
-    let steps = told(&report);
     let expected = [
         "login payments_service exists and was left as it is",
         "login payments_service became a member of payments_app",
@@ -399,9 +395,9 @@ fn a_login_that_does_not_inherit_is_told_apart_from_one_that_is_no_member() {
     let joined = "login payments_service became a member of payments_app";
     let without = "login payments_service exists and was left as it is, \
         login \"payments_service\" is a member of payments_app and does not inherit its rights";
-    let first = told(&migrate(&cluster).unwrap());
+    let first = migrate(&cluster).unwrap().steps;
     assert!(first.iter().any(|step| step == joined), "{first:?}");
-    let second = told(&migrate(&cluster).unwrap()).join(", ");
+    let second = migrate(&cluster).unwrap().steps.join(", ");
     assert!(second.starts_with(without), "{second}");
     as_application(&cluster, "SELECT FROM payments").unwrap_err();
 
@@ -421,7 +417,7 @@ fn an_owner_that_may_not_end_temporary_tables_says_who_may() {
         "CREATE ROLE payments_app NOLOGIN; GRANT CONNECT ON DATABASE payments TO payments_app; \
          GRANT USAGE ON SCHEMA public TO payments_app; GRANT payments_app TO {OWNER} WITH ADMIN OPTION"
     ));
-    let steps = told(&migrate(&cluster).unwrap());
+    let steps = migrate(&cluster).unwrap().steps;
     let remedy = "REVOKE TEMPORARY ON DATABASE \"payments\" FROM PUBLIC";
     assert!(
         steps.last().is_some_and(|step| step.ends_with(remedy)),
@@ -433,7 +429,7 @@ fn an_owner_that_may_not_end_temporary_tables_says_who_may() {
 fn a_role_that_may_not_log_in_is_left_and_named() {
     let cluster = Cluster::start(Tls::for_localhost());
     cluster.psql(&format!("CREATE ROLE {APPLICATION} NOLOGIN"));
-    let steps = told(&migrate(&cluster).unwrap());
+    let steps = migrate(&cluster).unwrap().steps;
     assert!(
         steps.iter().any(|step| step.contains("may not log in")),
         "{steps:?}"
@@ -446,12 +442,8 @@ fn names_are_quoted() {
     let mut application = target(&cluster, APPLICATION);
     application.user = r#"Odd "name"; DROP TABLE payments --'"#.to_owned();
     let report = migrate::run(&target(&cluster, OWNER), Some(&application)).unwrap();
-    assert!(
-        report
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::LoginCreated(_)))
-    );
+    let created = format!("login {} was created", application.user);
+    assert!(report.steps.contains(&created), "{report:?}");
     handshake::connect(&application, StatementMode::Unnamed, TIMEOUT).unwrap();
 }
 
@@ -460,8 +452,8 @@ fn an_application_under_the_owners_login_gets_no_login_of_its_own() {
     let cluster = Cluster::start(Tls::for_localhost());
     let owner = target(&cluster, OWNER);
     let report = migrate::run(&owner, Some(&owner)).unwrap();
-    let is_owner = |step: &Step| matches!(step, Step::ApplicationIsOwner(_));
-    assert!(report.steps.iter().any(is_owner), "{report:?}");
+    let is_owner = "the application uses the owner's login payments_owner, ";
+    assert!(report.steps[0].starts_with(is_owner), "{report:?}");
     handshake::connect(&owner, StatementMode::Named, TIMEOUT).unwrap();
 }
 
@@ -484,8 +476,8 @@ fn an_owner_that_may_not_create_roles_is_told_what_to_grant() {
     assert!(error.contains(remedy), "{error}");
 
     let alone = migrate::run(&target(&cluster, OWNER), None).unwrap();
-    let left_out = |step: &Step| matches!(step, Step::GroupLeftOut);
-    assert!(alone.steps.iter().any(left_out), "{alone:?}");
+    let left_out = "group role payments_app was not created: ";
+    assert!(alone.steps[0].starts_with(left_out), "{alone:?}");
 
     cluster.psql("CREATE ROLE payments_app NOLOGIN");
     let error = migrate(&cluster).unwrap_err().to_string();

@@ -5,7 +5,6 @@ use std::io;
 use tokio_postgres::error::SqlState;
 
 use super::Migration;
-use super::roles::GROUP;
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
@@ -14,96 +13,8 @@ use crate::pg::owner;
 pub struct Report {
     /// The schema that holds the tables.
     pub schema: String,
-    /// What was done, in order; empty when everything was there.
-    pub steps: Vec<Step>,
-}
-
-/// One thing that was done, or left as it was where somebody could expect otherwise.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// A migration was applied.
-    Applied(Migration),
-    /// A later version of the service has applied one that this one does not know.
-    UnknownLeft {
-        /// Its number.
-        version: i32,
-        /// Its name.
-        name: String,
-    },
-    /// The group role was made.
-    GroupCreated,
-    /// The group role is not there and was not made: the owner may not, and no other login needs it.
-    GroupLeftOut,
-    /// The group role got these rights.
-    Granted(String),
-    /// The application's login was made.
-    LoginCreated(String),
-    /// The application's login was there; its password and attributes are left alone.
-    LoginKept(String),
-    /// The application's login is there and may not log in, which is left alone.
-    LoginDisabled(String),
-    /// The application's login became a member of the group role.
-    LoginJoined(String),
-    /// The application's login is a member and does not have the group's rights, which is left alone.
-    LoginWithoutRights(String),
-    /// The right to make temporary tables was taken from everybody.
-    TemporaryRevoked(String),
-    /// Everybody may make temporary tables, and the owner may not change that.
-    TemporaryLeft(String),
-    /// The application uses the owner's login, so that it has all rights and needs no grant.
-    ApplicationIsOwner(String),
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Applied(migration) => write!(
-                f,
-                "migration {} ({}) was applied",
-                migration.version, migration.name
-            ),
-            Self::UnknownLeft { version, name } => write!(
-                f,
-                "migration {version} ({name}) is of a later version and was left as it is"
-            ),
-            Self::GroupCreated => write!(f, "group role {GROUP} was created"),
-            Self::GroupLeftOut => write!(
-                f,
-                "group role {GROUP} was not created: the owner may not create roles, and no other \
-                 login needs it"
-            ),
-            Self::Granted(rights) => write!(f, "{GROUP} was granted {rights}"),
-            Self::LoginCreated(role) => write!(f, "login {role} was created"),
-            Self::LoginKept(role) => write!(f, "login {role} exists and was left as it is"),
-            Self::LoginDisabled(role) => write!(
-                f,
-                "role {role} exists and may not log in; it was left as it is"
-            ),
-            Self::LoginJoined(role) => write!(f, "login {role} became a member of {GROUP}"),
-            Self::LoginWithoutRights(role) => write!(
-                f,
-                "login {role} is a member of {GROUP} and does not inherit its rights; let an \
-                 administrator run: ALTER ROLE {role} INHERIT; and from PostgreSQL 16 on: GRANT \
-                 {GROUP} TO {role} WITH INHERIT TRUE"
-            ),
-            Self::TemporaryRevoked(database) => {
-                write!(
-                    f,
-                    "TEMPORARY ON DATABASE {database} was revoked from PUBLIC"
-                )
-            }
-            Self::TemporaryLeft(database) => write!(
-                f,
-                "everybody may make temporary tables; let the database's owner run: REVOKE \
-                 TEMPORARY ON DATABASE {database} FROM PUBLIC"
-            ),
-            Self::ApplicationIsOwner(role) => write!(
-                f,
-                "the application uses the owner's login {role}, which has all rights; a login of \
-                 its own would have fewer"
-            ),
-        }
-    }
+    /// A sentence for each thing that was done, or left as it was where somebody could expect otherwise, in order.
+    pub steps: Vec<String>,
 }
 
 /// Why nothing was changed. The text is for operators and holds no secret.

@@ -10,7 +10,7 @@ use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
 
-use super::report::{MigrateError, Step, failed, failed_for_rights};
+use super::report::{MigrateError, failed, failed_for_rights};
 use crate::config::DatabaseTarget;
 
 /// The group role: INSERT and SELECT on `payments`, and what it takes to get there. It cannot log in.
@@ -21,23 +21,28 @@ pub const GROUP: &str = "payments_app";
 pub(super) async fn make(
     transaction: &mut Transaction<'_>,
     application: Option<&DatabaseTarget>,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<String>,
 ) -> Result<Option<Owner>, MigrateError> {
     let owner = Owner::read(transaction).await?;
     let application = match application {
         Some(target) if target.user == owner.name => {
-            steps.push(Step::ApplicationIsOwner(owner.name.clone()));
+            steps.push(format!(
+                "the application uses the owner's login {}, which has all rights; a login of its own would have fewer",
+                owner.name
+            ));
             None
         }
         other => other,
     };
     let group = role(transaction, GROUP).await?;
     if group.is_none() && !owner.may_create_roles && application.is_none() {
-        steps.push(Step::GroupLeftOut);
+        steps.push(format!(
+            "group role {GROUP} was not created: the owner may not create roles, and no other login needs it"
+        ));
         return Ok(None);
     }
     if group.is_none() && make_group(transaction, &owner).await? {
-        steps.push(Step::GroupCreated);
+        steps.push(format!("group role {GROUP} was created"));
     }
     if let Some(target) = application {
         login(transaction, target, &owner, steps).await?;
@@ -157,7 +162,7 @@ pub(super) async fn grant(
     transaction: &Transaction<'_>,
     schema: &str,
     owner: &Owner,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<String>,
 ) -> Result<(), MigrateError> {
     for (right, question) in RIGHTS {
         let row = transaction
@@ -176,7 +181,7 @@ pub(super) async fn grant(
             .batch_execute(&sql)
             .await
             .map_err(failed_for_rights(&format!("granting {right}"), remedy))?;
-        steps.push(Step::Granted(right));
+        steps.push(format!("{GROUP} was granted {right}"));
     }
     revoke_temporary(transaction, owner, steps).await
 }
@@ -190,7 +195,7 @@ const TEMPORARY_SQL: &str = "SELECT EXISTS (SELECT FROM aclexplode(coalesce(data
 async fn revoke_temporary(
     transaction: &Transaction<'_>,
     owner: &Owner,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<String>,
 ) -> Result<(), MigrateError> {
     let doing = "taking the right to make temporary tables from everybody";
     let row = transaction
@@ -200,14 +205,19 @@ async fn revoke_temporary(
     let database = escape_identifier(&owner.database);
     match (row.get(0), row.get(1)) {
         (false, _) => {}
-        (true, false) => steps.push(Step::TemporaryLeft(database)),
+        (true, false) => steps.push(format!(
+            "everybody may make temporary tables; let the database's owner run: \
+             REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"
+        )),
         (true, true) => {
             let sql = format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC");
             transaction
                 .batch_execute(&sql)
                 .await
                 .map_err(failed(doing))?;
-            steps.push(Step::TemporaryRevoked(database));
+            steps.push(format!(
+                "TEMPORARY ON DATABASE {database} was revoked from PUBLIC"
+            ));
         }
     }
     Ok(())
@@ -217,21 +227,25 @@ async fn login(
     transaction: &mut Transaction<'_>,
     target: &DatabaseTarget,
     owner: &Owner,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<String>,
 ) -> Result<(), MigrateError> {
-    let name = target.user.clone();
-    match role(transaction, &name).await? {
+    let name = &target.user;
+    steps.push(match role(transaction, name).await? {
         None if make_login(transaction, target, owner).await? => {
-            steps.push(Step::LoginCreated(name.clone()));
+            format!("login {name} was created")
         }
-        None | Some(true) => steps.push(Step::LoginKept(name.clone())),
-        Some(false) => steps.push(Step::LoginDisabled(name.clone())),
+        None | Some(true) => format!("login {name} exists and was left as it is"),
+        Some(false) => format!("role {name} exists and may not log in; it was left as it is"),
+    });
+    if !holds(transaction, name, "MEMBER").await? && join(transaction, name, owner).await? {
+        steps.push(format!("login {name} became a member of {GROUP}"));
     }
-    if !holds(transaction, &name, "MEMBER").await? && join(transaction, &name, owner).await? {
-        steps.push(Step::LoginJoined(name.clone()));
-    }
-    if !holds(transaction, &name, "USAGE").await? {
-        steps.push(Step::LoginWithoutRights(escape_identifier(&name)));
+    if !holds(transaction, name, "USAGE").await? {
+        let role = escape_identifier(name);
+        steps.push(format!(
+            "login {role} is a member of {GROUP} and does not inherit its rights; let an administrator run: \
+             ALTER ROLE {role} INHERIT; and from PostgreSQL 16 on: GRANT {GROUP} TO {role} WITH INHERIT TRUE"
+        ));
     }
     Ok(())
 }
