@@ -47,8 +47,7 @@ pub fn connect(
         return attempt(None);
     }
     // Before any attempt: an unreadable sslrootcert must not make `prefer` go on without TLS.
-    let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
-        .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
+    let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())?;
     match attempt(Some(config)) {
         Err(error) if target.ssl_mode == SslMode::Prefer && error.allows_plaintext() => {
             attempt(None)

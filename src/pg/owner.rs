@@ -34,8 +34,7 @@ pub async fn connect(target: &DatabaseTarget) -> Result<Client, ConnectError> {
     if target.ssl_mode == SslMode::Disable {
         return attempt(target, None).await;
     }
-    let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())
-        .map_err(|e| ConnectError::new(ConnectStep::Tls, e.to_string()))?;
+    let config = tls::client_config(target.ssl_mode, target.ssl_root_cert.as_deref())?;
     match attempt(target, Some(config)).await {
         Err(error) if target.ssl_mode == SslMode::Prefer && error.allows_plaintext() => {
             attempt(target, None).await

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::{TlsConfigError, Trusted};
+use super::{Trusted, malformed, unusable};
 use crate::limits::ROOT_CERT_FILE_MAX_BYTES;
+use crate::pg::error::ConnectError;
 
 macro_rules! anchors {
     ($($name:literal),+ $(,)?) => {
@@ -37,32 +38,27 @@ pub(super) fn compiled_in() -> Trusted {
 }
 
 /// The certificates of a PEM file; everything else in it, as text between them, is ignored.
-pub(super) fn from_file(path: &Path) -> Result<Trusted, TlsConfigError> {
+pub(super) fn from_file(path: &Path) -> Result<Trusted, ConnectError> {
     let bytes = read(path)?;
     let found: Result<Trusted, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let trusted = found.map_err(|e| TlsConfigError::malformed(Some(path), &e))?;
+    let trusted = found.map_err(|e| malformed(Some(path), e))?;
     if trusted.is_empty() {
-        return Err(TlsConfigError::NoCertificate {
-            path: path.to_owned(),
-        });
+        return Err(unusable(path, "has no certificate in it; PEM is expected"));
     }
     Ok(trusted)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
+fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| {
             file.take(ROOT_CERT_FILE_MAX_BYTES + 1)
                 .read_to_end(&mut bytes)
         })
-        .map_err(|error| TlsConfigError::Unreadable {
-            path: path.to_owned(),
-            error,
-        })?;
+        .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > ROOT_CERT_FILE_MAX_BYTES {
         let reason = format!("it is larger than {ROOT_CERT_FILE_MAX_BYTES} bytes");
-        return Err(TlsConfigError::malformed(Some(path), &reason));
+        return Err(malformed(Some(path), reason));
     }
     Ok(bytes)
 }

@@ -18,12 +18,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{self, kx_group};
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::SslMode;
+use crate::pg::error::{ConnectError, ConnectStep};
 use verifier::{Checks, Verifier};
 
 /// Registered for PostgreSQL; version 17's libpq sends it on every TLS connection, and its server
@@ -48,7 +48,7 @@ const ALPN: &[u8] = b"postgresql";
 pub fn client_config(
     mode: SslMode,
     root_cert: Option<&Path>,
-) -> Result<Arc<ClientConfig>, TlsConfigError> {
+) -> Result<Arc<ClientConfig>, ConnectError> {
     let trusted = trusted(root_cert)?;
     let checks = match mode {
         SslMode::Disable | SslMode::Prefer | SslMode::Require if root_cert.is_none() => {
@@ -61,7 +61,7 @@ pub fn client_config(
     for certificate in &trusted {
         roots
             .add(certificate.clone())
-            .map_err(|e| TlsConfigError::malformed(root_cert, &e))?;
+            .map_err(|e| malformed(root_cert, e))?;
     }
     // PostgreSQL before 18 takes P-256 alone (its setting ssl_ecdh_curve); a first offer of another
     // group costs a round trip and a second key.
@@ -77,7 +77,7 @@ pub fn client_config(
     );
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|e| TlsConfigError::malformed(root_cert, &e))?;
+        .map_err(|e| malformed(root_cert, e))?;
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
@@ -89,7 +89,7 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
-fn trusted(root_cert: Option<&Path>) -> Result<Trusted, TlsConfigError> {
+fn trusted(root_cert: Option<&Path>) -> Result<Trusted, ConnectError> {
     match root_cert {
         Some(path) => anchors::from_file(path),
         None => Ok(anchors::compiled_in()),
@@ -128,60 +128,17 @@ pub fn explain(error: &rustls::Error) -> String {
     }
 }
 
-/// Why there is no TLS configuration. The text is for operators.
-#[derive(Debug)]
-pub enum TlsConfigError {
-    /// The file of `sslrootcert` cannot be read.
-    Unreadable {
-        /// Its name.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The file of `sslrootcert` has no certificate in it.
-    NoCertificate {
-        /// Its name.
-        path: PathBuf,
-    },
-    /// Something in the file of `sslrootcert` is not a certificate.
-    Malformed {
-        /// Its name.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+/// Something in the file of `sslrootcert` is not a certificate.
+fn malformed(path: Option<&Path>, reason: impl Display) -> ConnectError {
+    let path = path.unwrap_or(Path::new("(compiled in)"));
+    let why = format!("holds something that is not a certificate: {reason}");
+    unusable(path, &why)
 }
 
-impl TlsConfigError {
-    fn malformed(path: Option<&Path>, reason: &dyn fmt::Display) -> Self {
-        Self::Malformed {
-            path: path.unwrap_or(Path::new("(compiled in)")).to_owned(),
-            reason: reason.to_string(),
-        }
-    }
+fn unusable(path: &Path, why: &str) -> ConnectError {
+    let sentence = format!("sslrootcert {} {why}", path.display());
+    ConnectError::new(ConnectStep::Tls, sentence)
 }
-
-impl fmt::Display for TlsConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { path, error } => {
-                write!(f, "sslrootcert {} cannot be read: {error}", path.display())
-            }
-            Self::NoCertificate { path } => write!(
-                f,
-                "sslrootcert {} has no certificate in it; PEM is expected",
-                path.display()
-            ),
-            Self::Malformed { path, reason } => write!(
-                f,
-                "sslrootcert {} holds something that is not a certificate: {reason}",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TlsConfigError {}
 
 /// Certificates that are trusted, in DER.
 type Trusted = Vec<CertificateDer<'static>>;
