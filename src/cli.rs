@@ -1,7 +1,7 @@
 //! What the command line says.
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use payment_latency_api::limits::PRUNE_BATCH_COUNT;
+use payment_latency_api::limits::{PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT};
 use payment_latency_api::{probe, prune};
 use std::fmt;
 use std::time::Duration;
@@ -95,7 +95,7 @@ fn probe(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
 
 fn prune(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
     let mut options = PruneOptions {
-        older_than: prune::default_age(),
+        older_than: Duration::from_hours(PRUNE_AGE_HOURS.default),
         batch: PRUNE_BATCH_COUNT.default,
     };
     while let Some(argument) = parser.next()? {

@@ -12,8 +12,8 @@ use tokio_postgres::Client;
 
 use crate::config::DatabaseTarget;
 use crate::limits::{
-    PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT, PRUNE_CLOCK_MARGIN_S, PRUNE_LOCK_TIMEOUT_MS,
-    PRUNE_PAUSE_FACTOR, PRUNE_PAUSE_MAX_MS, PRUNE_STATEMENT_TIMEOUT_MS,
+    PRUNE_AGE_HOURS, PRUNE_CLOCK_MARGIN_S, PRUNE_LOCK_TIMEOUT_MS, PRUNE_PAUSE_FACTOR,
+    PRUNE_PAUSE_MAX_MS, PRUNE_STATEMENT_TIMEOUT_MS,
 };
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
@@ -53,9 +53,9 @@ const DELETE_SQL: &str = "WITH removed AS (DELETE FROM payments WHERE ctid = ANY
 /// Less than every id of a payment.
 const BEFORE_ALL: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Removes payments older than `older_than`, at most `batch` of them in one transaction (brought
-/// into the range of [`PRUNE_BATCH_COUNT`]), until none is left. `progress` gets the number removed
-/// so far, after each batch. Blocks, on a runtime of its own; returns the number removed.
+/// Removes payments older than `older_than`, at most `batch` of them in one transaction (a number in
+/// [`PRUNE_BATCH_COUNT`](crate::limits::PRUNE_BATCH_COUNT)), until none is left. `progress` gets the number removed so
+/// far, after each batch. Blocks, on a runtime of its own; returns the number removed.
 ///
 /// # Errors
 /// What earlier batches removed stays removed; `progress` has told how much that was.
@@ -91,7 +91,7 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
         .filter(|_| digits)
         .and_then(|number| number.checked_mul(unit_h))
         .filter(|hours| (PRUNE_AGE_HOURS.min..=PRUNE_AGE_HOURS.max).contains(hours));
-    age.map(hours).ok_or_else(|| {
+    age.map(Duration::from_hours).ok_or_else(|| {
         format!(
             "an age is a whole number with d or h behind it (90d, 12h), up to {}d",
             PRUNE_AGE_HOURS.max / DAY_H
@@ -99,16 +99,7 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// The age when none is given.
-pub fn default_age() -> Duration {
-    hours(PRUNE_AGE_HOURS.default)
-}
-
 const DAY_H: u64 = 24;
-
-fn hours(number: u64) -> Duration {
-    Duration::from_secs(number * 3_600)
-}
 
 async fn prune(
     target: &DatabaseTarget,
@@ -116,7 +107,6 @@ async fn prune(
     batch: u64,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, PruneError> {
-    let batch = batch.clamp(PRUNE_BATCH_COUNT.min, PRUNE_BATCH_COUNT.max);
     let client = owner::connect(target).await.map_err(PruneError::Connect)?;
     let removed = remove(&client, older_than, batch, &mut progress).await;
     removed.map_err(|e| PruneError::Statement(owner::explain(&e)))

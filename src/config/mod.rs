@@ -49,10 +49,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The currency of a payment that names none.
     pub default_currency: Currency,
-    /// Bounds towards callers.
-    pub http: HttpSettings,
-    /// Bounds of one payment.
-    pub payment: PaymentSettings,
+    /// Open connections of callers.
+    pub max_connections: usize,
+    /// Time between the first signal and the listener's close.
+    pub drain: Duration,
+    /// Time from the end of a payment's simulated processing to its answer.
+    pub payment_deadline: Duration,
     /// Bounds towards the database.
     pub pool: PoolSettings,
     /// Whether every request writes a line to the log.
@@ -68,22 +70,6 @@ pub struct Config {
     /// What is valid and should not stay so; each begins with its variable's name.
     pub warnings: Vec<String>,
     in_force: Vec<(&'static str, String)>,
-}
-
-/// Bounds towards callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// Open connections.
-    pub max_connections: usize,
-    /// Time between the first signal and the listener's close.
-    pub drain: Duration,
-}
-
-/// Bounds of one payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PaymentSettings {
-    /// Time from the end of the simulated processing to the answer.
-    pub deadline: Duration,
 }
 
 /// Bounds towards the database.
@@ -138,11 +124,9 @@ impl Config {
         let address = reader.address(&s::LISTEN_ADDRESS, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let port = u16::try_from(reader.number(&s::PORT)).ok();
         let default_currency = read_currency(reader, &region);
-        let (payment, pool) = read_bounds(reader);
-        let http = HttpSettings {
-            max_connections: count(reader.number(&s::MAX_CONNECTIONS)),
-            drain: Duration::from_millis(reader.number(&s::DRAIN_MS)),
-        };
+        let (payment_deadline, pool) = read_bounds(reader);
+        let max_connections = count(reader.number(&s::MAX_CONNECTIONS));
+        let drain = Duration::from_millis(reader.number(&s::DRAIN_MS));
         let log_requests = reader.word(&s::LOG_REQUESTS) == "true";
         let (database, database_source) = database?;
         let (api_keys, api_keys_source) = api_keys?;
@@ -152,8 +136,9 @@ impl Config {
             environment,
             listen: SocketAddr::new(address, port?),
             default_currency,
-            http,
-            payment,
+            max_connections,
+            drain,
+            payment_deadline,
             pool,
             log_requests,
             database,
@@ -182,7 +167,7 @@ pub fn check(environment: &dyn Environment) -> Result<String, Mistakes> {
             config.describe(&mut text);
             let mut warnings = config.warnings;
             if let Some(owner) = owner {
-                owner.describe_owner(&mut text);
+                owner.describe(&mut text);
                 warnings.extend(owner.warning());
             }
             for warning in &warnings {
@@ -243,14 +228,12 @@ fn read_currency(reader: &mut Reader<'_>, region: &str) -> Currency {
     currency
 }
 
-fn read_bounds(reader: &mut Reader<'_>) -> (PaymentSettings, PoolSettings) {
+/// The payments' deadline, and the pool's bounds.
+fn read_bounds(reader: &mut Reader<'_>) -> (Duration, PoolSettings) {
     let deadline_ms = reader.number(&s::PAYMENT_DEADLINE_MS);
     let within_deadline = |reader: &mut Reader<'_>, setting| {
         let value = reader.number_below(setting, deadline_ms, &s::PAYMENT_DEADLINE_MS);
         Duration::from_millis(value)
-    };
-    let payment = PaymentSettings {
-        deadline: Duration::from_millis(deadline_ms),
     };
     let pool = PoolSettings {
         checkout_timeout: within_deadline(reader, &s::CHECKOUT_TIMEOUT_MS),
@@ -264,7 +247,7 @@ fn read_bounds(reader: &mut Reader<'_>) -> (PaymentSettings, PoolSettings) {
         statement_mode: StatementMode::from_name(reader.word(&s::STATEMENT_MODE))
             .unwrap_or(StatementMode::Unnamed),
     };
-    (payment, pool)
+    (Duration::from_millis(deadline_ms), pool)
 }
 
 fn warn_of_database(

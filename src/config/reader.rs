@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
 
     /// Where a secret comes from: one of two variables, and not both. Unlike other settings, a
     /// secret that is set but empty is a mistake: somebody meant to give it.
-    pub(super) fn source(&mut self, plain: &Setting, file: &Setting) -> Option<SecretSource> {
+    fn source(&mut self, plain: &Setting, file: &Setting) -> Option<SecretSource> {
         let literal = self.environment.var(plain.variable);
         let path = self.environment.var(file.variable);
         match (literal, path) {

@@ -62,8 +62,8 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    config.http.max_connections = fit_descriptors(&config);
-    let max_connections = config.http.max_connections;
+    config.max_connections = fit_descriptors(&config);
+    let max_connections = config.max_connections;
     let listener = listen(config.listen)?;
     let metrics = Arc::new(Metrics::new(build));
     let credentials = Credentials::new(
@@ -97,12 +97,12 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
     let accepting = tokio::task::spawn_local(accept(listener.clone(), server.clone()));
     // The longest that a payment can take which has just begun.
     let finish =
-        config.payment.deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
+        config.payment_deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
     drain(
         &server,
         (listener, accepting),
         signals,
-        config.http.drain,
+        config.drain,
         finish,
     )
     .await;
@@ -113,10 +113,10 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
 /// Raises the limit of descriptors, and lowers that of connections to what it allows.
 fn fit_descriptors(config: &Config) -> usize {
     let besides = RESERVED_DESCRIPTORS_COUNT + config.pool.size as u64;
-    let wanted = config.http.max_connections as u64 + besides;
+    let wanted = config.max_connections as u64 + besides;
     let limit = descriptors::raise_limit(wanted);
     if limit >= wanted {
-        return config.http.max_connections;
+        return config.max_connections;
     }
     let connections = limit.saturating_sub(besides).max(1);
     log::warn("descriptor_limit_low")
@@ -124,7 +124,7 @@ fn fit_descriptors(config: &Config) -> usize {
         .field("wanted", &wanted)
         .field("connections", &connections)
         .emit();
-    usize::try_from(connections).unwrap_or(config.http.max_connections)
+    usize::try_from(connections).unwrap_or(config.max_connections)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
