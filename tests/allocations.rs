@@ -88,18 +88,11 @@ fn serve(cluster: &Cluster, sslmode: &str, statement_mode: &str, pool_size: &str
     let config = Config::from_environment(&environment).unwrap();
     std::thread::spawn(move || {
         COUNTED.set(true);
-        let build = Build {
-            version: "",
-            revision: "",
-            timestamp: "",
-            region: String::new(),
-            environment: String::new(),
-        };
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())
             .unwrap()
-            .block_on(server::run(config, build))
+            .block_on(server::run(config, Build::default()))
             .unwrap();
     });
 }

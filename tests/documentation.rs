@@ -85,13 +85,7 @@ fn words_behind(prefix: &str) -> Vec<String> {
 
 /// What a scrape says that finds a service which has done nothing yet.
 fn first_scrape() -> String {
-    let metrics = Metrics::new(Build {
-        version: "",
-        revision: "",
-        timestamp: "",
-        region: String::new(),
-        environment: String::new(),
-    });
+    let metrics = Metrics::new(Build::default());
     let mut text = Vec::new();
     metrics.write_text(&mut text);
     String::from_utf8(text).unwrap()

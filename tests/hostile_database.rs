@@ -604,13 +604,6 @@ fn with_pool<T>(
     work: impl AsyncFnOnce(Pool<tokio::net::TcpStream>, Arc<Metrics>) -> T,
 ) -> T {
     log::discard();
-    let build = Build {
-        version: "",
-        revision: "",
-        timestamp: "",
-        region: String::new(),
-        environment: String::new(),
-    };
     let credentials = Credentials::new(
         server.target(mode),
         SecretSource::literal("DATABASE_URL", ""),
@@ -622,7 +615,7 @@ fn with_pool<T>(
         .unwrap();
     runtime.block_on(async {
         let connector = TcpConnector::start(credentials, StatementMode::Unnamed, AMPLE).unwrap();
-        let metrics = Arc::new(Metrics::new(build));
+        let metrics = Arc::new(Metrics::new(Build::default()));
         let pool = Pool::start(
             settings(exchange_timeout),
             Box::new(connector),

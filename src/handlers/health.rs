@@ -62,14 +62,15 @@ impl State {
 
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
         let figures = app.pool.figures();
+        let build = app.metrics.build();
         let (status, word, database) = match self.connected {
             true => (Status::Ok, "healthy", "connected"),
             false => (Status::ServiceUnavailable, "degraded", "disconnected"),
         };
         let body = Body {
             status: word,
-            region: &app.region,
-            environment: &app.environment,
+            region: &build.region,
+            environment: &build.environment,
             database,
             latency_ms: app.pool.last_round_trip().map(milliseconds),
             uptime_seconds: app.metrics.uptime().as_secs(),

@@ -24,8 +24,8 @@ pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
     let info = Info {
         name: env!("CARGO_PKG_NAME"),
         version: build.version,
-        region: &app.region,
-        environment: &app.environment,
+        region: &build.region,
+        environment: &build.environment,
         timestamp: &clock::now_rfc3339(),
         git_revision: build.revision,
         build_timestamp: build.timestamp,

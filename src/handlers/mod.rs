@@ -9,7 +9,6 @@ mod ready;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -31,8 +30,6 @@ use crate::route::Route;
 
 /// What handlers work with.
 pub struct App {
-    region: Rc<str>,
-    environment: String,
     default_currency: Currency,
     payment_deadline: Duration,
     in_flight_max: usize,
@@ -52,8 +49,6 @@ impl App {
     /// What handlers need of a configuration.
     pub fn new(config: &Config, pool: Pool<TcpStream>, metrics: Arc<Metrics>) -> Self {
         Self {
-            region: config.region.as_str().into(),
-            environment: config.environment.clone(),
             default_currency: config.default_currency,
             payment_deadline: config.payment_deadline,
             in_flight_max: in_flight_max(config.max_connections),

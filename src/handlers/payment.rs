@@ -282,7 +282,8 @@ impl Payment {
             None => response,
         };
         response.body(Content::Json, |out| {
-            paid.write(&app.region, &database_ms, &created_at, out);
+            let region = &app.metrics.build().region;
+            paid.write(region, &database_ms, &created_at, out);
         });
         Status::Ok
     }

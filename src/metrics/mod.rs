@@ -29,8 +29,8 @@ const ROUTES: usize = Route::ALL.len();
 const METHODS: usize = Method::ALL.len();
 const STATUSES: usize = Status::ALL.len();
 
-/// What the binary is, for `build_info` and `/info`.
-#[derive(Clone, Debug)]
+/// What the binary is, and where it runs.
+#[derive(Clone, Debug, Default)]
 pub struct Build {
     /// The package's version.
     pub version: &'static str,

@@ -104,9 +104,9 @@ mod tests {
         let metrics = Metrics::new(Build {
             version: "1",
             revision: "r",
-            timestamp: "",
             region: "a\"b\\c\nd".into(),
             environment: "e".into(),
+            ..Build::default()
         });
         metrics
             .payments

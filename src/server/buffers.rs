@@ -153,13 +153,7 @@ mod tests {
     use crate::metrics::Build;
 
     fn buffers() -> (Rc<Buffers>, Arc<Metrics>) {
-        let metrics = Arc::new(Metrics::new(Build {
-            version: "",
-            revision: "",
-            timestamp: "",
-            region: String::new(),
-            environment: String::new(),
-        }));
+        let metrics = Arc::new(Metrics::new(Build::default()));
         (Rc::new(Buffers::new(metrics.clone())), metrics)
     }
 

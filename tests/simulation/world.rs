@@ -234,13 +234,6 @@ impl World {
 
     fn new(dice: Dice, profile: Profile) -> Rc<Self> {
         let now = Instant::now();
-        let build = Build {
-            version: "",
-            revision: "",
-            timestamp: "",
-            region: REGION.to_owned(),
-            environment: String::new(),
-        };
         Rc::new(Self {
             profile,
             dice: Rc::new(dice),
@@ -254,7 +247,7 @@ impl World {
             read_only_until: Cell::new(now),
             unauthorised_until: Cell::new(now),
             pool: RefCell::new(None),
-            metrics: Arc::new(Metrics::new(build)),
+            metrics: Arc::new(Metrics::new(Build::default())),
             ledger: RefCell::default(),
             began: now,
             steps_s: Default::default(),

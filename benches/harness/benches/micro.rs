@@ -115,7 +115,7 @@ fn checkout_and_exchange(bencher: Bencher) {
         let pool = Pool::start(
             settings(),
             Box::new(AtOnce),
-            Arc::new(Metrics::new(build())),
+            Arc::new(Metrics::new(Build::default())),
         );
         pool.ready().await;
         pool
@@ -230,16 +230,6 @@ fn settings() -> PoolSettings {
         connection_lifetime: Duration::from_secs(3_600),
         idle_probe_interval: Duration::from_secs(30),
         statement_mode: StatementMode::Named,
-    }
-}
-
-fn build() -> Build {
-    Build {
-        version: "",
-        revision: "",
-        timestamp: "",
-        region: String::new(),
-        environment: String::new(),
     }
 }
 
