@@ -5,23 +5,22 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::waiters::{Answer, Seat, Verdict};
-use super::{Closed, Inner, Member};
+use super::{Closed, Inner, Member, Stream};
 use crate::limits::BATCH_MAX_COUNT;
 use crate::pg::connection::{Broken, Connection};
 use crate::pg::payments::{Insert, Row};
 
 /// A connection that is in use. Dropped before its exchange ended, it is closed: what it would
 /// read next is somebody else's answer.
-pub(super) struct Lease<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+pub(super) struct Lease<S: Stream> {
     pool: Rc<Inner<S>>,
     member: Option<Box<Member<S>>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Lease<S> {
+impl<S: Stream> Lease<S> {
     pub(super) fn new(pool: Rc<Inner<S>>, member: Box<Member<S>>) -> Self {
         Self {
             pool,
@@ -42,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Lease<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Lease<S> {
+impl<S: Stream> Drop for Lease<S> {
     fn drop(&mut self) {
         if let Some(member) = self.member.take() {
             self.pool.discard(member, Closed::Broken);
@@ -52,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Lease<S> {
 
 /// Payments of other waiters in an exchange. Dropped before the answer is there, it tells them that
 /// their outcome is unknown.
-struct Company<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+struct Company<S: Stream> {
     pool: Rc<Inner<S>>,
     /// In the order of the exchange's inserts.
     seats: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }>,
@@ -61,7 +60,7 @@ struct Company<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     started: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
+impl<S: Stream> Company<S> {
     fn deliver(&mut self, verdict: impl Fn(usize) -> Verdict) {
         let elapsed = self.started.elapsed();
         let own = self.own;
@@ -74,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Company<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Company<S> {
+impl<S: Stream> Drop for Company<S> {
     fn drop(&mut self) {
         self.deliver(|_| Verdict::Lost);
     }
@@ -82,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Company<S> {
 
 /// An exchange on its way. Everything it needs is in here, so it may be finished by another task
 /// than the one that began it.
-pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+pub(super) struct Exchange<S: Stream> {
     lease: Lease<S>,
     company: Company<S>,
     /// How many it carries.
@@ -91,7 +90,7 @@ pub(super) struct Exchange<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     limit: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<S> {
+impl<S: Stream> Exchange<S> {
     /// Begins a write of `payment`; if `in_company`, also of those that wait and take company.
     ///
     /// The inserts go out ordered by key and id, the same order in every exchange: two transactions

@@ -4,14 +4,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Closed, Inner, Member};
+use super::{Closed, Inner, Member, Stream};
 use crate::limits::KEEPER_INTERVAL_MS;
 
 /// Runs until the pool closes.
-pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
+pub(super) async fn run<S: Stream>(pool: Rc<Inner<S>>) {
     poll_fn(|cx| {
         *pool.keeper.borrow_mut() = cx.waker().clone();
         Poll::Ready(())
@@ -29,7 +28,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+impl<S: Stream> Inner<S> {
     fn drop_lost(&self, cx: &mut Context<'_>) {
         let mut index = 0;
         while let Some(lost) = self.poll_idle_at(index, cx) {

@@ -39,10 +39,15 @@ use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
 use crate::pg::error::{ConnectStep, ServerError, SqlState};
 
-/// The pool, as handlers hold it; a clone is another handle to the same one.
-pub struct Pool<S: AsyncRead + AsyncWrite + Unpin + 'static>(Rc<Inner<S>>);
+/// What connections go over: TCP, or the simulation's stream.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Clone for Pool<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
+
+/// The pool, as handlers hold it; a clone is another handle to the same one.
+pub struct Pool<S: Stream>(Rc<Inner<S>>);
+
+impl<S: Stream> Clone for Pool<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -81,7 +86,7 @@ struct Member<S> {
     paid: bool,
 }
 
-struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+struct Inner<S: Stream> {
     settings: PoolSettings,
     metrics: Arc<Metrics>,
     connector: Box<dyn Connect<S>>,
@@ -115,7 +120,7 @@ struct Inner<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     refusals: RefCell<(Option<SqlState>, log::Limited)>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
+impl<S: Stream> Pool<S> {
     /// A pool that opens its connections from now on, in tasks of the current local runtime.
     pub fn start(
         settings: PoolSettings,
@@ -250,9 +255,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
 }
 
 /// A health check under way; the others are told when it is dropped.
-struct Checking<'a, S: AsyncRead + AsyncWrite + Unpin + 'static>(&'a Inner<S>);
+struct Checking<'a, S: Stream>(&'a Inner<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Checking<'_, S> {
+impl<S: Stream> Drop for Checking<'_, S> {
     fn drop(&mut self) {
         self.0.checking.set(false);
         self.0.checked.notify_waiters();
@@ -277,7 +282,7 @@ labels! {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+impl<S: Stream> Inner<S> {
     /// An idle connection. There is none while somebody waits: `release` serves those first.
     fn idle_lease(self: &Rc<Self>) -> Option<Lease<S>> {
         let member = self.idle.borrow_mut().pop()?;

@@ -5,10 +5,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Inner, Member, hard_end};
+use super::{Inner, Member, Stream, hard_end};
 use crate::limits::{
     LIFETIME_JITTER_PERCENT, OPENING_MAX_COUNT, RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS,
 };
@@ -44,7 +43,7 @@ impl Backoff {
 }
 
 /// Runs until the pool closes.
-pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<Inner<S>>) {
+pub(super) async fn run<S: Stream>(pool: Rc<Inner<S>>) {
     let warnings = RefCell::new(log::Limited::default());
     let mut opening = FuturesUnordered::new();
     while !pool.closing.get() {
@@ -70,7 +69,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(pool: Rc<In
     while opening.next().await.is_some() {}
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+impl<S: Stream> Inner<S> {
     async fn open_one(&self, warnings: &RefCell<log::Limited>) {
         let (began, era) = (Instant::now(), self.era.get());
         match self.connector.connect().await {

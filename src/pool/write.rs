@@ -8,12 +8,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::exchange::{Exchange, Finished, Lease};
 use super::waiters::{Answer, Seat, Turn, Verdict};
-use super::{Inner, Pool};
+use super::{Inner, Pool, Stream};
 use crate::limits::{RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MIN_MS};
 use crate::metrics::Rejected;
 use crate::pg::error::ServerError;
@@ -67,7 +66,7 @@ enum Attempt {
     Abandoned,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
+impl<S: Stream> Pool<S> {
     /// Writes `payment`; when this returns `Ok`, it is durable.
     ///
     /// `abandoned` is ready when the caller has hung up; it is asked only as long as nothing was
@@ -167,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pool<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
+impl<S: Stream> Inner<S> {
     /// A connection from the queue before `deadline`, for something that takes no company.
     pub(super) async fn queued_lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
         match self
@@ -258,12 +257,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Inner<S> {
 }
 
 /// A place in the queue, given up on drop.
-struct Waiting<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+struct Waiting<S: Stream> {
     pool: Rc<Inner<S>>,
     seat: Option<Seat>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Waiting<S> {
+impl<S: Stream> Waiting<S> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn<Lease<S>>> {
         let Some(seat) = self.seat else {
             return Poll::Pending;
@@ -281,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Waiting<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Waiting<S> {
+impl<S: Stream> Drop for Waiting<S> {
     fn drop(&mut self) {
         let Some(seat) = self.seat.take() else {
             return;
