@@ -58,14 +58,6 @@ pub enum Unavailable {
     Disconnected,
 }
 
-/// What one attempt came to.
-enum Attempt {
-    Answered(Answer),
-    NoConnection(Unavailable),
-    Deadline { sent: bool },
-    Abandoned,
-}
-
 impl<S: Stream> Pool<S> {
     /// Writes `payment`; when this returns `Ok`, it is durable.
     ///
@@ -106,28 +98,24 @@ impl<S: Stream> Pool<S> {
         deadline: Instant,
         progress: &Progress,
         abandoned: impl Future<Output = ()> + Unpin,
-    ) -> Attempt {
+    ) -> Result<Answer, Failure> {
         let lease = match self.0.idle_lease() {
             Some(lease) => lease,
             None => {
                 let company = (!progress.alone).then_some(payment);
-                match self
-                    .0
-                    .wait(company, deadline, progress.sent, abandoned)
-                    .await
-                {
-                    Ok(Turn::Granted(lease)) => lease,
-                    Ok(Turn::Carried(answer, _)) => return Attempt::Answered(answer),
-                    Err(attempt) => return attempt,
+                let turn = self.0.wait(company, deadline, progress.sent, abandoned);
+                match turn.await? {
+                    Turn::Granted(lease) => lease,
+                    Turn::Carried(answer, _) => return Ok(answer),
                 }
             }
         };
         let Ok(exchange) = Exchange::write(lease, payment, !progress.alone) else {
-            return Attempt::Answered(Answer::LOST);
+            return Ok(Answer::LOST);
         };
         match exchange.run(deadline).await {
-            Some(Finished { answer, .. }) => Attempt::Answered(answer),
-            None => Attempt::Deadline { sent: true },
+            Some(Finished { answer, .. }) => Ok(answer),
+            None => Err(Failure::Deadline { sent: true }),
         }
     }
 
@@ -185,11 +173,11 @@ impl<S: Stream> Inner<S> {
         deadline: Instant,
         sent: bool,
         mut abandoned: impl Future<Output = ()> + Unpin,
-    ) -> Result<Turn<Lease<S>>, Attempt> {
+    ) -> Result<Turn<Lease<S>>, Failure> {
         let joined = Instant::now();
         let Some(seat) = self.waiters.borrow_mut().join(payment, deadline) else {
             self.metrics.pool.rejected(Rejected::WaitersFull);
-            return Err(Attempt::NoConnection(Unavailable::WaitersFull));
+            return Err(Failure::Unavailable(Unavailable::WaitersFull));
         };
         self.gauges();
         let mut waiting = Waiting {
@@ -218,13 +206,13 @@ impl<S: Stream> Inner<S> {
         {
             let rest = timeout_at(deadline, poll_fn(|cx| waiting.poll_turn(cx))).await;
             self.note_turn(joined, began);
-            return rest.map_err(|_| Attempt::Deadline { sent: true });
+            return rest.map_err(|_| Failure::Deadline { sent: true });
         }
-        let attempt = match outcome {
+        let failure = match outcome {
             // The turn came, and the deadline before this task did.
             Ok(Some(Turn::Granted(lease))) if Instant::now() >= deadline => {
                 lease.give_back();
-                Attempt::Deadline { sent }
+                Failure::Deadline { sent }
             }
             Ok(Some(turn)) => {
                 let end = match &turn {
@@ -234,17 +222,17 @@ impl<S: Stream> Inner<S> {
                 self.note_turn(joined, end);
                 return Ok(turn);
             }
-            Ok(None) => Attempt::Abandoned,
-            Err(_) if limit == deadline => Attempt::Deadline { sent },
-            Err(_) if self.open.get() == 0 => Attempt::NoConnection(Unavailable::Disconnected),
-            Err(_) => Attempt::NoConnection(Unavailable::CheckoutTimeout),
+            Ok(None) => Failure::Abandoned,
+            Err(_) if limit == deadline => Failure::Deadline { sent },
+            Err(_) if self.open.get() == 0 => Failure::Unavailable(Unavailable::Disconnected),
+            Err(_) => Failure::Unavailable(Unavailable::CheckoutTimeout),
         };
-        self.metrics.pool.rejected(match attempt {
-            Attempt::Abandoned => Rejected::Abandoned,
-            Attempt::Deadline { .. } => Rejected::Deadline,
+        self.metrics.pool.rejected(match failure {
+            Failure::Abandoned => Rejected::Abandoned,
+            Failure::Deadline { .. } => Rejected::Deadline,
             _ => Rejected::CheckoutTimeout,
         });
-        Err(attempt)
+        Err(failure)
     }
 
     /// Observes the wait that has ended with a connection, or where somebody else's exchange began that
@@ -310,19 +298,18 @@ struct Progress {
 
 impl Progress {
     /// Takes an attempt in; `Some` when the payment has come to its end.
-    fn take(&mut self, attempt: Attempt) -> Option<Result<Written, Failure>> {
+    fn take(&mut self, attempt: Result<Answer, Failure>) -> Option<Result<Written, Failure>> {
         match attempt {
-            Attempt::Answered(answer) => self.answered(answer),
-            Attempt::Abandoned => Some(Err(Failure::Abandoned)),
-            Attempt::Deadline { sent } => {
+            Ok(answer) => self.answered(answer),
+            Err(Failure::Deadline { sent }) => {
                 let sent = sent || self.sent;
                 Some(Err(Failure::Deadline { sent }))
             }
-            Attempt::NoConnection(_) if self.sent => {
+            Err(Failure::Unavailable(_)) if self.sent => {
                 self.grow_pause();
                 None
             }
-            Attempt::NoConnection(why) => Some(Err(Failure::Unavailable(why))),
+            Err(failure) => Some(Err(failure)),
         }
     }
 
@@ -390,12 +377,12 @@ mod tests {
     use crate::pg::error::SqlState;
     use arrayvec::ArrayString;
 
-    fn refused(state: [u8; 5]) -> Attempt {
+    fn refused(state: [u8; 5]) -> Result<Answer, Failure> {
         let error = Rc::new(ServerError {
             state: SqlState(state),
             message: ArrayString::new(),
         });
-        Attempt::Answered(Answer {
+        Ok(Answer {
             verdict: Verdict::Refused {
                 error,
                 shared: false,
