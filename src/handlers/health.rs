@@ -57,7 +57,7 @@ impl State {
         waiting.set(waiting.get() + 1);
         let _waiting = Waiting(waiting);
         let deadline = Instant::now() + Duration::from_millis(HEALTH_TIMEOUT_MS);
-        self.connected = app.pool.check(fresh, deadline).await.is_ok();
+        self.connected = app.pool.check(fresh, deadline).await;
     }
 
     pub(super) fn write(&self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {

@@ -66,10 +66,6 @@ pub struct Figures {
     pub waiting: usize,
 }
 
-/// The database did not answer a health check.
-#[derive(Clone, Copy, Debug)]
-pub struct Disconnected;
-
 /// An open connection, its age and its last sign of life.
 struct Member<S> {
     connection: Connection<S>,
@@ -193,17 +189,10 @@ impl<S: Stream> Pool<S> {
         last.is_some_and(|(at, _)| at.elapsed() < fresh)
     }
 
-    /// Asks the database, unless it answered less than `fresh` ago: the duration of the last round
-    /// trip, or that there was none before `deadline`.
-    pub async fn check(
-        &self,
-        fresh: Duration,
-        deadline: Instant,
-    ) -> Result<Duration, Disconnected> {
-        if let Some((at, elapsed)) = self.0.last_success.get()
-            && at.elapsed() < fresh
-        {
-            return Ok(elapsed);
+    /// Asks the database, unless it answered less than `fresh` ago: false when no answer came before `deadline`.
+    pub async fn check(&self, fresh: Duration, deadline: Instant) -> bool {
+        if self.has_answered_within(fresh) {
+            return true;
         }
         let asked = Instant::now();
         loop {
@@ -217,9 +206,9 @@ impl<S: Stream> Pool<S> {
                 self.0.prove_one(deadline).await
             };
             match self.0.last_success.get() {
-                Some((at, elapsed)) if at >= asked => return Ok(elapsed),
+                Some((at, _)) if at >= asked => return true,
                 _ if again && Instant::now() < deadline => {}
-                _ => return Err(Disconnected),
+                _ => return false,
             }
         }
     }
