@@ -67,8 +67,9 @@ impl<S: Stream> Company<S> {
         let places = (0..).filter(|&place| place != own);
         for (seat, place) in self.seats.drain(..).zip(places) {
             let verdict = verdict(place);
-            self.pool
-                .deliver(seat, Answer { verdict, elapsed }, self.started);
+            let answer = Answer { verdict, elapsed };
+            let mut waiters = self.pool.waiters.borrow_mut();
+            waiters.deliver(seat, answer, self.started);
         }
     }
 }
@@ -105,7 +106,7 @@ impl<S: Stream> Exchange<S> {
         let mut others: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
         let most = pool.settings.batch_max - 1;
         while in_company && others.len() < most && !others.is_full() {
-            let Some(seat) = pool.take_waiter(exchange.company.started) else {
+            let Some(seat) = pool.waiters.borrow_mut().take(exchange.company.started) else {
                 break;
             };
             others.push(seat);

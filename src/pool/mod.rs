@@ -30,10 +30,10 @@ pub use write::{Failure, Unavailable, Written};
 
 use self::exchange::{Exchange, Lease};
 use self::opener::Backoff;
-use self::waiters::{Answer, Seat, Waiters};
+use self::waiters::Waiters;
 use crate::config::PoolSettings;
 use crate::labels::labels;
-use crate::limits::{CONNECTION_LIFETIME_MAX_S, RECONNECT_BACKOFF_MAX_MS};
+use crate::limits::RECONNECT_BACKOFF_MAX_MS;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
@@ -279,14 +279,10 @@ impl<S: Stream> Inner<S> {
         Some(Lease::new(self.clone(), member))
     }
 
-    /// A round trip on one connection, if it can be had and had in time.
-    /// Whether the connection was lost, and another one may be well.
+    /// A round trip on one connection, if it can be had and had in time: true when the connection was lost, and
+    /// another one may be well.
     async fn prove_one(self: &Rc<Self>, deadline: Instant) -> bool {
-        let lease = match self.idle_lease() {
-            Some(lease) => Some(lease),
-            None => self.queued_lease(deadline).await,
-        };
-        match lease {
+        match self.lease(deadline).await {
             Some(lease) => match Exchange::prove(lease) {
                 Ok(exchange) => exchange
                     .run(deadline)
@@ -300,14 +296,6 @@ impl<S: Stream> Inner<S> {
                 false
             }
         }
-    }
-
-    fn take_waiter(&self, now: Instant) -> Option<Seat> {
-        self.waiters.borrow_mut().take(now)
-    }
-
-    fn deliver(&self, seat: Seat, answer: Answer, began: Instant) {
-        self.waiters.borrow_mut().deliver(seat, answer, began);
     }
 
     /// Takes a connection in: a new one, or one whose exchange is over.
@@ -446,8 +434,4 @@ impl<S: Stream> Inner<S> {
             .connections(self.open.get(), self.idle.borrow().len());
         self.metrics.pool.waiters(self.waiters.borrow().len());
     }
-}
-
-fn hard_end(opened: Instant) -> Instant {
-    opened + Duration::from_secs(CONNECTION_LIFETIME_MAX_S)
 }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Inner, Member, Stream, hard_end};
+use super::{Inner, Member, Stream};
 use crate::limits::{
-    LIFETIME_JITTER_PERCENT, OPENING_MAX_COUNT, RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS,
+    CONNECTION_LIFETIME_MAX_S, LIFETIME_JITTER_PERCENT, OPENING_MAX_COUNT,
+    RECONNECT_BACKOFF_MAX_MS, RECONNECT_BACKOFF_MIN_MS,
 };
 use crate::log;
 use crate::pg::connection::Connection;
@@ -91,7 +92,7 @@ impl<S: Stream> Inner<S> {
         self.release(Box::new(Member {
             connection,
             expires: now + lifetime,
-            ends: hard_end(now),
+            ends: now + Duration::from_secs(CONNECTION_LIFETIME_MAX_S),
             era,
             proven: now,
             served: false,

@@ -103,8 +103,8 @@ impl<S: Stream> Pool<S> {
             Some(lease) => lease,
             None => {
                 let company = (!progress.alone).then_some(payment);
-                let turn = self.0.wait(company, deadline, progress.sent, abandoned);
-                match turn.await? {
+                let sent = progress.sent;
+                match self.0.wait(company, deadline, sent, abandoned).await? {
                     Turn::Granted(lease) => lease,
                     Turn::Carried(answer, _) => return Ok(answer),
                 }
@@ -127,11 +127,8 @@ impl<S: Stream> Pool<S> {
         deadline: Instant,
         progress: &mut Progress,
     ) -> Option<Result<Written, Failure>> {
-        let lease = match self.0.idle_lease() {
-            Some(lease) => Some(lease),
-            None => self.0.queued_lease(deadline).await,
-        };
-        let exchange = Exchange::lookup(lease?, payment).ok()?;
+        let lease = self.0.lease(deadline).await?;
+        let exchange = Exchange::lookup(lease, payment).ok()?;
         let Some(finished) = exchange.run(deadline).await else {
             return Some(Err(Failure::Deadline { sent: true }));
         };
@@ -155,8 +152,11 @@ impl<S: Stream> Pool<S> {
 }
 
 impl<S: Stream> Inner<S> {
-    /// A connection from the queue before `deadline`, for something that takes no company.
-    pub(super) async fn queued_lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
+    /// A connection before `deadline`, for something that takes no company.
+    pub(super) async fn lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
+        if let Some(lease) = self.idle_lease() {
+            return Some(lease);
+        }
         match self
             .wait(None, deadline, true, std::future::pending())
             .await
