@@ -10,6 +10,7 @@ need pgrep procps
 scratch=$(mktemp -d)
 log="$scratch/log"
 leader=
+serves=
 folders=()
 
 # use NAME: what `make run` keeps from here on is in a folder of that name.
@@ -20,9 +21,12 @@ use() {
 }
 
 clean() {
-  if [ -n "$leader" ]; then kill -KILL -- "-$leader" 2>/dev/null || true; fi
+  # In order at first: killed, it would leave its service behind.
+  if [ -n "$leader" ] && kill -TERM -- "-$leader" 2>/dev/null; then
+    timeout 60 tail --pid="$leader" -f /dev/null || kill -KILL -- "-$leader"
+  fi
+  if [ -n "$serves" ]; then kill -KILL "$serves" 2>/dev/null || true; fi
   for DEV in "${folders[@]}"; do
-    if [ -e "$DEV/running" ]; then kill -KILL "$(service)" 2>/dev/null || true; fi
     scripts/postgres.sh remove >/dev/null
   done
   rm -rf "$scratch"
@@ -33,8 +37,6 @@ fail() {
   sed 's/^/  | /' "$log" >&2
   die "$@"
 }
-
-service() { sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running"; }
 
 # begin COMMAND...: in a group of its own, as a shell does for its user. Behind & this one would have INT ignored.
 begin() {
@@ -56,6 +58,8 @@ await() {
 await_ready() {
   await 1800 '^==> starting PostgreSQL'
   await 120 '^  curl '
+  serves=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running")
+  [ -d "/proc/$serves" ] || fail "process $serves is not the service"
 }
 
 # Pays with the line as it is printed, and looks for the payment in the table.
@@ -87,14 +91,13 @@ stopped() {
 
 # end_by_ctrl_c CODE: INT to the whole group, which is what a terminal sends, ends it with CODE and all that it started.
 end_by_ctrl_c() {
-  local serves code=0
-  serves=$(service)
-  [ -d "/proc/$serves" ] || fail "process $serves is not the service"
+  local code=0
   kill -INT -- "-$leader"
   timeout 60 tail --pid="$leader" -f /dev/null || fail "it goes on 60 s after Ctrl-C"
   wait "$leader" || code=$?
   [ "$code" = "$1" ] || fail "Ctrl-C ended it with $code, not $1"
   [ ! -d "/proc/$serves" ] || fail "the service is left behind: process $serves"
+  serves=
   stopped
   ! pgrep -g "$leader" >/dev/null || fail "it left processes behind: $(pgrep -a -g "$leader")"
   ! pgrep -f -- "$DEV/|$(scripts/postgres.sh folder)/" >/dev/null || fail "processes are left of its folder"
@@ -119,7 +122,7 @@ for line in "${lines[@]}"; do
 done
 
 say "another one beside it"
-refused "'make run' runs already in this folder (process $(service), http://127.0.0.1:$port)" PORT="$(free_port)"
+refused "'make run' runs already in this folder (process $serves, http://127.0.0.1:$port)" PORT="$(free_port)"
 use second
 refused "port $port is taken by another program: choose another one with 'PORT=8081 make run'" PORT="$port"
 stopped

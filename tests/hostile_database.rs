@@ -748,7 +748,6 @@ fn answers() -> Vec<Answer> {
         "a proxy lost its server": [&error("08006")[..], &READY].concat() => Broken,
         "the password is no longer good": [&error("28P01")[..], &READY].concat() => Broken,
         "the server is a standby": [&error("25006")[..], &READY].concat() => Broken,
-        "a conflict that passes": [&error("40001")[..], &READY].concat() => Refused,
         "a statement that is gone": [&error("26000")[..], &READY].concat() => Broken,
         "a statement that no longer fits": [&error("0A000")[..], &READY].concat() => Broken,
     }
