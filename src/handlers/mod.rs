@@ -136,23 +136,20 @@ impl Caller {
     pub fn new(app: &App, request: &Request<'_>, received: Instant) -> Self {
         let random = &app.random;
         let id = request.request_id.one().and_then(trace::request_id);
-        let traceparent = match request.traceparent {
-            Field::Absent => None,
-            Field::One(value) => trace::traceparent(value),
-            Field::Repeated => None,
-        };
-        let replaced = request.traceparent != Field::Absent && traceparent.is_none();
         Self {
             route: Route::of(request.path),
             method: request.method,
             version: request.version,
             keep_alive: request.keep_alive && !app.is_draining(),
             request_id: id.unwrap_or_else(|| trace::new_request_id(random.borrow_mut().bytes())),
-            traceparent: match replaced {
-                false => traceparent,
-                true => {
-                    let mut random = random.borrow_mut();
-                    Some(trace::new_traceparent(random.bytes(), random.bytes()))
+            traceparent: match request.traceparent {
+                Field::Absent => None,
+                sent => {
+                    let sent = sent.one().and_then(trace::traceparent);
+                    Some(sent.unwrap_or_else(|| {
+                        let mut random = random.borrow_mut();
+                        trace::new_traceparent(random.bytes(), random.bytes())
+                    }))
                 }
             },
             received,

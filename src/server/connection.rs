@@ -94,11 +94,16 @@ impl Connection {
                     Ok(()) => Box::pin(self.serve()).await,
                     Err(stop) => stop,
                 };
-                match stop {
-                    Stop::Park => {}
+                let end = match stop {
+                    Stop::Park => continue,
                     Stop::End(end) => break end,
-                    stop => break Box::pin(self.finish(stop)).await,
-                }
+                    Stop::Close(end) => end,
+                    Stop::Refuse(refusal, method) => {
+                        self.refuse(refusal, method);
+                        ConnectionEnd::Refused
+                    }
+                };
+                break Box::pin(self.close(end)).await;
             };
             let Self { server, place, .. } = self;
             drop(place);
@@ -124,18 +129,6 @@ impl Connection {
         }
     }
 
-    async fn finish(&mut self, stop: Stop) -> ConnectionEnd {
-        match stop {
-            Stop::End(end) => end,
-            Stop::Close(end) => self.close(end).await,
-            Stop::Refuse(refusal, method) => {
-                self.refuse(refusal, method.unwrap_or_else(|| self.method_asked()));
-                self.close(ConnectionEnd::Refused).await
-            }
-            Stop::Park => ConnectionEnd::KeepAlive,
-        }
-    }
-
     /// Reads one request and answers it. The answer may stay in the buffer when more requests have
     /// arrived already; it is written before anything is waited for.
     async fn serve_one(&mut self) -> Result<(), Stop> {
@@ -146,7 +139,7 @@ impl Connection {
         // Both are made where they stay: they are not small.
         let mut caller;
         let mut next = loop {
-            let output = room(&mut self.output, &self.server)?;
+            let output = buffer(&mut self.output, &self.server)?;
             let bytes = self.input.as_deref().and_then(|input| input.get(..head));
             let request = request::parse(bytes.unwrap_or_default())?;
             if request.body != BodyLength::None && !self.body_is_read {
@@ -168,7 +161,7 @@ impl Connection {
                 // Its time to be taken is over; the payment's answer gets one of its own.
                 self.place.set_unless(Phase::Busy);
                 self.prepare_to_wait(caller.method)?;
-                match later.begin(&app, &caller, room(&mut self.output, &self.server)?) {
+                match later.begin(&app, &caller, buffer(&mut self.output, &self.server)?) {
                     Some(status) => status,
                     None => self.wait_for(&app, later, &mut caller).await?,
                 }
@@ -216,7 +209,7 @@ impl Connection {
         }
         // A drain that began in the meantime closes this connection, too.
         caller.keep_alive &= !app.is_draining();
-        let output = room(&mut self.output, &self.server)?;
+        let output = buffer(&mut self.output, &self.server)?;
         Ok(later.write(app, caller, output))
     }
 
@@ -492,7 +485,8 @@ impl Connection {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, method: Method) {
+    fn refuse(&mut self, refusal: Refusal, method: Option<Method>) {
+        let method = method.unwrap_or_else(|| self.method_asked());
         let app = &self.server.app;
         app.metrics().http.refusal(refusal);
         // Nothing more of it is read: its answer takes that room, and nobody is ended for it.
@@ -570,11 +564,6 @@ fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut B
         server.keep_room();
     }
     slot.as_mut().ok_or(Refusal::BuffersExhausted.into())
-}
-
-/// Where answers are appended.
-fn room<'a>(output: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut Vec<u8>, Stop> {
-    buffer(output, server).map(|buffer| &mut **buffer)
 }
 
 /// Reads what is there, without waiting.
