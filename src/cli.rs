@@ -1,9 +1,9 @@
 //! What the command line says.
 
+use lexopt::Error;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use payment_latency_api::limits::{PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT};
 use payment_latency_api::{probe, prune};
-use std::fmt;
 use std::time::Duration;
 
 /// One of the verbs.
@@ -26,22 +26,6 @@ pub(crate) struct PruneOptions {
     pub(crate) batch: u64,
 }
 
-/// The command line makes no sense.
-#[derive(Debug)]
-pub(crate) struct UsageError(String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<lexopt::Error> for UsageError {
-    fn from(error: lexopt::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
 pub(crate) const HELP: &str = "\
 payment-latency-api: simulates payments, one durable PostgreSQL write for each
 
@@ -62,7 +46,7 @@ Everything else is set by environment variables: see docs/APPLICATION.md.
 Exit codes: 0 done, 1 failed, 64 wrong command line, 78 wrong configuration.";
 
 /// Reads the command line.
-pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
     let command = match parser.next()? {
         None => Command::Serve,
         Some(Long("version") | Short('V')) => Command::Version,
@@ -74,26 +58,25 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             Some("probe") => return probe(parser),
             Some("check-config") => Command::CheckConfig,
             Some("help") => Command::Help,
-            _ => return Err(UsageError(format!("unknown verb {verb:?}"))),
+            _ => return Err(format!("unknown verb {verb:?}").into()),
         },
-        Some(other) => return Err(other.unexpected().into()),
+        Some(other) => return Err(other.unexpected()),
     };
     match parser.next()? {
         None => Ok(command),
         Some(Long("help") | Short('h')) => Ok(Command::Help),
-        Some(other) => Err(other.unexpected().into()),
+        Some(other) => Err(other.unexpected()),
     }
 }
 
-fn probe(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
-    match probe::Options::parse(&mut parser) {
-        Ok(Some(options)) => Ok(Command::Probe(Box::new(options))),
-        Ok(None) => Ok(Command::ProbeHelp),
-        Err(error) => Err(UsageError(error.to_string())),
-    }
+fn probe(mut parser: lexopt::Parser) -> Result<Command, Error> {
+    Ok(match probe::Options::parse(&mut parser)? {
+        Some(options) => Command::Probe(Box::new(options)),
+        None => Command::ProbeHelp,
+    })
 }
 
-fn prune(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
+fn prune(mut parser: lexopt::Parser) -> Result<Command, Error> {
     let mut options = PruneOptions {
         older_than: Duration::from_hours(PRUNE_AGE_HOURS.default),
         batch: PRUNE_BATCH_COUNT.default,
@@ -103,19 +86,17 @@ fn prune(mut parser: lexopt::Parser) -> Result<Command, UsageError> {
             Long("older-than") => {
                 let age = parser.value()?;
                 options.older_than = prune::parse_age(&age.to_string_lossy())
-                    .map_err(|problem| UsageError(format!("--older-than: {problem}")))?;
+                    .map_err(|problem| format!("--older-than: {problem}"))?;
             }
             Long("batch") => {
                 let (min, max) = (PRUNE_BATCH_COUNT.min, PRUNE_BATCH_COUNT.max);
                 let batch = parser.value()?.parse().ok();
                 options.batch = batch.filter(|b| (min..=max).contains(b)).ok_or_else(|| {
-                    UsageError(format!(
-                        "--batch: must be a whole number from {min} to {max}"
-                    ))
+                    format!("--batch: must be a whole number from {min} to {max}")
                 })?;
             }
             Long("help") | Short('h') => return Ok(Command::Help),
-            other => return Err(other.unexpected().into()),
+            other => return Err(other.unexpected()),
         }
     }
     Ok(Command::Prune(options))

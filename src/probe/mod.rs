@@ -8,7 +8,7 @@
 mod client;
 mod options;
 
-pub use options::{HELP, Options, UsageError};
+pub use options::{HELP, Options};
 
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! What `probe` is asked to do.
 
+use lexopt::Error;
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
 use crate::limits::{
@@ -27,22 +27,6 @@ the limit was kept. A latency counts from the moment its request was due.
   --connections N       at most so many connections (default 32)
 
 Exit codes: 0 passed, 1 not, 64 wrong command line.";
-
-/// The command line makes no sense; the text names the option.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UsageError(pub String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<lexopt::Error> for UsageError {
-    fn from(error: lexopt::Error) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// What to send, where, and how often.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,8 +60,8 @@ impl Options {
     /// Reads what follows the verb; `None` when help is asked for.
     ///
     /// # Errors
-    /// A sentence about the first mistake.
-    pub fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, UsageError> {
+    /// A sentence about the first mistake, which names the option.
+    pub fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, Error> {
         let mut given = Given::default();
         while let Some(argument) = parser.next()? {
             match argument {
@@ -102,36 +86,34 @@ impl Options {
                 Value(url) if given.url.is_none() => {
                     given.url = Some(url.to_string_lossy().into_owned());
                 }
-                other => return Err(other.unexpected().into()),
+                other => return Err(other.unexpected()),
             }
         }
         given.finish().map(Some)
     }
 
     #[cfg(test)]
-    pub(super) fn parse_all(arguments: &[&str]) -> Result<Self, UsageError> {
+    pub(super) fn parse_all(arguments: &[&str]) -> Result<Self, Error> {
         let mut parser = lexopt::Parser::from_args(arguments);
         Self::parse(&mut parser).map(|options| options.expect("no help"))
     }
 }
 
 impl Given {
-    fn add_header(&mut self, value: &OsString) -> Result<(), UsageError> {
+    fn add_header(&mut self, value: &OsString) -> Result<(), Error> {
         let text = value.to_string_lossy();
-        let mistake = || UsageError("--header: must be 'Name: value' in visible characters".into());
-        let (name, value) = text.split_once(':').ok_or_else(mistake)?;
+        let mistake = "--header: must be 'Name: value' in visible characters";
+        let (name, value) = text.split_once(':').ok_or(mistake)?;
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control) {
-            return Err(mistake());
+            return Err(mistake.into());
         }
         self.headers += &format!("{name}: {}\r\n", value.trim());
         Ok(())
     }
 
-    fn finish(self) -> Result<Options, UsageError> {
-        let url = self
-            .url
-            .ok_or_else(|| UsageError("probe: a URL is missing".into()))?;
+    fn finish(self) -> Result<Options, Error> {
+        let url = self.url.ok_or("probe: a URL is missing")?;
         if self.rate.is_none() {
             let looped = [
                 ("--count", self.count.is_some()),
@@ -139,19 +121,15 @@ impl Given {
                 ("--limit-p99-ms", self.limit_p99_ms.is_some()),
             ];
             if let Some((option, _)) = looped.iter().find(|(_, given)| *given) {
-                return Err(UsageError(format!("{option}: goes with --rate only")));
+                return Err(format!("{option}: goes with --rate only").into());
             }
         }
         if self.rate.is_some_and(|rate| rate < PROBE_RATE_MIN) {
-            return Err(UsageError(format!(
-                "--rate: must be at least {PROBE_RATE_MIN}"
-            )));
+            return Err(format!("--rate: must be at least {PROBE_RATE_MIN}").into());
         }
         #[allow(clippy::cast_precision_loss)]
         if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
-            return Err(UsageError(format!(
-                "--rate: must be at most {PROBE_RATE_MAX}"
-            )));
+            return Err(format!("--rate: must be at most {PROBE_RATE_MAX}").into());
         }
         let (host, port, authority, target) = split_url(&url)?;
         let headers = self.headers.to_ascii_lowercase();
@@ -180,8 +158,8 @@ impl Given {
 }
 
 /// Host, port, authority and target of an `http` URL (RFC 9110 section 4.2.1).
-fn split_url(url: &str) -> Result<(String, u16, String, String), UsageError> {
-    let mistake = |problem: &str| UsageError(format!("probe: the URL {problem}"));
+fn split_url(url: &str) -> Result<(String, u16, String, String), Error> {
+    let mistake = |problem: &str| Error::from(format!("probe: the URL {problem}"));
     if url
         .get(..8)
         .is_some_and(|head| head.eq_ignore_ascii_case("https://"))
@@ -229,25 +207,21 @@ fn split_url(url: &str) -> Result<(String, u16, String, String), UsageError> {
     Ok((bare.to_owned(), port, authority.to_owned(), target))
 }
 
-fn positive(option: &str, value: &OsString) -> Result<f64, UsageError> {
+fn positive(option: &str, value: &OsString) -> Result<f64, Error> {
     let number = value.to_str().and_then(|text| text.parse::<f64>().ok());
     number
         .filter(|number| number.is_finite() && *number > 0.0)
-        .ok_or_else(|| UsageError(format!("{option}: must be a number above 0")))
+        .ok_or_else(|| format!("{option}: must be a number above 0").into())
 }
 
-fn whole(option: &str, value: &OsString, min: u64, max: u64) -> Result<u64, UsageError> {
+fn whole(option: &str, value: &OsString, min: u64, max: u64) -> Result<u64, Error> {
     let number = value.to_str().and_then(|text| text.parse::<u64>().ok());
     number
         .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| {
-            UsageError(format!(
-                "{option}: must be a whole number from {min} to {max}"
-            ))
-        })
+        .ok_or_else(|| format!("{option}: must be a whole number from {min} to {max}").into())
 }
 
-fn duration(value: &OsString) -> Result<Duration, UsageError> {
+fn duration(value: &OsString) -> Result<Duration, Error> {
     let text = value.to_string_lossy();
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit())
@@ -266,7 +240,7 @@ fn duration(value: &OsString) -> Result<Duration, UsageError> {
     millis
         .filter(|millis| (PROBE_DURATION_MS.min..=PROBE_DURATION_MS.max).contains(millis))
         .map(Duration::from_millis)
-        .ok_or_else(|| UsageError("--duration: must be like 500ms, 10s or 2m, up to a day".into()))
+        .ok_or("--duration: must be like 500ms, 10s or 2m, up to a day".into())
 }
 
 #[cfg(test)]
@@ -335,7 +309,7 @@ mod tests {
             (&["http://a", "http://b"], "http://b"),
             (&["http://a", "--rate"], "--rate"),
         ] {
-            let UsageError(text) = Options::parse_all(arguments).unwrap_err();
+            let text = Options::parse_all(arguments).unwrap_err().to_string();
             assert!(text.contains(option), "{arguments:?}: {text}");
         }
     }
