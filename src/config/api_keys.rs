@@ -106,7 +106,6 @@ fn sha256(bytes: &[u8]) -> Digest {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

@@ -25,7 +25,6 @@ impl ScratchFile {
         file
     }
 
-    #[allow(clippy::unwrap_used)]
     pub(super) fn write(&self, content: &[u8]) {
         std::fs::write(&self.0, content).unwrap();
     }

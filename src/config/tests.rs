@@ -1,7 +1,5 @@
 //! The configuration as a whole.
 
-#![allow(clippy::unwrap_used)]
-
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt;

@@ -123,7 +123,6 @@ fn urn<S: serde::Serializer>(code: &&str, serializer: S) -> Result<S::Ok, S::Err
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
 

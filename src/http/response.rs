@@ -198,7 +198,6 @@ impl<'a> Response<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn written(context: &Context, body: &str) -> String {

@@ -77,7 +77,6 @@ pub fn new_traceparent(trace: [u8; 16], parent: [u8; 8]) -> TraceParent {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

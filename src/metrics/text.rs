@@ -95,7 +95,6 @@ impl Text<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use crate::metrics::{Build, Metrics};
     use std::time::Duration;
 

@@ -138,7 +138,6 @@ impl std::error::Error for AmountError {}
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

@@ -423,7 +423,6 @@ fn unexpected(place: &str) -> ConnectError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use socket2::{Domain, Socket, Type};
     use std::net::TcpListener;

@@ -302,7 +302,6 @@ fn value(bytes: &[u8], out: &mut BytesMut) -> Result<IsNull, Unwritten> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The names between the first parentheses.

@@ -30,7 +30,6 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::super::registry::{Phase, Registry};
     use super::*;
     use std::pin::pin;

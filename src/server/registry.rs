@@ -368,7 +368,6 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn ending(place: &Place) -> Option<Ending> {

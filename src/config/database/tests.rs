@@ -1,7 +1,5 @@
 //! Which URLs are targets, why others are not, and that no sentence shows a password.
 
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 
 const PLANTED: &str = "hunter2Planted";

@@ -1,6 +1,5 @@
 //! The certificates were made by `openssl req -x509 -<hash>` (with `-sigopt rsa_padding_mode:pss` for
 //! `pss-*`); the expected values are `openssl x509 -outform DER | openssl dgst -<hash>`.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
 use rustls::pki_types::pem::PemObject;
