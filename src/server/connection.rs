@@ -361,13 +361,9 @@ impl Connection {
     async fn read_more(&mut self) -> Result<(), Stop> {
         let phase = self.place.phase();
         loop {
-            let (place, stream) = (&self.place, &self.stream);
             let mut waited = false;
             let ready = poll_fn(|cx| {
-                let ready = match place.poll_ending(cx) {
-                    Poll::Ready(ending) => Poll::Ready(Err(Stop::from(ending))),
-                    Poll::Pending => stream.poll_read_ready(cx).map_err(Stop::from),
-                };
+                let ready = self.poll_readable(cx);
                 waited |= ready.is_pending();
                 ready
             });
@@ -377,19 +373,19 @@ impl Connection {
             }
             let too_soon = self.asks_too_soon();
             let comes_at_once = !waited || too_soon.is_some();
-            if ended.is_none() && comes_at_once && !self.scan.has_begun() {
+            match ended {
                 // In a box, as below, since parked connections hold this future, too.
-                Box::pin(self.give_way(too_soon)).await?;
+                None if comes_at_once && !self.scan.has_begun() => {
+                    Box::pin(self.give_way(too_soon)).await?;
+                }
+                None => {}
+                // An idle connection that is to end is looked at once more: a request that came in at the
+                // same moment is still answered.
+                Some(_) if !self.scan.has_begun() && self.has_arrived() => {
+                    self.evicted |= matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
+                }
+                Some(stop) => return Err(stop),
             }
-            let was_evicted = matches!(ended, Some(Stop::End(ConnectionEnd::Evicted)));
-            // An idle connection that is to end is looked at once more: a request that came in at the
-            // same moment is still answered.
-            if let Some(stop) = ended
-                && (self.scan.has_begun() || !self.has_arrived())
-            {
-                return Err(stop);
-            }
-            self.evicted |= was_evicted;
             if self.scan.has_begun() {
                 // Whoever sends a request in pieces waits behind those that do not.
                 Box::pin(self.server.lane.turn_of(&self.place)).await?;
@@ -398,19 +394,7 @@ impl Connection {
                 self.place.set_unless(phase);
                 continue;
             }
-            let input = buffer(&mut self.input, &self.server)?;
-            let before = input.capacity();
-            let fits = input.make_room();
-            if !fits || input.capacity() > before {
-                self.server.keep_room();
-                // It may be this one.
-                if let Some(ending) = self.place.ended() {
-                    return Err(ending.into());
-                }
-            }
-            if !fits {
-                return Err(Refusal::BuffersExhausted.into());
-            }
+            let input = room_to_read(&mut self.input, &self.server, &self.place)?;
             match read_now(&mut self.stream, input).await {
                 Poll::Ready(Ok(0)) => return Err(Stop::End(ConnectionEnd::Peer)),
                 Poll::Ready(Ok(_)) => return Ok(()),
@@ -419,6 +403,14 @@ impl Connection {
                 Poll::Pending => {}
             }
             self.place.set_unless(phase);
+        }
+    }
+
+    /// Ready when there is something to read, or when the connection is to end.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        match self.place.poll_ending(cx) {
+            Poll::Ready(ending) => Poll::Ready(Err(ending.into())),
+            Poll::Pending => self.stream.poll_read_ready(cx).map_err(Stop::from),
         }
     }
 
@@ -523,12 +515,7 @@ impl Connection {
         let mut left = LINGER_MAX_BYTES;
         let mut scrap = [0; 512];
         loop {
-            let (place, stream) = (&self.place, &self.stream);
-            let readable = poll_fn(|cx| match place.poll_ending(cx) {
-                Poll::Ready(_) => Poll::Ready(false),
-                Poll::Pending => stream.poll_read_ready(cx).map(|ready| ready.is_ok()),
-            });
-            if !readable.await {
+            if poll_fn(|cx| self.poll_readable(cx)).await.is_err() {
                 return end;
             }
             match self.stream.try_read(&mut scrap) {
@@ -564,6 +551,28 @@ fn buffer<'a>(slot: &'a mut Option<Buffer>, server: &Server) -> Result<&'a mut B
         server.keep_room();
     }
     slot.as_mut().ok_or(Refusal::BuffersExhausted.into())
+}
+
+/// The input, with room for at least one more byte.
+fn room_to_read<'a>(
+    input: &'a mut Option<Buffer>,
+    server: &Server,
+    place: &Place,
+) -> Result<&'a mut Buffer, Stop> {
+    let input = buffer(input, server)?;
+    let before = input.capacity();
+    let fits = input.make_room();
+    if !fits || input.capacity() > before {
+        server.keep_room();
+        // It may be this one.
+        if let Some(ending) = place.ended() {
+            return Err(ending.into());
+        }
+    }
+    match fits {
+        true => Ok(input),
+        false => Err(Refusal::BuffersExhausted.into()),
+    }
 }
 
 /// Reads what is there, without waiting.
