@@ -26,9 +26,10 @@ locals {
         values   = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:*"]
       }]
     }]
+    # Decrypt, since the bucket has a key of its own under this one: without it, CloudTrail refuses to make the trail.
     audit = [{
       sid        = "CloudTrail"
-      actions    = ["kms:GenerateDataKey*", "kms:DescribeKey"]
+      actions    = ["kms:GenerateDataKey*", "kms:Decrypt", "kms:DescribeKey"]
       principals = [{ type = "Service", identifiers = ["cloudtrail.amazonaws.com"] }]
       condition = [{
         test     = "StringEquals"

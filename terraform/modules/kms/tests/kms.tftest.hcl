@@ -83,6 +83,18 @@ run "who_publishes_to_the_topic_may_encrypt_for_it" {
   }
 }
 
+run "the_trail_may_be_made_over_a_bucket_with_a_bucket_key" {
+  command = plan
+
+  assert {
+    condition = alltrue([for statement in output.settings["audit"].key_statements :
+      toset(statement.actions) == toset(["kms:GenerateDataKey*", "kms:Decrypt", "kms:DescribeKey"]) &&
+      statement.condition[0].variable == "aws:SourceArn"
+    ]) && length(output.settings["audit"].key_statements) == 1
+    error_message = "CloudTrail may do less with the key than a bucket key takes, or more, or for another trail."
+  }
+}
+
 run "a_purpose_that_nobody_knows_is_refused" {
   command         = plan
   expect_failures = [var.purposes]
