@@ -5,11 +5,24 @@ source "$(dirname "$0")/common.sh"
 source "$ROOT/scripts/phases/terraform.sh"
 begin "phase 1" "both regions in AWS, by Terraform" "make phase-2" "$@"
 
-# A key's policy names this role, so it has to exist before the key.
-autoscaling_role() {
-  if ! dry && aws_in "$CONTROL" iam get-role --role-name AWSServiceRoleForAutoScaling >/dev/null 2>&1; then return; fi
-  step "Auto Scaling's service-linked role, once an account"
-  change aws_in "$CONTROL" iam create-service-linked-role --aws-service-name autoscaling.amazonaws.com >/dev/null
+# AWS makes each of these with the first call that takes it, and refuses that very call where the role is not known
+# everywhere yet: a group of nodes, for one, then stays as one that failed. Auto Scaling's is named by a key's policy, too.
+LINKED_ROLES='
+autoscaling AWSServiceRoleForAutoScaling
+rds AWSServiceRoleForRDS
+eks AWSServiceRoleForAmazonEKS
+eks-nodegroup AWSServiceRoleForAmazonEKSNodegroup
+elasticloadbalancing AWSServiceRoleForElasticLoadBalancing
+'
+
+linked_roles() {
+  local service role
+  while read -r service role; do
+    [ -n "$service" ] || continue
+    if ! dry && aws_in "$CONTROL" iam get-role --role-name "$role" >/dev/null 2>&1 </dev/null; then continue; fi
+    step "service-linked role $role, once an account"
+    change aws_in "$CONTROL" iam create-service-linked-role --aws-service-name "$service.amazonaws.com" >/dev/null </dev/null
+  done <<<"$LINKED_ROLES"
 }
 
 # Secrets of a region that was taken down keep their names for seven days. Whoever makes the region anew gives them up.
@@ -36,7 +49,7 @@ fi
 [ -e "$OPERATOR_FILE" ] || dry || die "$OPERATOR_FILE is missing: make phase-0"
 step "packing the function that rotates the database's logins"
 pack_rotation
-autoscaling_role
+linked_roles
 step "connecting with the state of each region"
 # Spain's is needed for Mexico, too: its addresses.
 connect "$CONTROL"

@@ -243,10 +243,26 @@ class Terraform(Phases):
         self.in_order("us-east-1 secretsmanager delete-secret .*--force-delete-without-recovery", "mexico plan")
         self.assertEqual(self.calls("eu-south-2 secretsmanager delete-secret"), [])
 
-    def test_the_service_linked_role_is_made_where_it_is_missing(self):
-        self.first(rule("iam get-role", code=254), rule("create-service-linked-role", "{}"))
-        self.run_phase("1-terraform")
-        self.in_order("create-service-linked-role", "terraform .* apply")
+    def test_each_service_linked_role_is_made_where_it_is_missing_before_anything_else(self):
+        roles = {"autoscaling": "AutoScaling", "rds": "RDS", "eks": "AmazonEKS", "eks-nodegroup": "AmazonEKSNodegroup",
+                 "elasticloadbalancing": "ElasticLoadBalancing"}
+        for missing in ([], ["rds"], list(roles)):
+            with self.subTest(missing=missing):
+                self.setUp()
+                self.first(*[rule(f"iam get-role --role-name AWSServiceRoleFor{roles[service]}$", code=254) for service in missing],
+                           rule("create-service-linked-role", "{}"))
+                self.run_phase("1-terraform")
+                asked = [line.split("AWSServiceRoleFor")[1] for line in self.calls("iam get-role")]
+                self.assertEqual(sorted(asked), sorted(roles.values()))
+                made = [line.split("--aws-service-name ")[1] for line in self.calls("create-service-linked-role")]
+                self.assertEqual(made, [f"{service}.amazonaws.com" for service in missing])
+                for service in missing:
+                    self.in_order(f"create-service-linked-role --aws-service-name {service}.amazonaws.com", "terraform .* apply")
+
+    def test_a_service_linked_role_that_cannot_be_made_stops_before_an_apply(self):
+        self.first(rule("iam get-role .*EKSNodegroup", code=254), rule("create-service-linked-role", complains="AccessDenied\n", code=254))
+        self.assertIn("service-linked role AWSServiceRoleForAmazonEKSNodegroup, once an account\nAccessDenied", self.run_phase("1-terraform", code=254))
+        self.assertEqual(self.calls("terraform"), [])
 
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
         self.first(rule("environments/spain apply ", "Apply complete!\n", times=1),
