@@ -82,6 +82,8 @@ for path in sorted(pathlib.Path("terraform/modules").glob("*/main.tf")):
 if loose:
     sys.exit("\n".join(loose))
 PY
+# Phase 0 asks AWS whether it has what these two say, and reads them where they are.
+! grep -qE '^ +(system_nodes|engine_version) +=' terraform/environments/shared/main.tf || die "phase 0 asks for a module's own value, and not for this one"
 # What no test can read.
 grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
 grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"

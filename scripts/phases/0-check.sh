@@ -133,6 +133,101 @@ zones() {
   done
 }
 
+# pinned SITE FOLDER NAME...: what Terraform's variables hold there, as JSON, read by Terraform itself. A folder of
+# variables alone needs no provider and no state.
+pinned() {
+  local site=$1 folder="$WORK/pinned/$1/$2" name files=() wanted=
+  mkdir -p "$folder"
+  cp "terraform/$2/variables.tf" "$folder"
+  if [ "$2" = environments/shared ]; then
+    # The region as one that needs nothing of the other.
+    printf 'locals {\n  control_site = "%s"\n}\n' "$site" >"$folder/site.tf"
+    files=("-var-file=$ROOT/terraform/environments/$site/terraform.tfvars" "-var-file=$(realpath "$OPERATOR_FILE")")
+  fi
+  for name in "${@:3}"; do wanted+="$name = var.$name, "; done
+  terraform -chdir="$folder" console "${files[@]}" <<<"jsonencode({ $wanted})" 2>"$WORK/$site.said" | jq -r . ||
+    die "$site: Terraform does not say what it pins: $(grep . "$WORK/$site.said" | tail -n 1)"
+}
+
+# What is pinned for each region, into a file. Sizes of system nodes and PostgreSQL's version are the modules' own.
+pins() {
+  local site
+  for site in $SITES; do
+    {
+      pinned "$site" environments/shared addon_versions application_nodes availability_zones database_instance_class \
+        kubernetes_version
+      pinned "$site" modules/eks system_nodes
+      pinned "$site" modules/rds engine_version
+    } | jq -s add >"$WORK/$site.pins"
+  done
+}
+
+pin() { jq -r ".$2" "$WORK/$1.pins"; }
+
+# What an apply would be refused for when it is half done, asked beforehand. An endpoint of one's own need not know it.
+offers() {
+  local site
+  for site in $SITES; do
+    nodes_offered "$site"
+    if [ -n "$(of_site "$site" AWS_ENDPOINT_URL)" ]; then continue; fi
+    addons_offered "$site"
+    database_offered "$site"
+  done
+}
+
+# offered SITE COMMAND...: AWS' answer into a file.
+offered() {
+  aws_in "$1" "${@:2}" --output json >"$WORK/$1.offered" 2>"$WORK/$1.said" || {
+    step "$1: not known beforehand, $2 $3: $(grep . "$WORK/$1.said" | tail -n 1)"
+    return 1
+  }
+}
+
+# lacking SITE FILTER: what of a region's pins AWS' answer lacks, as a list with commas.
+lacking() { jq -r --slurpfile pins "$WORK/$1.pins" "\$pins[0] as \$pins | [$2] | unique | join(\", \")" "$WORK/$1.offered"; }
+
+addons_offered() {
+  local site=$1 version missing
+  version=$(pin "$site" kubernetes_version)
+  offered "$site" eks describe-addon-versions --kubernetes-version "$version" || return 0
+  # shellcheck disable=SC2016 # jq's own
+  missing=$(lacking "$site" '
+    (.addons | map({key: .addonName, value: [.addonVersions[].addonVersion]}) | from_entries) as $offered |
+    $pins.addon_versions | to_entries[] | ($offered[.key] // []) as $known | select(.value as $pinned | $known | index([$pinned]) | not) |
+    "\(.key) \(.value) (but \(if $known == [] then "no other either" else $known[:5] | join(" ") end))"')
+  [ -z "$missing" ] ||
+    die "$site: for Kubernetes $version, EKS in $(region "$site") does not have $missing: change addon_versions, or kubernetes_version, in terraform/environments/shared/variables.tf"
+}
+
+database_offered() {
+  local site=$1 class missing
+  class=$(pin "$site" database_instance_class)
+  offered "$site" rds describe-orderable-db-instance-options --engine postgres --db-instance-class "$class" || return 0
+  # shellcheck disable=SC2016 # jq's own
+  missing=$(lacking "$site" '
+    [.OrderableDBInstanceOptions[] | select(.MultiAZCapable) | .EngineVersion] | unique |
+    select(any(. == $pins.engine_version or startswith($pins.engine_version + ".")) | not) |
+    "PostgreSQL \($pins.engine_version) (but \(if . == [] then "no other either" else .[-5:] | join(" ") end))"')
+  [ -z "$missing" ] ||
+    die "$site: on $class in two zones, RDS in $(region "$site") does not have $missing: change database_instance_class in terraform/environments/shared/variables.tf, or engine_version in terraform/modules/rds/variables.tf"
+}
+
+# The system nodes are in no more zones than there are of them.
+nodes_offered() {
+  local site=$1 types missing
+  types=$(pin "$site" '| [.application_nodes, .system_nodes] | map(.instance_types[]) | unique | join(",")')
+  offered "$site" ec2 describe-instance-type-offerings --location-type availability-zone \
+    --filters "Name=instance-type,Values=$types" || return 0
+  # shellcheck disable=SC2016 # jq's own
+  missing=$(lacking "$site" '
+    (.InstanceTypeOfferings | map({type: .InstanceType, zone: .Location})) as $offered |
+    ($pins | [.application_nodes.instance_types, .availability_zones], [.system_nodes.instance_types, .availability_zones[:.system_nodes.count]]) |
+    [.[0][] as $type | .[1][] as $zone | {type: $type, zone: $zone}] - $offered | .[] | . as $one |
+    "\(.type) in \(.zone) (but \([$offered[] | select(.type == $one.type) | .zone] | if . == [] then "nowhere else either" else "in " + join(" ") end))"')
+  [ -z "$missing" ] ||
+    die "$site: EC2 does not have $missing: change application_nodes in terraform/environments/shared/variables.tf, system_nodes in terraform/modules/eks/variables.tf, or availability_zones in terraform/environments/$site/terraform.tfvars"
+}
+
 state_buckets() {
   local site bucket
   # A bucket that somebody else has made under this name, and opened to all, is not taken for ours.
@@ -209,7 +304,7 @@ repository() {
 
 if dry; then
   step "would check: tools and versions, AWS credentials, $OPERATOR_FILE (asks for what is missing), enabled regions,"
-  step "             hosted zone, right to push; and would make where they are missing:"
+  step "             whether AWS has what is pinned, hosted zone, right to push; and would make where they are missing:"
   state_buckets
   exit
 fi
@@ -220,6 +315,10 @@ administrator
 opt_in
 zones
 processor_quota
+if [ -z "$TERRAFORM_OUTPUTS" ]; then
+  pins
+  offers
+fi
 state_buckets
 hosted_zone
 repository

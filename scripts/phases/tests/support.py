@@ -52,6 +52,38 @@ def facts(site):
     }
 
 
+# What Terraform says that its variables hold, in the test's words, and what AWS then has of it.
+PINS = {
+    "environments/shared": {
+        "addon_versions": {"coredns": "v1.13.2-eksbuild.1", "kube-proxy": "v1.35.0-eksbuild.2"}, "kubernetes_version": "1.35",
+        "application_nodes": {"instance_types": ["c7i.large"], "min": 3, "max": 6}, "availability_zones": ["a", "b", "c"],
+        "database_instance_class": "db.m7g.large",
+    },
+    "modules/eks": {"system_nodes": {"count": 2, "instance_types": ["m7i.large"]}},
+    "modules/rds": {"engine_version": "17"},
+}
+
+
+def pins(folder, site="", **changes):
+    """A rule for `terraform console`, which prints a string that is quoted."""
+    return rule(f"{site}/{folder} console", json.dumps(json.dumps(PINS[folder] | changes)) + "\n")
+
+
+def addons(**versions):
+    return json.dumps({"addons": [{"addonName": name, "addonVersions": [{"addonVersion": version} for version in known]}
+                                  for name, known in versions.items()]})
+
+
+def classes(*options):
+    return json.dumps({"OrderableDBInstanceOptions": [
+        {"Engine": "postgres", "EngineVersion": version, "MultiAZCapable": in_two_zones} for version, in_two_zones in options]})
+
+
+def machines(**zones):
+    return json.dumps({"InstanceTypeOfferings": [{"InstanceType": f"{name}.large", "LocationType": "availability-zone", "Location": zone}
+                                                 for name, letters in zones.items() for zone in letters]})
+
+
 class Stage:
     """One copy of the repository, committed, with a bare repository to push to."""
 
@@ -251,6 +283,9 @@ def WORLD(stage):
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
         rule("service-quotas get-service-quota .*L-1216C47A", "64.0\n"),
+        rule("eks describe-addon-versions", addons(**{"coredns": ["v1.13.2-eksbuild.4", "v1.13.2-eksbuild.1"], "kube-proxy": ["v1.35.0-eksbuild.2"]})),
+        rule("rds describe-orderable-db-instance-options", classes(("17.9", False), ("17.10", True))),
+        rule("ec2 describe-instance-type-offerings", machines(c7i="abc", m7i="ab")),
         rule("iam get-role", "{}"),
         rule("secretsmanager list-secrets", "[]"),
         rule("secretsmanager describe-secret", '{"1": ["AWSCURRENT"]}'),
@@ -288,6 +323,7 @@ def WORLD(stage):
         # terraform
         rule("terraform version", "Terraform v1.11.4\n"),
         rule("terraform .* init", "initialized\n"),
+        *[pins(folder) for folder in PINS],
         *[rule(f"environments/{site} output -json$", stage.outputs(site)) for site in SITES],
         rule("output -json nat_addresses", '["192.0.2.10"]\n'),
         rule("terraform .* show -json", '{"resource_changes": [{"address": "a", "change": {"actions": ["create"]}}]}'),

@@ -9,7 +9,7 @@ import time
 import unittest
 import urllib.request
 
-from support import ACCOUNT, SITES, WORLD, Phases, facts, rule
+from support import ACCOUNT, SITES, WORLD, Phases, facts, pins, rule
 
 AWS = pathlib.Path(os.environ["AWS_BIN"])
 KEY = facts("spain")["api_key_secret"]
@@ -57,10 +57,14 @@ class Moto(Phases):
         super().setUp()
         self.settings = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "SPAIN_AWS_ENDPOINT_URL": self.endpoints["spain"],
                          "MEXICO_AWS_ENDPOINT_URL": self.endpoints["mexico"]}
+        self.first(*[self.zones(site, "abc") for site in SITES])
         # Whom moto takes everybody for.
         self.stage.write_operator(administrator="user/moto")
         for endpoint in self.endpoints.values():
             urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
+
+    def zones(self, site, letters):
+        return pins("environments/shared", site=site, availability_zones=[SITES[site] + letter for letter in letters])
 
     def aws(self, site, *arguments):
         return subprocess.run([AWS, "--region", SITES[site], "--endpoint-url", self.endpoints[site], *arguments], capture_output=True,
@@ -91,6 +95,12 @@ class Moto(Phases):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1",
                  "--hosted-zone-config", "PrivateZone=true", "--vpc", "VPCRegion=eu-south-2,VPCId=vpc-1")
         self.assertIn("error: Route 53 has no public hosted zone example.com", self.run_phase("0-check", code=1))
+
+    def test_a_zone_without_the_nodes_types_is_named(self):
+        self.first(self.zones("mexico", "aeb"))
+        said = self.run_phase("0-check", code=1)
+        self.assertIn("error: mexico: EC2 does not have c7i.large in us-east-1e (but in us-east-1a us-east-1b us-east-1c ", said)
+        self.assertIn("m7i.large in us-east-1e", said)
 
     def test_keys_are_made_kept_and_rotated(self):
         for site in SITES:

@@ -11,7 +11,8 @@ import unittest
 
 import yaml
 
-from support import ACCOUNT, PAID, SECRETS, SITES, STAND_INS, Phases, application, facts, rule
+from support import (ACCOUNT, PAID, SECRETS, SITES, STAND_INS, Phases, addons, application, classes, facts, machines, pins,
+                     rule)
 
 SCRIPTS = ["0-check", "1-terraform", "2-kubeconfig", "3-image", "4-addons", "5-secrets", "6-argocd", "7-applications",
            "down", "rotate-api-key", "status"]
@@ -124,6 +125,52 @@ class Check(Phases):
                 self.assertIn(f"error: {sentence}", said)
                 self.assertEqual(said.count("error: "), 1)
 
+    def test_what_aws_would_refuse_later_is_one_sentence_beforehand(self):
+        shared, tfvars = "terraform/environments/shared/variables.tf", "terraform/environments/mexico/terraform.tfvars"
+        other_addons = {"coredns": ["v1.14.0-eksbuild.1", "v1.13.2-eksbuild.4"], "kube-proxy": ["v1.35.0-eksbuild.2"]}
+        cases = [
+            ("an add-on", [rule("us-east-1 eks describe-addon", addons(**other_addons))],
+             "mexico: for Kubernetes 1.35, EKS in us-east-1 does not have coredns v1.13.2-eksbuild.1 (but v1.14.0-eksbuild.1 v1.13.2-eksbuild.4): "
+             f"change addon_versions, or kubernetes_version, in {shared}"),
+            ("all add-ons", [rule("eu-south-2 eks describe-addon", '{"addons": []}')],
+             "spain: for Kubernetes 1.35, EKS in eu-south-2 does not have coredns v1.13.2-eksbuild.1 (but no other either), "
+             "kube-proxy v1.35.0-eksbuild.2 (but no other either): "),
+            ("the class in two zones", [rule("us-east-1 rds describe-orderable", classes(("16.9", True), ("17.10", False), ("170.1", True)))],
+             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not have PostgreSQL 17 (but 16.9 170.1): change "
+             f"database_instance_class in {shared}, or engine_version in terraform/modules/rds/variables.tf"),
+            ("an exact version", [rule("rds describe-orderable", classes(("17.10", True))), pins("modules/rds", engine_version="17.1")],
+             "spain: on db.m7g.large in two zones, RDS in eu-south-2 does not have PostgreSQL 17.1 (but 17.10): "),
+            ("the class", [rule("us-east-1 rds describe-orderable", classes())],
+             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not have PostgreSQL 17 (but no other either): "),
+            ("application nodes", [rule("us-east-1 ec2 describe-instance-type-offerings", machines(c7i="ab", m7i="abc"))],
+             f"mexico: EC2 does not have c7i.large in c (but in a b): change application_nodes in {shared}, system_nodes in "
+             f"terraform/modules/eks/variables.tf, or availability_zones in {tfvars}"),
+            ("system nodes", [rule("us-east-1 ec2 describe-instance-type-offerings", machines(c7i="abc"))],
+             "mexico: EC2 does not have m7i.large in a (but nowhere else either), m7i.large in b (but nowhere else either): "),
+            ("Terraform's word", [rule("modules/eks console", complains="Error: no such variable\n", code=1)],
+             "spain: Terraform does not say what it pins: Error: no such variable"),
+        ]
+        for what, broken, sentence in cases:
+            with self.subTest(what=what):
+                self.setUp()
+                self.first(*broken, rule("get-bucket-versioning", code=254))
+                said = self.run_phase("0-check", code=1)
+                self.assertIn(f"error: {sentence}", said)
+                self.assertEqual(said.count("error: "), 1)
+                self.assertEqual(self.calls("s3api"), [])
+
+    def test_an_exact_version_and_system_nodes_in_every_zone_are_looked_up(self):
+        self.first(pins("modules/rds", engine_version="17.10"), pins("modules/eks", system_nodes={"count": 9, "instance_types": ["c7i.large"]}))
+        self.run_phase("0-check")
+        self.assertEqual(self.calls("offerings")[0].split("Values=")[1], "c7i.large --output json")
+
+    def test_what_aws_does_not_say_stops_nothing(self):
+        for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
+            self.first(rule(question, complains="(AccessDenied)\n", code=254))
+        said = self.run_phase("0-check")
+        for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
+            self.assertIn(f"mexico: not known beforehand, {question}: (AccessDenied)", said)
+
     def test_credentials_are_asked_for_where_every_account_has_them(self):
         # A region that is not enabled takes none, so its own sentence would never be reached.
         self.first(rule("aws --region eu-south-2 (sts|ec2)", complains="(InvalidClientTokenId)\n", code=254))
@@ -169,6 +216,30 @@ class Check(Phases):
         said = self.run_phase("0-check", code=1)
         self.assertIn("the operator's inputs: terraform/operator.tfvars", said)
         self.assertIn("does not name operator, whose credentials these are", said)
+
+    def test_aws_is_asked_for_what_terraform_reads(self):
+        """By the real Terraform, from the real variables, and what a region changes."""
+        terraform = self.stage.bin / "terraform"
+        stand_in = terraform.read_text()
+        self.addCleanup(terraform.write_text, stand_in)
+        terraform.write_text(f'#!/bin/sh\nexec {shutil.which("terraform")} "$@"\n')
+        self.stage.write_operator(git_repository="https://git.example.com/a.git")
+        with (self.stage.repository / "terraform/environments/mexico/terraform.tfvars").open("a") as data:
+            data.write('kubernetes_version = "1.34"\ndatabase_instance_class = "db.r7g.large"\n'
+                       'application_nodes = { min = 3, max = 3, instance_types = ["c7i.xlarge"] }\n')
+        self.first(rule("ec2 describe-instance-type-offerings", code=254), rule("us-east-1 eks describe-addon-versions", '{"addons": []}'),
+                   rule("eks describe-addon-versions", code=254))
+        said = self.run_phase("0-check", code=1)
+        variables = (self.stage.repository / "terraform/environments/shared/variables.tf").read_text()
+        versions = re.findall(r'^    (\S+) += "(v[^"]+)"$', variables, re.MULTILINE)
+        self.assertGreater(len(versions), 4)
+        for name, version in versions:
+            self.assertIn(f"{name} {version} (but no other either)", said)
+        self.assertIn("error: mexico: for Kubernetes 1.34, EKS in us-east-1 does not have ", said)
+        for region, asked in (("eu-south-2", ["1.35", "c7i.large,m7i.large", "db.m7g.large"]), ("us-east-1", ["1.34", "c7i.xlarge,m7i.large", None])):
+            found = "\n".join(self.calls(f"{region} (eks|rds|ec2) describe-(addon|orderable|instance-type)"))
+            for option, value in zip(("--kubernetes-version ", "Values=", "--db-instance-class "), asked):
+                self.assertTrue(value is None or f"{option}{value} " in found, f"{option}{value} in {found}")
 
     def test_in_a_terminal_it_asks_for_what_is_missing_once(self):
         (self.stage.repository / "terraform/operator.tfvars").unlink()
