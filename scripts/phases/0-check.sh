@@ -155,7 +155,7 @@ pins() {
   for site in $SITES; do
     {
       pinned "$site" environments/shared addon_versions application_nodes availability_zones database_instance_class \
-        kubernetes_version
+        kubernetes_version monthly_budget_usd
       pinned "$site" modules/eks system_nodes
       pinned "$site" modules/rds engine_version
     } | jq -s add >"$WORK/$site.pins"
@@ -163,6 +163,18 @@ pins() {
 }
 
 pin() { jq -r ".$2" "$WORK/$1.pins"; }
+
+# An account whose organization's payer has not enabled budgets is refused one near the end of phase 1.
+budgets() {
+  local site files=()
+  for site in $SITES; do
+    [ "$(pin "$site" monthly_budget_usd)" = 0 ] || files+=("terraform/environments/$site/terraform.tfvars")
+  done
+  [ ${#files[@]} -gt 0 ] || return 0
+  aws_in "$CONTROL" --region us-east-1 budgets describe-budgets --account-id "$(operator account_id)" --max-results 1 \
+    >/dev/null 2>"$WORK/said" ||
+    die "this account may have no budget: whoever pays for its organization has to enable budgets, or monthly_budget_usd has to be 0 in ${files[*]}: $(grep . "$WORK/said" | tail -n 1)"
+}
 
 # What an apply would be refused for when it is half done, asked beforehand. An endpoint of one's own need not know it.
 offers() {
@@ -317,6 +329,7 @@ zones
 processor_quota
 if [ -z "$TERRAFORM_OUTPUTS" ]; then
   pins
+  budgets
   offers
 fi
 state_buckets

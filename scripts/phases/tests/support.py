@@ -57,7 +57,7 @@ PINS = {
     "environments/shared": {
         "addon_versions": {"coredns": "v1.13.2-eksbuild.1", "kube-proxy": "v1.35.0-eksbuild.2"}, "kubernetes_version": "1.35",
         "application_nodes": {"instance_types": ["c7i.large"], "min": 3, "max": 6}, "availability_zones": ["a", "b", "c"],
-        "database_instance_class": "db.m7g.large",
+        "database_instance_class": "db.m7g.large", "monthly_budget_usd": 1800,
     },
     "modules/eks": {"system_nodes": {"count": 2, "instance_types": ["m7i.large"]}},
     "modules/rds": {"engine_version": "17"},
@@ -283,6 +283,7 @@ def WORLD(stage):
         rule("s3api head-bucket"),
         rule("route53 list-hosted-zones-by-name", "/hostedzone/Z1\n"),
         rule("service-quotas get-service-quota .*L-1216C47A", "64.0\n"),
+        rule("budgets describe-budgets", "{}"),
         rule("eks describe-addon-versions", addons(**{"coredns": ["v1.13.2-eksbuild.4", "v1.13.2-eksbuild.1"], "kube-proxy": ["v1.35.0-eksbuild.2"]})),
         rule("rds describe-orderable-db-instance-options", classes(("17.9", False), ("17.10", True))),
         rule("ec2 describe-instance-type-offerings", machines(c7i="abc", m7i="ab")),

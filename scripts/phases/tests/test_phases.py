@@ -147,6 +147,9 @@ class Check(Phases):
              f"terraform/modules/eks/variables.tf, or availability_zones in {tfvars}"),
             ("system nodes", [rule("us-east-1 ec2 describe-instance-type-offerings", machines(c7i="abc"))],
              "mexico: EC2 does not have m7i.large in a (but nowhere else either), m7i.large in b (but nowhere else either): "),
+            ("a budget", [rule("budgets", complains="An error occurred (AccessDeniedException): ask the payer account.\n", code=254)],
+             "this account may have no budget: whoever pays for its organization has to enable budgets, or monthly_budget_usd has to be 0 in "
+             f"terraform/environments/spain/terraform.tfvars {tfvars}: An error occurred (AccessDeniedException): ask the payer account."),
             ("Terraform's word", [rule("modules/eks console", complains="Error: no such variable\n", code=1)],
              "spain: Terraform does not say what it pins: Error: no such variable"),
         ]
@@ -170,6 +173,14 @@ class Check(Phases):
         said = self.run_phase("0-check")
         for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
             self.assertIn(f"mexico: not known beforehand, {question}: (AccessDenied)", said)
+
+    def test_budgets_are_asked_for_where_a_region_wants_one(self):
+        self.first(pins("environments/shared", site="spain", monthly_budget_usd=0))
+        self.run_phase("0-check")
+        self.assertEqual(len(self.calls("--region us-east-1 budgets describe-budgets --account-id " + ACCOUNT)), 1)
+        self.first(pins("environments/shared", monthly_budget_usd=0))
+        self.run_phase("0-check")
+        self.assertEqual(self.calls("budgets"), [])
 
     def test_credentials_are_asked_for_where_every_account_has_them(self):
         # A region that is not enabled takes none, so its own sentence would never be reached.

@@ -148,12 +148,12 @@ variable "database_maintenance_window" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly cost of this region in US dollars that a warning is sent at."
+  description = "Monthly cost of this region in US dollars that a warning is sent at; 0 for none, where the account may not have budgets."
   type        = number
 
   validation {
-    condition     = var.monthly_budget_usd > 0
-    error_message = "monthly_budget_usd is above 0."
+    condition     = var.monthly_budget_usd >= 0
+    error_message = "monthly_budget_usd is above 0, or 0 for no budget."
   }
 }
 

@@ -36,6 +36,8 @@ resource "aws_sns_topic_subscription" "email" {
 }
 
 resource "aws_budgets_budget" "this" {
+  count = var.monthly_budget_usd == 0 ? 0 : 1
+
   name         = var.name
   budget_type  = "COST"
   time_unit    = "MONTHLY"

@@ -45,11 +45,11 @@ variable "email" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly cost in US dollars that a warning is sent at: at 80 % spent, and when 100 % are foreseen."
+  description = "Monthly cost in US dollars that a warning is sent at: at 80 % spent, and when 100 % are foreseen. 0 makes no budget."
   type        = number
 
   validation {
-    condition     = var.monthly_budget_usd > 0
-    error_message = "monthly_budget_usd is above 0."
+    condition     = var.monthly_budget_usd >= 0
+    error_message = "monthly_budget_usd is above 0, or 0 for no budget."
   }
 }

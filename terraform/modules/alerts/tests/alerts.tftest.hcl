@@ -37,19 +37,36 @@ run "the_budget_warns_before_it_is_spent" {
   command = plan
 
   assert {
-    condition     = aws_budgets_budget.this.limit_amount == "1800" && aws_budgets_budget.this.time_unit == "MONTHLY"
+    condition     = aws_budgets_budget.this[0].limit_amount == "1800" && aws_budgets_budget.this[0].time_unit == "MONTHLY"
     error_message = "The budget is another one."
   }
 
   assert {
-    condition     = toset([for notification in aws_budgets_budget.this.notification : "${notification.notification_type} ${notification.threshold}"]) == toset(["ACTUAL 80", "FORECASTED 100"])
+    condition     = toset([for notification in aws_budgets_budget.this[0].notification : "${notification.notification_type} ${notification.threshold}"]) == toset(["ACTUAL 80", "FORECASTED 100"])
     error_message = "A warning is missing."
   }
 
   assert {
-    condition     = anytrue([for filter in aws_budgets_budget.this.cost_filter : filter.name == "Region" && contains(filter.values, "eu-south-2")])
+    condition     = anytrue([for filter in aws_budgets_budget.this[0].cost_filter : filter.name == "Region" && contains(filter.values, "eu-south-2")])
     error_message = "The budget is not this region's."
   }
+}
+
+run "where_the_account_may_not_have_budgets_there_is_none" {
+  command = plan
+
+  variables { monthly_budget_usd = 0 }
+
+  assert {
+    condition     = length(aws_budgets_budget.this) == 0
+    error_message = "AWS would refuse the budget, and the apply would end there."
+  }
+}
+
+run "a_budget_below_nothing_is_refused" {
+  command         = plan
+  expect_failures = [var.monthly_budget_usd]
+  variables { monthly_budget_usd = -1 }
 }
 
 run "an_address_that_is_none_is_refused" {
