@@ -269,10 +269,22 @@ skipped() {
   step "$1: skipped, as SKIP_ADDONS says"
 }
 
-# Load balancers that a cluster's controller has made.
-load_balancers() {
-  aws_in "$1" resourcegroupstaggingapi get-resources --resource-type-filters elasticloadbalancing:loadbalancer \
-    --tag-filters "Key=elbv2.k8s.aws/cluster,Values=$(cluster "$1")" --query 'ResourceTagMappingList[].ResourceARN' --output text
+# What a cluster's controller has made, an ARN a line, by its tag.
+load_balancers() { of_cluster "$1" load-balancers LoadBalancers LoadBalancerArn; }
+target_groups() { of_cluster "$1" target-groups TargetGroups TargetGroupArn; }
+
+# of_cluster SITE WHAT LIST ARN: asks the service itself. The index of all tags is some time behind: it lacks what was made
+# just now, and still has what is gone.
+of_cluster() {
+  local site=$1 found arns at
+  found=$(aws_in "$site" elbv2 "describe-$2" --output json) || return
+  mapfile -t arns < <(jq -r ".$3[].$4" <<<"$found")
+  # Tags are told of twenty at once.
+  for ((at = 0; at < ${#arns[@]}; at += 20)); do
+    found=$(aws_in "$site" elbv2 describe-tags --resource-arns "${arns[@]:at:20}" --output json) || return
+    jq -r --arg cluster "$(cluster "$site")" '.TagDescriptions[] |
+      select(any(.Tags[]; .Key == "elbv2.k8s.aws/cluster" and .Value == $cluster)) | .ResourceArn' <<<"$found" || return
+  done
 }
 
 # ---- Payments

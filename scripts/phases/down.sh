@@ -103,11 +103,10 @@ sweep() {
   if dry; then return; fi
   name=$(cluster "$site")
   for found in $(load_balancers "$site"); do
-    [ "$found" = None ] || aws_in "$site" elbv2 delete-load-balancer --load-balancer-arn "$found"
+    aws_in "$site" elbv2 delete-load-balancer --load-balancer-arn "$found"
   done
-  for found in $(aws_in "$site" resourcegroupstaggingapi get-resources --resource-type-filters elasticloadbalancing:targetgroup \
-    --tag-filters "Key=elbv2.k8s.aws/cluster,Values=$name" --query 'ResourceTagMappingList[].ResourceARN' --output text); do
-    [ "$found" = None ] || aws_in "$site" elbv2 delete-target-group --target-group-arn "$found" || true
+  for found in $(target_groups "$site"); do
+    aws_in "$site" elbv2 delete-target-group --target-group-arn "$found" || true
   done
   # Interfaces that the nodes' network plug-in made and nobody holds any more.
   for found in $(aws_in "$site" ec2 describe-network-interfaces --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$name" \

@@ -79,6 +79,17 @@ def classes(*options):
         {"Engine": "postgres", "EngineVersion": version, "MultiAZCapable": in_two_zones} for version, in_two_zones in options]})
 
 
+def behind_elb(region, balancers=(), groups=(), cluster="payment-latency-api-mexico", **more):
+    """Load balancers and target groups of a region, all with the tag of one cluster."""
+    tags = [{"Key": "elbv2.k8s.aws/cluster", "Value": cluster}, {"Key": "Project", "Value": "payment-latency-api"}]
+    return [
+        rule(f"{region} elbv2 describe-load-balancers", json.dumps({"LoadBalancers": [{"LoadBalancerArn": arn} for arn in balancers]}), **more),
+        rule(f"{region} elbv2 describe-target-groups", json.dumps({"TargetGroups": [{"TargetGroupArn": arn} for arn in groups]})),
+        *[rule(f"{region} elbv2 describe-tags --resource-arns {arn}", json.dumps({"TagDescriptions": [{"ResourceArn": arn, "Tags": tags}]}))
+          for arn in (*balancers, *groups)],
+    ]
+
+
 def machines(**zones):
     return json.dumps({"InstanceTypeOfferings": [{"InstanceType": f"{name}.large", "LocationType": "availability-zone", "Location": zone}
                                                  for name, letters in zones.items() for zone in letters]})
@@ -292,7 +303,7 @@ def WORLD(stage):
         rule("secretsmanager describe-secret", '{"1": ["AWSCURRENT"]}'),
         *keys(),
         rule("secretsmanager put-secret-value", "AWSCURRENT\n"),
-        rule("resourcegroupstaggingapi get-resources", "None\n"),
+        *behind_elb(""),
         rule("eks update-kubeconfig", "Added new context\n"),
         rule("eks (describe-cluster|update-cluster-config)", "{}"),
         rule("rds describe-db-instances --output text"),

@@ -9,7 +9,9 @@ import time
 import unittest
 import urllib.request
 
-from support import ACCOUNT, SITES, WORLD, Phases, facts, pins, rule
+import boto3
+
+from support import ACCOUNT, SITES, WORLD, Phases, behind_elb, facts, pins, rule
 
 AWS = pathlib.Path(os.environ["AWS_BIN"])
 KEY = facts("spain")["api_key_secret"]
@@ -133,14 +135,22 @@ class Moto(Phases):
         vpc = self.aws("mexico", "ec2", "create-vpc", "--cidr-block", "10.20.0.0/16", "--query", "Vpc.VpcId", "--output", "text")
         subnets = [self.aws("mexico", "ec2", "create-subnet", "--vpc-id", vpc, "--cidr-block", f"10.20.{zone}.0/24", "--availability-zone",
                             f"us-east-1{letter}", "--query", "Subnet.SubnetId", "--output", "text") for zone, letter in enumerate("ab")]
-        for name, cluster in (("ours", "payment-latency-api-mexico"), ("theirs", "another")):
-            self.aws("mexico", "elbv2", "create-load-balancer", "--name", name, "--subnets", *subnets, "--tags", f"Key=elbv2.k8s.aws/cluster,Value={cluster}")
+        client = boto3.client("elbv2", endpoint_url=self.endpoints["mexico"], region_name="us-east-1", aws_access_key_id="testing",
+                              aws_secret_access_key="testing")
+        # More than one page has, and more than one question about tags takes; ours is the last.
+        theirs = [f"theirs-{number}" for number in range(60)]
+        for name, cluster in [*((name, "another") for name in theirs), ("ours", "payment-latency-api-mexico")]:
+            client.create_load_balancer(Name=name, Subnets=subnets, Tags=[{"Key": "elbv2.k8s.aws/cluster", "Value": cluster}])
+            client.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, Tags=[{"Key": "elbv2.k8s.aws/cluster", "Value": cluster}])
         self.run_phase("1-terraform")
         self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
         self.assertIn("-var=publish=false", self.calls("spain plan")[1])
         self.first(rule("mexico destroy"))
         self.run_phase("down", CONFIRM="yes", SITES="mexico")
-        self.assertEqual(self.aws("mexico", "elbv2", "describe-load-balancers", "--query", "LoadBalancers[].LoadBalancerName", "--output", "text"), "theirs")
+        self.assertEqual(sorted(one["LoadBalancerName"] for page in client.get_paginator("describe_load_balancers").paginate()
+                                for one in page["LoadBalancers"]), sorted(theirs))
+        self.assertEqual(sorted(one["TargetGroupName"] for page in client.get_paginator("describe_target_groups").paginate()
+                                for one in page["TargetGroups"]), sorted(theirs))
 
 
     def test_a_region_that_is_to_move_is_not_taken_down_by_its_next_regions_name(self):
@@ -165,7 +175,7 @@ class CommandLines(Phases):
                             rule("list-secrets", '["payment-latency-api/production/api-key"]')],
             "5-secrets": [rule("secretsmanager describe-secret", "null")],
             "status": [],
-            "down": [rule("elasticloadbalancing:loadbalancer", balancer, unless=["swept"]), rule("elasticloadbalancing:targetgroup", group),
+            "down": [*behind_elb("us-east-1", [balancer], [group], unless=["swept"]),
                      rule("describe-network-interfaces", "eni-1"), rule("describe-security-groups", "sg-1"),
                      rule("delete-load-balancer", sets=["swept"]), rule("(elbv2|ec2) delete-")],
         }

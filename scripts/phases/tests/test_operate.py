@@ -4,7 +4,7 @@ import json
 import subprocess
 import unittest
 
-from support import PAID, SECRETS, SITES, Phases, application, deployment, nodes, rule
+from support import PAID, SECRETS, SITES, Phases, application, behind_elb, deployment, nodes, rule
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -96,7 +96,7 @@ class Down(Phases):
         self.run_phase("down")
         for site in SITES:
             self.in_order("delete applicationset payment-latency-api .*--cascade=orphan", f"delete application payment-latency-api-{site}",
-                          f"kubectl --context {site} --namespace payment-latency-api delete ingress --all", "resourcegroupstaggingapi get-resources",
+                          f"kubectl --context {site} --namespace payment-latency-api delete ingress --all", "elbv2 describe-load-balancers",
                           f"environments/{site} destroy")
         self.assertEqual(len(self.calls("terraform .* destroy")), 2)
 
@@ -169,8 +169,7 @@ class Down(Phases):
         group = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/k8s/1"
         self.first(
             rule("us-east-1 eks describe-cluster", complains="ResourceNotFoundException\n", code=254),
-            rule("us-east-1 .*elasticloadbalancing:loadbalancer", balancer + "\n", unless=["no balancer"]),
-            rule("us-east-1 .*elasticloadbalancing:targetgroup", group + "\n"),
+            *behind_elb("us-east-1", [balancer], [group], unless=["no balancer"]),
             rule("us-east-1 ec2 describe-network-interfaces", "eni-1\teni-2\n"),
             rule("us-east-1 ec2 describe-security-groups", "sg-1\n"),
             rule("elbv2 delete-load-balancer", sets=["no balancer"]), rule("(elbv2|ec2) delete-"))

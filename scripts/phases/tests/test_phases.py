@@ -11,7 +11,7 @@ import unittest
 
 import yaml
 
-from support import (ACCOUNT, PAID, SECRETS, SITES, STAND_INS, Phases, addons, application, classes, facts, machines, pins,
+from support import (ACCOUNT, PAID, SECRETS, SITES, STAND_INS, Phases, addons, application, behind_elb, classes, facts, machines, pins,
                      rule)
 
 SCRIPTS = ["0-check", "1-terraform", "2-kubeconfig", "3-image", "4-addons", "5-secrets", "6-argocd", "7-applications",
@@ -290,10 +290,16 @@ class Terraform(Phases):
         self.assertEqual(len(self.calls("terraform .* apply")), 3)
 
     def test_the_host_name_points_to_a_load_balancer_that_exists(self):
-        self.first(rule("aws --region us-east-1 resourcegroupstaggingapi", "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/k8s\n"))
-        self.run_phase("1-terraform")
-        self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
-        self.assertIn("-var=publish=false", self.calls("spain plan")[1])
+        for cluster, exists in (("payment-latency-api-mexico", "true"), ("another", "false")):
+            self.first(*behind_elb("us-east-1", ["arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/k8s"], cluster=cluster))
+            self.run_phase("1-terraform")
+            self.assertIn(f"-var=publish={exists}", self.calls("mexico plan")[0])
+            self.assertIn("-var=publish=false", self.calls("spain plan")[1])
+
+    def test_an_answer_that_does_not_come_is_not_taken_for_no_load_balancer(self):
+        self.first(rule("us-east-1 elbv2 describe-load-balancers", complains="(Throttling)\n", code=254))
+        self.assertIn("mexico failed", self.run_phase("1-terraform", code=1))
+        self.assertEqual(self.calls("mexico plan"), [])
 
     def test_addresses_that_would_go_wait_for_a_yes_too(self):
         doomed = json.dumps({"resource_changes": [{"address": "module.vpc.aws_eip.nat[1]", "change": {"actions": ["delete"]}}]})
