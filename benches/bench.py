@@ -27,6 +27,8 @@ LADDER = [2000, 4000, 6000, 8000, 10000, 12500, 16000, 20000, 25000, 30000, 3600
 LADDER_SECONDS = 1.5
 P99_LIMIT_US = 25_000
 MANAGED_COMMIT_US = 3000
+# https://docs.kernel.org/virt/guest-halt-polling.html
+HALT_POLL_NS = pathlib.Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
 
 
 @dataclasses.dataclass
@@ -426,9 +428,47 @@ def pools(_):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "loads": found}
 
 
+@contextlib.contextmanager
+def halt_poll_us(limit):
+    """How long this guest's idle processors look out for work before they halt."""
+    former = HALT_POLL_NS.read_text()
+    HALT_POLL_NS.write_text(str(limit * 1000))
+    try:
+        yield
+    finally:
+        HALT_POLL_NS.write_text(former)
+
+
+def wakes(_):
+    """What the ratios at a low rate owe to the price of a wake-up: the same, where idle processors halt at once and where
+    they look out for work first, in turns."""
+    if not os.access(HALT_POLL_NS, os.W_OK):
+        raise SystemExit(f"{HALT_POLL_NS} cannot be written: this takes root, in a guest with the haltpoll governor")
+    names, limits = [SERVICE, "axum + deadpool", WIRE], (0, 200)
+    scenario = Scenario("1,000/s", 1000, 6, names, 5)
+    found = {(limit, name): [] for limit in limits for name in names}
+    for repetition in range(scenario.repetitions):
+        for limit, name in list(found)[:: 1 if repetition % 2 == 0 else -1]:
+            with halt_poll_us(limit):
+                run = run_once(scenario, name, repetition + 1)
+            if reason := figures.verdict(run):
+                raise SystemExit(f"{name}, polling for {limit} µs: {reason}")
+            found[limit, name].append(run)
+        print(f"round {repetition + 1} of {scenario.repetitions} is done", flush=True)
+    kept = ("p50_us", "p99_us", "cpu_us")
+    runs = [
+        {"poll_us": limit, "contestant": name}
+        | {figure: values for figure, values in figures.summary(made, []).items() if figure in kept}
+        for (limit, name), made in found.items()
+    ]
+    return {
+        "date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "rate": scenario.rate, "runs": runs
+    }  # fmt: skip
+
+
 # Parts of the record that can be measured alone; `make bench` measures the first ones, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
-EXTRA_PARTS = {"threads": threads, "pools": pools}
+EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes}
 
 
 def saturated_anew(result, bench):

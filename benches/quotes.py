@@ -453,8 +453,37 @@ def pools(performance, _):
     return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}: ".format(**found) + f"{rounds} rounds."
 
 
+def wakes(performance, _):
+    """Latency and CPU at one rate, by how long idle processors look out for work, as ratios of medians as well."""
+    if "wakes" not in performance:
+        raise Missing("docs/performance/results.json has no “wakes”")
+    found = performance["wakes"]
+    by_limit = {}
+    for run in found["runs"]:
+        by_limit.setdefault(run["poll_us"], {})[run["contestant"]] = run
+    rows = []
+    for limit, runs_of in by_limit.items():
+        service, (peer, wire) = runs_of[SERVICE], [run for name, run in runs_of.items() if name != SERVICE]
+        against = lambda other, figure, service=service: f"{median(service[figure]) / median(other[figure]):.2f}"
+        for name, run in runs_of.items():
+            rows.append([
+                f"{limit} µs, {name}", spread(run["p50_us"], 0), spread(run["p99_us"], 0),
+                spread(run["cpu_us"], 1) if "cpu_us" in run else "-",
+            ])  # fmt: skip
+        rows.append([
+            f"{limit} µs, this service against {peer['contestant']}", *(against(peer, name) for name in ("p50_us", "p99_us", "cpu_us"))
+        ])  # fmt: skip
+        rows.append([f"{limit} µs, this service against the wire loop", against(wire, "p50_us"), against(wire, "p99_us"), "-"])
+    columns = ["An idle processor looks out for work for", "p50 µs", "p99 µs", "CPU µs for a payment"]
+    rounds = len(found["runs"][0]["p50_us"])
+    return table(columns, rows) + (
+        "\n\nRecorded on {date} at revision {revision} on {cpu}, ".format(**found) + f"{found['rate']:,}/s: {rounds} rounds."
+    )
+
+
 PARTS = {
     "threads": threads,
+    "wakes": wakes,
     "pools": pools,
     "today-against-record": today_against_record,
     "variants": variants(),
