@@ -223,7 +223,6 @@ async fn apply(
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -106,7 +106,6 @@ fn sha256(bytes: &[u8]) -> Digest {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     const OLD: &str = "old-key-0123456789";

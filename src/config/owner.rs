@@ -83,7 +83,6 @@ fn read(reader: &mut Reader<'_>) -> Option<OwnerConfig> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::config::test_support::{ScratchFile, environment};
 

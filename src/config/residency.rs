@@ -70,7 +70,6 @@ fn is_region(label: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -128,7 +128,6 @@ fn read_file(path: &Path) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::config::test_support::ScratchFile;
 

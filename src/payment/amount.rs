@@ -138,7 +138,6 @@ impl std::error::Error for AmountError {}
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn currency(code: &str) -> Currency {

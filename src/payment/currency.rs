@@ -98,7 +98,6 @@ impl std::error::Error for CurrencyError {}
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -44,7 +44,6 @@ impl std::error::Error for InvalidIdempotencyKey {}
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]

@@ -310,7 +310,6 @@ fn nibble(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn read(query: &str) -> Result<Parameters, InvalidParameter> {
