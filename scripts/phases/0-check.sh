@@ -145,7 +145,8 @@ pinned() {
     files=("-var-file=$ROOT/terraform/environments/$site/terraform.tfvars" "-var-file=$(realpath "$OPERATOR_FILE")")
   fi
   for name in "${@:3}"; do wanted+="$name = var.$name, "; done
-  terraform -chdir="$folder" console "${files[@]}" <<<"jsonencode({ $wanted})" 2>"$WORK/$site.said" | jq -r . ||
+  # Warnings come first, on the same stream.
+  terraform -chdir="$folder" console "${files[@]}" <<<"jsonencode({ $wanted})" 2>"$WORK/$site.said" | tail -n 1 | jq -r . ||
     die "$site: Terraform does not say what it pins: $(grep . "$WORK/$site.said" | tail -n 1)"
 }
 

@@ -234,7 +234,8 @@ class Check(Phases):
         stand_in = terraform.read_text()
         self.addCleanup(terraform.write_text, stand_in)
         terraform.write_text(f'#!/bin/sh\nexec {shutil.which("terraform")} "$@"\n')
-        self.stage.write_operator(git_repository="https://git.example.com/a.git")
+        # Of a name that it does not know, Terraform warns.
+        self.stage.write_operator(git_repository="https://git.example.com/a.git", unknown="name")
         with (self.stage.repository / "terraform/environments/mexico/terraform.tfvars").open("a") as data:
             data.write('kubernetes_version = "1.34"\ndatabase_instance_class = "db.r7g.large"\n'
                        'application_nodes = { min = 3, max = 3, instance_types = ["c7i.xlarge"] }\n')
