@@ -90,6 +90,8 @@ grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/s
 grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "what Terraform makes has no tags"
 grep -q '^ *depends_on = \[module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation\]$' terraform/environments/shared/main.tf ||
   die "the first rotation could run before there is a value, or a way to the database"
+grep -q '^ *depends_on = \[aws_secretsmanager_secret_version.login\]$' terraform/modules/secrets/outputs.tf ||
+  die "the proxy could be made before its logins have a value"
 # The two regions are one code: beside their data and tests, an environment's folder holds nothing of its own.
 for environment in spain mexico; do
   own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)

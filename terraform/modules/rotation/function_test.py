@@ -25,7 +25,7 @@ SOCKET, PORT, ROOTS, BINARY = (os.environ[name] for name in ("PG_SOCKET", "PG_PO
 STEPS = ["createSecret", "setSecret", "testSecret", "finishSecret"]
 AT = {"host": "localhost", "port": int(PORT), "dbname": "rotated"}
 rotate.ROOTS = ROOTS
-rotate.TRIAL_PAUSE_S = 0
+rotate.TRIAL_S, rotate.TRIAL_PAUSE_S = 2, 0.1
 
 
 def administrator(sql, database="postgres"):
@@ -148,6 +148,28 @@ class Rotation(unittest.TestCase):
             self.step(self.database, token, step)
         self.assertPays(self.value(self.database))
         self.assertEqual(self.value(self.database)["username"], idle)
+
+    def test_a_login_that_gets_in_a_little_later_is_waited_for(self):
+        """As through a proxy that does not know the database yet."""
+        self.set_up_and_migrate()
+        token = str(uuid.uuid4())
+        self.step(self.database, token, "createSecret")
+        self.step(self.database, token, "setSecret")
+        administrator("ALTER ROLE payments_api_a NOLOGIN")
+        refused = []
+
+        def session(value, really=rotate.session):
+            try:
+                return really(value)
+            except (DatabaseError, InterfaceError):
+                refused.append(value["username"])
+                administrator("ALTER ROLE payments_api_a LOGIN")
+                raise
+
+        self.addCleanup(setattr, rotate, "session", rotate.session)
+        rotate.session = session
+        self.step(self.database, token, "testSecret")
+        self.assertEqual(refused, ["payments_api_a"])
 
     def test_every_step_may_be_repeated(self):
         self.set_up_and_migrate()

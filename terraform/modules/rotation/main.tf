@@ -93,7 +93,7 @@ resource "aws_lambda_function" "this" {
   runtime          = "python3.13"
   architectures    = ["arm64"]
   memory_size      = 256
-  timeout          = 60
+  timeout          = 300 # seconds; the function tries a new login for a little less
 
   environment {
     variables = {

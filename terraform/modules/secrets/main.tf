@@ -34,16 +34,32 @@ ephemeral "random_password" "first" {
 }
 
 locals {
+  # The proxy reads no more than this of its logins' secrets, and wants it before it is made: so these know nothing of where
+  # proxy and database are. The rotation writes that, too.
+  first_values_of_logins = {
+    for login, username in local.logins : login => { username = username, password = ephemeral.random_password.first[login].result }
+  }
   first_values = {
-    "database"         = merge(local.at_proxy, { username = local.logins.a, password = ephemeral.random_password.first["a"].result })
-    "database-login-a" = merge(local.at_proxy, { username = local.logins.a, password = ephemeral.random_password.first["a"].result })
-    "database-login-b" = merge(local.at_proxy, { username = local.logins.b, password = ephemeral.random_password.first["b"].result })
-    "database-owner"   = merge(local.at_host, { username = "payments_owner", password = ephemeral.random_password.first["owner"].result })
+    "database"       = merge(local.at_proxy, { username = local.logins.a, password = ephemeral.random_password.first["a"].result })
+    "database-owner" = merge(local.at_host, { username = "payments_owner", password = ephemeral.random_password.first["owner"].result })
+  }
+}
+
+resource "aws_secretsmanager_secret_version" "login" {
+  for_each = local.logins
+
+  secret_id                = aws_secretsmanager_secret.this["database-login-${each.key}"].id
+  secret_string_wo         = jsonencode(local.first_values_of_logins[each.key])
+  secret_string_wo_version = var.passwords_version
+  version_stages           = ["AWSCURRENT", "FIRST"] # as below
+
+  lifecycle {
+    ignore_changes = [version_stages]
   }
 }
 
 resource "aws_secretsmanager_secret_version" "first" {
-  for_each = toset(["database", "database-login-a", "database-login-b", "database-owner"])
+  for_each = toset(["database", "database-owner"])
 
   secret_id                = aws_secretsmanager_secret.this[each.key].id
   secret_string_wo         = jsonencode(local.first_values[each.key])

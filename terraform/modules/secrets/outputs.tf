@@ -11,4 +11,7 @@ output "names" {
 output "login_arns" {
   description = "Secrets of the two application logins, by login."
   value       = { for login in keys(local.logins) : login => aws_secretsmanager_secret.this["database-login-${login}"].arn }
+
+  # The proxy is made with secrets that hold a login.
+  depends_on = [aws_secretsmanager_secret_version.login]
 }

@@ -22,8 +22,9 @@ from pg8000.native import Connection, DatabaseError, InterfaceError, identifier,
 GROUP = "payments_app"  # `payment-latency-api migrate` makes it, and gives it its rights
 ROOTS = Path(__file__).with_name("roots.pem")
 CONNECT_TIMEOUT_S = 5
-# The proxy may take a moment to notice that a secret has changed.
-TRIALS, TRIAL_PAUSE_S = 10, 3
+# The proxy may take a moment to notice that a secret has changed, and minutes to know a database that has just been made.
+# Shorter than the function may run (timeout in main.tf).
+TRIAL_S, TRIAL_PAUSE_S = 270, 3
 
 
 def handler(event, _context):
@@ -94,13 +95,14 @@ def exists(database, role):
 def try_out(vault, secret, token):
     """Logs in as the application will: the secret's host is the proxy."""
     value = read(vault, secret, VersionId=token, VersionStage="AWSPENDING")
-    for trial in range(TRIALS):
+    until = time.monotonic() + TRIAL_S
+    while True:
         try:
             with session(value) as database:
                 database.run("SELECT 1")
             return
         except (DatabaseError, InterfaceError):
-            if trial == TRIALS - 1:
+            if time.monotonic() >= until:
                 raise
             time.sleep(TRIAL_PAUSE_S)
 

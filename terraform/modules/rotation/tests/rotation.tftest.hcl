@@ -72,6 +72,16 @@ run "only_secrets_manager_of_this_account_calls_it" {
   }
 }
 
+run "it_may_run_for_longer_than_it_tries_a_new_login" {
+  command = plan
+
+  # A trial that begins at the last moment takes as long as a connection may.
+  assert {
+    condition     = aws_lambda_function.this.timeout >= tonumber(regex("TRIAL_S, TRIAL_PAUSE_S = ([0-9]+), ", file("function/rotate.py"))[0]) + 15
+    error_message = "Lambda ends the function before it says why a login does not get in."
+  }
+}
+
 run "somebody_is_told_of_a_rotation_that_failed" {
   assert {
     condition = toset([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name]) == toset(["Errors", "Throttles"]) && alltrue([

@@ -53,12 +53,12 @@ run "no_value_is_in_the_state" {
   command = plan
 
   assert {
-    condition     = alltrue([for version in aws_secretsmanager_secret_version.first : version.secret_string_wo_version == 1])
+    condition     = alltrue([for version in concat(values(aws_secretsmanager_secret_version.first), values(aws_secretsmanager_secret_version.login)) : version.secret_string_wo_version == 1])
     error_message = "A first value is not write-only."
   }
 
   assert {
-    condition     = alltrue([for version in aws_secretsmanager_secret_version.first : !strcontains(jsonencode(version), "payments_api")])
+    condition     = alltrue([for version in concat(values(aws_secretsmanager_secret_version.first), values(aws_secretsmanager_secret_version.login)) : !strcontains(jsonencode(version), "payments_api")])
     error_message = "A value is among the attributes that the state keeps."
   }
 }
@@ -67,7 +67,7 @@ run "first_values_stay_however_often_they_are_rotated" {
   command = plan
 
   assert {
-    condition     = alltrue([for version in aws_secretsmanager_secret_version.first : contains(version.version_stages, "FIRST")])
+    condition     = alltrue([for version in concat(values(aws_secretsmanager_secret_version.first), values(aws_secretsmanager_secret_version.login)) : contains(version.version_stages, "FIRST")])
     error_message = "Secrets Manager may drop the version that Terraform knows, and Terraform would write a password over the one in force."
   }
 }
@@ -76,13 +76,18 @@ run "terraform_never_makes_the_api_key" {
   command = plan
 
   assert {
-    condition     = !contains(keys(aws_secretsmanager_secret_version.first), "api-key")
+    condition     = toset(keys(aws_secretsmanager_secret_version.first)) == toset(["database", "database-owner"])
     error_message = "Terraform writes the API key, which the operator's phase makes."
   }
 }
 
 run "the_proxy_gets_both_logins" {
-  command = plan
+  assert {
+    condition = { for login, version in aws_secretsmanager_secret_version.login : login => version.secret_id } == {
+      for login in ["a", "b"] : login => aws_secretsmanager_secret.this["database-login-${login}"].id
+    }
+    error_message = "The proxy's own secret of a login has no value when the proxy is made."
+  }
 
   assert {
     condition     = toset(keys(output.login_arns)) == toset(["a", "b"])
