@@ -164,17 +164,18 @@ fn a_statement_that_takes_long_is_given_up_and_leaves_nothing_unless_it_says_so_
     let error = run("ALTER TABLE payments ADD note text; SELECT pg_sleep(60)");
     let error = error.unwrap_err().to_string();
     assert!(error.contains("statement timeout"), "{error}");
-    assert_eq!(
-        cluster.log().matches("due to statement timeout").count(),
-        1,
-        "it is not tried again"
-    );
     // A column that was left would be there already.
     run(
         "SET LOCAL statement_timeout = 0; SELECT pg_sleep(2.5); ALTER TABLE payments ADD note text",
     )
     .unwrap();
     cluster.psql("SELECT note FROM payments");
+    // The log comes through a pipe, and has had time.
+    assert_eq!(
+        cluster.log().matches("due to statement timeout").count(),
+        1,
+        "it is not tried again"
+    );
 }
 
 #[test]
