@@ -458,26 +458,22 @@ def wakes(performance, _):
     if "wakes" not in performance:
         raise Missing("docs/performance/results.json has no “wakes”")
     found = performance["wakes"]
-    by_limit = {}
-    for run in found["runs"]:
-        by_limit.setdefault(run["poll_us"], {})[run["contestant"]] = run
     rows = []
-    for limit, runs_of in by_limit.items():
-        service, (peer, wire) = runs_of[SERVICE], [run for name, run in runs_of.items() if name != SERVICE]
-        against = lambda other, figure, service=service: f"{median(service[figure]) / median(other[figure]):.2f}"
-        for name, run in runs_of.items():
+    for most in sorted({load["halt_poll_us"] for load in found["loads"]}):
+        of = {load["contestant"]: load for load in found["loads"] if load["halt_poll_us"] == most}
+        for name, load in of.items():
+            against = lambda figure, load=load, of=of: (
+                f"{median(of[SERVICE][figure]) / median(load[figure]):.2f}" if load is not of[SERVICE] else ""
+            )
             rows.append([
-                f"{limit} µs, {name}", spread(run["p50_us"], 0), spread(run["p99_us"], 0),
-                spread(run["cpu_us"], 1) if "cpu_us" in run else "-",
+                f"{most:,}", name, spread(load["p50_us"], 0), against("p50_us"), spread(load["p99_us"], 0),
+                against("p99_us"), *([spread(load["cpu_us"], 1), against("cpu_us")] if "cpu_us" in load else ["-", ""]),
             ])  # fmt: skip
-        rows.append([
-            f"{limit} µs, this service against {peer['contestant']}", *(against(peer, name) for name in ("p50_us", "p99_us", "cpu_us"))
-        ])  # fmt: skip
-        rows.append([f"{limit} µs, this service against the wire loop", against(wire, "p50_us"), against(wire, "p99_us"), "-"])
-    columns = ["An idle processor looks out for work for", "p50 µs", "p99 µs", "CPU µs for a payment"]
-    rounds = len(found["runs"][0]["p50_us"])
-    return table(columns, rows) + (
-        "\n\nRecorded on {date} at revision {revision} on {cpu}, ".format(**found) + f"{found['rate']:,}/s: {rounds} rounds."
+    columns = ["Looks out for work, µs at most", f"{found['rate']:,}/s", "p50 µs", "this service's, of it", "p99 µs",
+               "this service's, of it", "CPU µs for a payment", "this service's, of it"]  # fmt: skip
+    late = f" Late, and not counted: {'; '.join(found['late'])}." if found["late"] else ""
+    return table(columns, rows) + "\n\n" + prose(
+        "Recorded on {date} at revision {revision} on {cpu}: {rounds} rounds.".format(**found) + late
     )
 
 
