@@ -98,14 +98,15 @@ fn two_migrations_at_the_same_moment_do_the_work_once() {
             .collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
+    let applied = |step: &&String| step.ends_with("was applied");
+    let steps = || reports.iter().flat_map(|report| &report.steps);
+    assert_eq!(steps().filter(applied).count(), migrate::MIGRATIONS.len());
     for (step, times) in [
-        ("migration 1 (payments) was applied", 1),
         ("group role payments_app was created", 1),
         ("login payments_service was created", 1),
         ("login payments_service exists and was left as it is", 3),
     ] {
-        let steps = reports.iter().flat_map(|report| &report.steps);
-        assert_eq!(steps.filter(|did| *did == step).count(), times, "{step}");
+        assert_eq!(steps().filter(|did| *did == step).count(), times, "{step}");
     }
 }
 

@@ -172,9 +172,12 @@ budgets() {
     [ "$(pin "$site" monthly_budget_usd)" = 0 ] || files+=("terraform/environments/$site/terraform.tfvars")
   done
   [ ${#files[@]} -gt 0 ] || return 0
-  aws_in "$CONTROL" --region us-east-1 budgets describe-budgets --account-id "$(operator account_id)" --max-results 1 \
-    >/dev/null 2>"$WORK/said" ||
+  if aws_in "$CONTROL" --region us-east-1 budgets describe-budgets --account-id "$(operator account_id)" --max-results 1 \
+    >/dev/null 2>"$WORK/said"; then return; fi
+  if grep -qiE 'linked account|payer' "$WORK/said"; then
     die "this account may have no budget: whoever pays for its organization has to enable budgets, or monthly_budget_usd has to be 0 in ${files[*]}: $(grep . "$WORK/said" | tail -n 1)"
+  fi
+  step "not known beforehand, whether this account may have a budget: $(grep . "$WORK/said" | tail -n 1)"
 }
 
 # What an apply would be refused for when it is half done, asked beforehand. An endpoint of one's own need not know it.
@@ -205,7 +208,7 @@ addons_offered() {
   offered "$site" eks describe-addon-versions --kubernetes-version "$version" || return 0
   # shellcheck disable=SC2016 # jq's own
   missing=$(lacking "$site" '
-    (.addons | map({key: .addonName, value: [.addonVersions[].addonVersion]}) | from_entries) as $offered |
+    (.addons | group_by(.addonName) | map({key: .[0].addonName, value: [.[].addonVersions[].addonVersion]}) | from_entries) as $offered |
     $pins.addon_versions | to_entries[] | ($offered[.key] // []) as $known | select(.value as $pinned | $known | index([$pinned]) | not) |
     "\(.key) \(.value) (but \(if $known == [] then "no other either" else $known[:5] | join(" ") end))"')
   [ -z "$missing" ] ||

@@ -276,9 +276,9 @@ target_groups() { of_cluster "$1" target-groups TargetGroups TargetGroupArn; }
 # of_cluster SITE WHAT LIST ARN: asks the service itself. The index of all tags is some time behind: it lacks what was made
 # just now, and still has what is gone.
 of_cluster() {
-  local site=$1 found arns at
-  found=$(aws_in "$site" elbv2 "describe-$2" --output json) || return
-  mapfile -t arns < <(jq -r ".$3[].$4" <<<"$found")
+  local site=$1 found arns=() at
+  found=$(aws_in "$site" elbv2 "describe-$2" --output json) && found=$(jq -r ".$3[].$4" <<<"$found") || return
+  if [ -n "$found" ]; then mapfile -t arns <<<"$found"; fi
   # Tags are told of twenty at once.
   for ((at = 0; at < ${#arns[@]}; at += 20)); do
     found=$(aws_in "$site" elbv2 describe-tags --resource-arns "${arns[@]:at:20}" --output json) || return

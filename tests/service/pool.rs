@@ -601,7 +601,13 @@ fn connections_are_replaced_for_their_age_without_a_gap() {
 #[test]
 fn one_payment_after_another_goes_over_the_same_connection() {
     let cluster = database();
-    let settings = [("POOL_SIZE", "3"), ("IDLE_PROBE_INTERVAL_MS", "300000")];
+    let settings = [
+        ("POOL_SIZE", "3"),
+        ("IDLE_PROBE_INTERVAL_MS", "300000"),
+        // A slow disk is no other connection's affair.
+        ("PAYMENT_DEADLINE_MS", "30000"),
+        ("EXCHANGE_TIMEOUT_MS", "29000"),
+    ];
     let service = Service::start(&cluster, &settings);
     let mut caller = Caller::connect(service.address);
     assert_eq!(caller.pay("", &[]).status, 200);

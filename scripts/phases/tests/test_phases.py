@@ -170,7 +170,9 @@ class Check(Phases):
     def test_what_aws_does_not_say_stops_nothing(self):
         for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
             self.first(rule(question, complains="(AccessDenied)\n", code=254))
+        self.first(rule("budgets describe-budgets", complains="(Throttling)\n", code=254))
         said = self.run_phase("0-check")
+        self.assertIn("not known beforehand, whether this account may have a budget: (Throttling)", said)
         for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
             self.assertIn(f"mexico: not known beforehand, {question}: (AccessDenied)", said)
 
