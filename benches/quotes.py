@@ -453,8 +453,15 @@ def pools(performance, _):
     return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}: ".format(**found) + f"{rounds} rounds."
 
 
+def by_round(ours, theirs, figure):
+    """This service's part of a contestant's figure, round by round; nothing beside itself, or where a run was late."""
+    if ours is theirs or len(ours[figure]) != len(theirs[figure]):
+        return "-"
+    return spread([one / other for one, other in zip(ours[figure], theirs[figure], strict=True)], 2)
+
+
 def wakes(performance, _):
-    """Latency and CPU at one rate, by how long idle processors look out for work, as ratios of medians as well."""
+    """Latency and CPU at one rate, by how long idle processors look out for work."""
     if "wakes" not in performance:
         raise Missing("docs/performance/results.json has no “wakes”")
     found = performance["wakes"]
@@ -462,18 +469,16 @@ def wakes(performance, _):
     for most in sorted({load["halt_poll_us"] for load in found["loads"]}):
         of = {load["contestant"]: load for load in found["loads"] if load["halt_poll_us"] == most}
         for name, load in of.items():
-            against = lambda figure, load=load, of=of: (
-                f"{median(of[SERVICE][figure]) / median(load[figure]):.2f}" if load is not of[SERVICE] else ""
-            )
+            against = lambda figure, load=load, of=of: by_round(of[SERVICE], load, figure)
             rows.append([
                 f"{most:,}", name, spread(load["p50_us"], 0), against("p50_us"), spread(load["p99_us"], 0),
-                against("p99_us"), *([spread(load["cpu_us"], 1), against("cpu_us")] if "cpu_us" in load else ["-", ""]),
+                against("p99_us"), *([spread(load["cpu_us"], 1), against("cpu_us")] if "cpu_us" in load else ["-", "-"]),
             ])  # fmt: skip
-    columns = ["Looks out for work, µs at most", f"{found['rate']:,}/s", "p50 µs", "this service's, of it", "p99 µs",
-               "this service's, of it", "CPU µs for a payment", "this service's, of it"]  # fmt: skip
+    columns = ["Looks out for work, µs at most", f"{found['rate']:,}/s", "p50 µs", "this service's, against it", "p99 µs",
+               "this service's, against it", "CPU µs for a payment", "this service's, against it"]  # fmt: skip
     late = f" Late, and not counted: {'; '.join(found['late'])}." if found["late"] else ""
     return table(columns, rows) + "\n\n" + prose(
-        "Recorded on {date} at revision {revision} on {cpu}: {rounds} rounds.".format(**found) + late
+        "Recorded on {date} at revision {revision} on {cpu}: {rounds} rounds, and what is compared, round by round.".format(**found) + late
     )
 
 
