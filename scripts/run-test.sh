@@ -89,10 +89,15 @@ stopped() {
   [ "$status" = stopped ] || fail "PostgreSQL is left behind: $status"
 }
 
-# end_by_ctrl_c CODE: INT to the whole group, which is what a terminal sends, ends it with CODE and all that it started.
+# end_by_ctrl_c CODE [again]: INT to the whole group, which is what a terminal sends, ends it with CODE and all that it
+# started, also when it comes again before that.
 end_by_ctrl_c() {
   local code=0
   kill -INT -- "-$leader"
+  if [ "${2:-}" = again ]; then
+    sleep 0.1
+    kill -INT -- "-$leader" 2>/dev/null || true
+  fi
   timeout 60 tail --pid="$leader" -f /dev/null || fail "it goes on 60 s after Ctrl-C"
   wait "$leader" || code=$?
   [ "$code" = "$1" ] || fail "Ctrl-C ended it with $code, not $1"
@@ -141,5 +146,5 @@ begin scripts/run.sh
 await_ready
 pay
 [ "$(scripts/postgres.sh sql 'SELECT count(*) FROM payments')" = 3 ] || fail "the payments before are not there any more"
-end_by_ctrl_c 0
+end_by_ctrl_c 0 again
 say "make run serves payments, and leaves nothing behind"

@@ -32,7 +32,9 @@ cargo build --release --locked --quiet 9>&-
 
 service=
 stop() {
-  trap - EXIT INT TERM
+  # A second Ctrl-C leaves nothing half ended.
+  trap '' INT TERM
+  trap - EXIT
   if [ -n "$service" ] && kill -TERM "$service" 2>/dev/null; then
     wait "$service" || true
   fi
