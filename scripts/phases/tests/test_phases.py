@@ -299,6 +299,15 @@ class Terraform(Phases):
             self.assertIn(f"-var=publish={exists}", self.calls("mexico plan")[0])
             self.assertIn("-var=publish=false", self.calls("spain plan")[1])
 
+    def test_tags_are_asked_for_as_many_load_balancers_at_once_as_aws_takes(self):
+        *theirs, ours = [f"arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/k8s-{number:02}" for number in range(41)]
+        self.first(*behind_elb("us-east-1", theirs, cluster="another"))
+        self.first(*behind_elb("us-east-1", [*theirs, ours])[:1], behind_elb("us-east-1", [ours])[2])
+        self.run_phase("1-terraform")
+        self.assertIn("-var=publish=true", self.calls("mexico plan")[0])
+        asked = [line.count("arn:aws:") for line in self.calls("us-east-1 elbv2 describe-tags")]
+        self.assertEqual(asked, [20, 20, 1])
+
     def test_an_answer_that_does_not_come_is_not_taken_for_no_load_balancer(self):
         self.first(rule("us-east-1 elbv2 describe-load-balancers", complains="(Throttling)\n", code=254))
         self.assertIn("mexico failed", self.run_phase("1-terraform", code=1))
