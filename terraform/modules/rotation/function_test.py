@@ -47,8 +47,8 @@ class Rotation(unittest.TestCase):
             for name, value in {
                 "master": {"username": "master", "password": "master"},
                 "database": {**AT, "username": "payments_api_a", "password": "first-a"},
-                "login-a": {**AT, "username": "payments_api_a", "password": "first-a"},
-                "login-b": {**AT, "username": "payments_api_b", "password": "first-b"},
+                "login-a": {"username": "payments_api_a", "password": "first-a"},
+                "login-b": {"username": "payments_api_b", "password": "first-b"},
                 "owner": {**AT, "username": "rotated_owner", "password": "first-owner"},
             }.items()
         }
