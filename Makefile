@@ -92,12 +92,12 @@ variants: ## the service built in other ways: size, instructions, CPU time, memo
 	@scripts/variants.sh
 
 ##@ What breaks, and crowds
-.PHONY: simulate simulate-breaks faults abuse soak overload growth reliability-tables
+.PHONY: simulate simulate-mutants faults abuse soak overload growth reliability-tables
 simulate: ## run the simulation for SEEDS seeds (100000) from FIRST (0) on
 	@scripts/simulate.sh
 
-simulate-breaks: ## break the code on purpose, in a copy, and expect the simulation to find each break
-	@scripts/simulate-breaks.sh
+simulate-mutants: ## make mutants of the code, in a copy, and expect the simulation to find each
+	@scripts/simulate-mutants.sh
 
 faults: ## break everything under load, ROUNDS=20 times, and compare the ledger with the table
 	@scripts/reliability.sh faults

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json and breaks.json.
+"""Writes the tables of docs/RELIABILITY.md from docs/reliability/results.json and mutants.json.
 
 With --check it changes nothing and fails when the document says something else. With --begin SECTION it empties the
 section of the record and notes date, revision and machine of what will be recorded next.
@@ -19,7 +19,7 @@ import figures
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/RELIABILITY.md"
 RECORD = ROOT / "docs/reliability/results.json"
-BREAKS = ROOT / "docs/reliability/breaks.json"
+MUTANTS = ROOT / "docs/reliability/mutants.json"
 
 FAULTS = {
     "service_killed": ("the service, `kill -9`", "anything"),
@@ -118,7 +118,7 @@ def abuse(results):
     for what, run in named("abuse", ABUSES, results):
         before, most, after = (mib(kib) for kib in run["resident_kib"])
         quiet, beside = run["p99_ms"]
-        rows.append([what, f"{run['crowd']:,}", f"{run['deeds']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
+        rows.append([what, f"{run['crowd']:,}", f"{run['operations']:,}", f"{run['paid']:,} of {run['paid'] + run['not_paid']:,}",
                      *(" / ".join(f"{ms:.1f}" for ms in run[figure]) for figure in ("p50_ms", "p99_ms", "own_p99_ms")),
                      f"{beside / quiet:.1f}",
                      " / ".join(f"{share:.0f}" for share in run["cpu_percent"]),
@@ -167,11 +167,11 @@ def growth(results):
     return table(columns, rows) + f"\n\n{tail}"
 
 
-def breaks(results):
-    run = results["breaks"]
-    rows = [[found["what"], f"{found['seed']:,}", found["by"]] for found in run["breaks"]]
+def mutants(results):
+    run = results["mutants"]
+    rows = [[found["what"], f"{found['seed']:,}", found["by"]] for found in run["mutants"]]
     tail = f"Nothing broken: every invariant held in {run['seeds']:,} seeds."
-    words_at_left = table(["Break", "Found at seed", "By"], rows).replace("---:|---:|", "---:|---|", 1)
+    words_at_left = table(["Mutant", "Found at seed", "By"], rows).replace("---:|---:|", "---:|---|", 1)
     return f"{words_at_left}\n\n{tail}"
 
 
@@ -193,7 +193,7 @@ def begin(section):
 
 def read_records():
     results = json.loads(RECORD.read_text())
-    results["breaks"] = json.loads(BREAKS.read_text())
+    results["mutants"] = json.loads(MUTANTS.read_text())
     return results
 
 
@@ -204,8 +204,8 @@ def when(run):
 
 
 def written(document, results):
-    parts = {"faults": faults, "overload": overload, "abuse": abuse, "soak": soak, "growth": growth, "breaks": breaks}
-    runs = results["recorded"] | {"breaks": results["breaks"]}
+    parts = {"faults": faults, "overload": overload, "abuse": abuse, "soak": soak, "growth": growth, "mutants": mutants}
+    runs = results["recorded"] | {"mutants": results["mutants"]}
 
     def fill(found):
         name = found.group(1)

@@ -32,8 +32,8 @@ say "shellcheck"
 shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh scripts/rehearse/*.sh .ci/run
 say "house rules"
 scripts/tidy.sh
-say "breaks of the simulation"
-python3 -B scripts/simulate-breaks.py --check
+say "mutants of the simulation"
+python3 -B scripts/simulate-mutants.py --check
 said=$(mktemp)
 for part in docs workflows; do
   say "$part"

@@ -3,7 +3,7 @@
 
 mod cli;
 
-use payment_latency_api::config::{self, Config, Mistakes, OwnerConfig, ProcessEnvironment};
+use payment_latency_api::config::{self, Config, ConfigErrors, OwnerConfig, ProcessEnvironment};
 use payment_latency_api::metrics::Build;
 use payment_latency_api::{log, migrate, probe, prune, server};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -46,11 +46,11 @@ fn main() -> ExitCode {
         Ok(Command::Version) => say(&format!("payment-latency-api {VERSION} ({REVISION})")),
         Ok(Command::CheckConfig) => match config::check(&ProcessEnvironment) {
             Ok(text) => say(text.trim_end()),
-            Err(mistakes) => misconfigured(&mistakes),
+            Err(errors) => misconfigured(&errors),
         },
         Ok(Command::Serve) => match Config::from_environment(&ProcessEnvironment) {
             Ok(config) => serve(config),
-            Err(mistakes) => misconfigured(&mistakes),
+            Err(errors) => misconfigured(&errors),
         },
         Ok(Command::Migrate) => as_owner(run_migrate),
         Ok(Command::ProbeHelp) => say(probe::HELP),
@@ -92,7 +92,7 @@ fn end_on_signal() {
 fn as_owner(verb: impl FnOnce(&OwnerConfig) -> ExitCode) -> ExitCode {
     end_on_signal();
     match config::owner_target(&ProcessEnvironment) {
-        Err(mistakes) => misconfigured(&mistakes),
+        Err(errors) => misconfigured(&errors),
         Ok(owner) => {
             if let Some(warning) = owner.warning() {
                 log::warn("configuration").field("message", &warning).emit();
@@ -168,8 +168,8 @@ fn failed(verb: &str, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn misconfigured(mistakes: &Mistakes) -> ExitCode {
-    complain(&mistakes.to_string());
+fn misconfigured(errors: &ConfigErrors) -> ExitCode {
+    complain(&errors.to_string());
     ExitCode::from(EX_CONFIG)
 }
 

@@ -130,7 +130,7 @@ impl Peer {
         self.send(OK)?;
         self.send(READY)?;
         self.until_sync()?;
-        self.send(PROVEN)?;
+        self.send(VALIDATED)?;
         self.send(READY)?;
         Ok(())
     }
@@ -183,8 +183,8 @@ impl Peer {
 
 const OK: [u8; 9] = *b"R\0\0\0\x08\0\0\0\0";
 const READY: [u8; 6] = *b"Z\0\0\0\x05I";
-/// The row of the proof that a login can pay.
-const PROVEN: &[u8] = b"D\0\0\0\x10\0\x02\0\0\0\x01\x01\0\0\0\x01\x01C\0\0\0\x0dSELECT 1\0";
+/// The row of the validation query: the login can pay.
+const VALIDATED: &[u8] = b"D\0\0\0\x10\0\x02\0\0\0\x01\x01\0\0\0\x01\x01C\0\0\0\x0dSELECT 1\0";
 /// The body of one that says that it cannot.
 const NO: &[u8] = b"\0\x02\0\0\0\x01\x01\0\0\0\x01\0";
 const NOTICE: &[u8] = b"N\0\0\0\x0dSNOTICE\0\0";
@@ -541,9 +541,9 @@ fn hostile_end() -> Vec<(&'static str, Script, ConnectStep)> {
         "silence after the statements": READY => Timeout,
         "ready twice": [READY, READY, READY].concat() => Protocol,
         "a missing table": [&READY[..], &error("42P01")].concat() => Schema,
-        "no proof that the login can pay": [READY, READY].concat() => Protocol,
-        "a proof without columns": [&READY[..], &message(b'D', b"\0\0"), &READY].concat() => Protocol,
-        "a proof that says no": [&READY[..], &message(b'D', NO), &READY].concat() => Schema,
+        "no answer to the validation query": [READY, READY].concat() => Protocol,
+        "a validation without columns": [&READY[..], &message(b'D', b"\0\0"), &READY].concat() => Protocol,
+        "a validation that says no": [&READY[..], &message(b'D', NO), &READY].concat() => Schema,
     }
     .to_vec();
     rows.push((
@@ -790,7 +790,7 @@ fn endless_answers() -> Vec<Answer> {
                 peer.by_bytes(&OK)?;
                 peer.by_bytes(&READY)?;
                 peer.until_sync()?;
-                peer.by_bytes(PROVEN)?;
+                peer.by_bytes(VALIDATED)?;
                 peer.by_bytes(&READY)?;
                 peer.until_sync()?;
                 peer.by_bytes(&inserted())?;

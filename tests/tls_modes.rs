@@ -508,7 +508,7 @@ fn payment(number: u8, key: Option<&str>) -> Insert {
     }
 }
 
-/// A payment written, written again, looked up, replayed under its key, refused, written in company.
+/// A payment written, written again, looked up, replayed under its key, refused, written in a batch.
 async fn converse(session: &mut Session, what: &str) {
     let first = payment(1, Some("key-1"));
     session.queue_inserts(&[&first]).unwrap();
@@ -541,14 +541,14 @@ async fn converse(session: &mut Session, what: &str) {
     let refusal = session.refusal().unwrap();
     assert_eq!(refusal.state.as_str(), "23514", "{what}: {refusal}");
 
-    let company =
+    let batch =
         [(4, None), (1, Some("key-1")), (5, None)].map(|(number, key)| payment(number, key));
-    session.queue_inserts(&company.each_ref()).unwrap();
+    session.queue_inserts(&batch.each_ref()).unwrap();
     exchange(session).await.unwrap();
     let written = [0, 1, 2].map(|index| session.created_at(index).is_some());
     assert_eq!(written, [true, false, true], "{what}");
 
-    session.queue_proof().unwrap();
+    session.queue_validation().unwrap();
     exchange(session).await.unwrap();
     assert_eq!(session.refusal(), None, "{what}");
 }

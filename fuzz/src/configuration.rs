@@ -35,10 +35,10 @@ pub fn configuration(data: &[u8]) {
     let checked = config::check(&environment);
     let said = match (&read, checked) {
         (Ok(config), Ok(text)) => format!("{text} {config:?}"),
-        (Ok(config), Err(mistakes)) => format!("{config:?} {mistakes}"),
-        (Err(mistakes), checked) => {
-            assert!(!mistakes.0.is_empty() && checked.is_err());
-            mistakes.to_string()
+        (Ok(config), Err(errors)) => format!("{config:?} {errors}"),
+        (Err(errors), checked) => {
+            assert!(!errors.0.is_empty() && checked.is_err());
+            errors.to_string()
         }
     };
     if let Some(key) = environment.get("API_SECRET_KEY").and_then(|v| v.to_str()) {

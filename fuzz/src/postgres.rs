@@ -115,7 +115,7 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
     } else if inserts > 0 {
         connection.queue_inserts(&payments).map_err(drop)?;
     } else {
-        connection.queue_proof().map_err(drop)?;
+        connection.queue_validation().map_err(drop)?;
     }
     connection.begin().map_err(drop)?;
     let mut cx = Context::from_waker(Waker::noop());

@@ -1,8 +1,8 @@
 //! The configuration: the only module that reads the environment.
 //!
-//! Everything is read at once and every mistake is reported together; nothing that is shown, here
+//! Everything is read at once and every error is reported together; nothing that is shown, here
 //! or in an error, holds a secret. It knows what settings mean, not what is done with them.
-//! Variables that it does not know are nobody's mistake: an environment is shared.
+//! Variables that it does not know are nobody's error: an environment is shared.
 
 mod api_keys;
 mod database;
@@ -26,7 +26,7 @@ use settings as s;
 
 pub use api_keys::ApiKeys;
 pub use database::{DatabaseTarget, SslMode, StatementMode};
-pub use environment::{Environment, Mistake, Mistakes, ProcessEnvironment};
+pub use environment::{ConfigError, ConfigErrors, Environment, ProcessEnvironment};
 pub use owner::{OwnerConfig, owner_target};
 pub use residency::UNKNOWN_REGION;
 pub use secret::{Secret, SecretSource};
@@ -89,7 +89,7 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// When a connection is replaced, before jitter.
     pub connection_lifetime: Duration,
-    /// When an idle connection proves itself.
+    /// When an idle connection is validated.
     pub idle_probe_interval: Duration,
     /// Whether statements are prepared once for each connection.
     pub statement_mode: StatementMode,
@@ -99,8 +99,8 @@ impl Config {
     /// Reads the configuration of `serve`.
     ///
     /// # Errors
-    /// All mistakes at once, none of them holding a secret.
-    pub fn from_environment(environment: &dyn Environment) -> Result<Self, Mistakes> {
+    /// All errors at once, none of them holding a secret.
+    pub fn from_environment(environment: &dyn Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(environment);
         let read = Self::read(&mut reader);
         reader.finish(read)
@@ -112,7 +112,7 @@ impl Config {
         write_lines(&self.in_force, out);
     }
 
-    /// Reads in the order of [`SETTINGS`]; gives up only at the end, so that no mistake hides one.
+    /// Reads in the order of [`SETTINGS`]; gives up only at the end, so that no error hides one.
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let mut warnings = Vec::new();
         let region = read_region(reader, &mut warnings);
@@ -155,8 +155,8 @@ impl Config {
 /// the warnings.
 ///
 /// # Errors
-/// The mistakes of all verbs' configurations at once.
-pub fn check(environment: &dyn Environment) -> Result<String, Mistakes> {
+/// The errors of all verbs' configurations at once.
+pub fn check(environment: &dyn Environment) -> Result<String, ConfigErrors> {
     let config = Config::from_environment(environment);
     let has_owner =
         Reader::new(environment).is_set(&s::MIGRATE_DATABASE_URL, &s::MIGRATE_DATABASE_URL_FILE);
@@ -176,13 +176,13 @@ pub fn check(environment: &dyn Environment) -> Result<String, Mistakes> {
             Ok(text)
         }
         (config, owner) => {
-            let mut mistakes = config.err().unwrap_or_default().0;
-            for mistake in owner.err().unwrap_or_default().0 {
-                if !mistakes.contains(&mistake) {
-                    mistakes.push(mistake);
+            let mut errors = config.err().unwrap_or_default().0;
+            for error in owner.err().unwrap_or_default().0 {
+                if !errors.contains(&error) {
+                    errors.push(error);
                 }
             }
-            Err(Mistakes(mistakes))
+            Err(ConfigErrors(errors))
         }
     }
 }
@@ -220,7 +220,7 @@ fn read_currency(reader: &mut Reader<'_>, region: &str) -> Currency {
         None => of_region,
         Some(Ok(currency)) => currency,
         Some(Err(error)) => {
-            reader.mistake(variable, error.to_string());
+            reader.error(variable, error.to_string());
             of_region
         }
     };

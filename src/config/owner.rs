@@ -1,7 +1,7 @@
 //! The configuration of `migrate` and `prune`, which act as the schema's owner.
 
 use super::database::DatabaseTarget;
-use super::environment::{Environment, Mistakes};
+use super::environment::{ConfigErrors, Environment};
 use super::reader::Reader;
 use super::settings::{
     DATABASE_URL, DATABASE_URL_FILE, MIGRATE_DATABASE_URL, MIGRATE_DATABASE_URL_FILE, REGION,
@@ -41,8 +41,8 @@ impl OwnerConfig {
 /// Reads the owner's target, and the application's, from the environment.
 ///
 /// # Errors
-/// All mistakes at once.
-pub fn owner_target(environment: &dyn Environment) -> Result<OwnerConfig, Mistakes> {
+/// All errors at once.
+pub fn owner_target(environment: &dyn Environment) -> Result<OwnerConfig, ConfigErrors> {
     let mut reader = Reader::new(environment);
     let read = read(&mut reader);
     reader.finish(read)
@@ -55,10 +55,10 @@ fn read(reader: &mut Reader<'_>) -> Option<OwnerConfig> {
     let application_is_set = reader.is_set(&DATABASE_URL, &DATABASE_URL_FILE);
     if !owner_is_set && !application_is_set {
         let problem = "must be set, or DATABASE_URL, or one of the two with _FILE behind its name";
-        reader.mistake(MIGRATE_DATABASE_URL.variable, problem);
+        reader.error(MIGRATE_DATABASE_URL.variable, problem);
         return None;
     }
-    // Both are read before either is given up on, so that the mistakes of both are reported.
+    // Both are read before either is given up on, so that the errors of both are reported.
     let application =
         application_is_set.then(|| reader.database(&DATABASE_URL, &DATABASE_URL_FILE, &region));
     let owner = owner_is_set

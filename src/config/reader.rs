@@ -1,10 +1,10 @@
-//! Reads settings one after the other, keeping count of what is in force and of every mistake.
+//! Reads settings one after the other, keeping count of what is in force and of every error.
 
 use std::fmt::Display;
 use std::net::IpAddr;
 
 use super::database::DatabaseTarget;
-use super::environment::{Environment, Mistake, Mistakes};
+use super::environment::{ConfigError, ConfigErrors, Environment};
 use super::secret::{Secret, SecretSource};
 use super::settings::{Number, Setting, Word};
 use crate::limits::DEPLOYMENT_NAME_MAX_BYTES;
@@ -12,7 +12,7 @@ use crate::limits::DEPLOYMENT_NAME_MAX_BYTES;
 /// One pass over the environment.
 pub(super) struct Reader<'a> {
     environment: &'a dyn Environment,
-    mistakes: Vec<Mistake>,
+    errors: Vec<ConfigError>,
     in_force: Vec<(&'static str, String)>,
 }
 
@@ -20,17 +20,17 @@ impl<'a> Reader<'a> {
     pub(super) fn new(environment: &'a dyn Environment) -> Self {
         Self {
             environment,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
             in_force: Vec::new(),
         }
     }
 
-    /// What was read, if nothing was wrong. A `None` without a mistake cannot come from here: each
+    /// What was read, if nothing was wrong. A `None` without a error cannot come from here: each
     /// reading method notes one before it returns it.
-    pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, Mistakes> {
+    pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, ConfigErrors> {
         match read {
-            Some(read) if self.mistakes.is_empty() => Ok(read),
-            _ => Err(Mistakes(self.mistakes)),
+            Some(read) if self.errors.is_empty() => Ok(read),
+            _ => Err(ConfigErrors(self.errors)),
         }
     }
 
@@ -43,9 +43,9 @@ impl<'a> Reader<'a> {
         self.in_force.push((variable, value.to_string()));
     }
 
-    pub(super) fn mistake(&mut self, variable: &'static str, problem: impl Into<String>) {
+    pub(super) fn error(&mut self, variable: &'static str, problem: impl Into<String>) {
         let problem = problem.into();
-        self.mistakes.push(Mistake { variable, problem });
+        self.errors.push(ConfigError { variable, problem });
     }
 
     /// A text that is not secret; an empty one counts as absent, because ConfigMaps and compose
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
             Ok(text) if text.is_empty() => None,
             Ok(text) => Some(text),
             Err(_) => {
-                self.mistake(variable, "is not UTF-8");
+                self.error(variable, "is not UTF-8");
                 None
             }
         }
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         if name.len() <= DEPLOYMENT_NAME_MAX_BYTES && name.bytes().all(valid) {
             return Some(name);
         }
-        self.mistake(
+        self.error(
             setting.variable,
             format!(
                 "must have at most {DEPLOYMENT_NAME_MAX_BYTES} letters, digits, `-`, `_` or `.`"
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
                 Some(value) if value > ceiling => {
                     let of = of.unwrap_or_default();
                     let problem = format!("must be at most {of}, which is {ceiling}");
-                    self.mistake(setting.variable, problem);
+                    self.error(setting.variable, problem);
                     default
                 }
                 Some(value) => value,
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
     fn out_of_range(&mut self, setting: &Number) {
         let (min, max) = (setting.bound.min, setting.bound.max);
         let problem = format!("must be a whole number from {min} to {max}, in digits");
-        self.mistake(setting.variable, problem);
+        self.error(setting.variable, problem);
     }
 
     /// One of the setting's words, or its default.
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
                 Some(word) => word,
                 None => {
                     let words = setting.words.join(" or ");
-                    self.mistake(setting.variable, format!("must be {words}"));
+                    self.error(setting.variable, format!("must be {words}"));
                     default
                 }
             },
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
             Some(Ok(address)) => address,
             Some(Err(_)) => {
                 let problem = "must be an IPv4 or IPv6 address, without a port or brackets";
-                self.mistake(setting.variable, problem);
+                self.error(setting.variable, problem);
                 default
             }
         };
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a secret comes from: one of two variables, and not both. Unlike other settings, a
-    /// secret that is set but empty is a mistake: somebody meant to give it.
+    /// secret that is set but empty is a error: somebody meant to give it.
     fn source(&mut self, plain: &Setting, file: &Setting) -> Option<SecretSource> {
         let literal = self.environment.var(plain.variable);
         let path = self.environment.var(file.variable);
@@ -164,20 +164,20 @@ impl<'a> Reader<'a> {
             (None, None) => None,
             (Some(_), Some(_)) => {
                 let problem = format!("is set together with {}; set one of them", file.variable);
-                self.mistake(plain.variable, problem);
+                self.error(plain.variable, problem);
                 None
             }
             (Some(text), None) => match text.into_string() {
                 Ok(text) => Some(SecretSource::literal(plain.variable, text)),
                 Err(_) => {
-                    self.mistake(plain.variable, "is not UTF-8");
+                    self.error(plain.variable, "is not UTF-8");
                     None
                 }
             },
             // A path is repeated in messages, so what may be the secret itself is not taken for one.
             (None, Some(path)) if !matches!(path.as_encoded_bytes(), [b'/' | b'.', ..]) => {
                 let problem = "must be the path of a file, which begins with `/` or `.`";
-                self.mistake(file.variable, problem);
+                self.error(file.variable, problem);
                 None
             }
             (None, Some(path)) => Some(SecretSource::file(file.variable, path)),
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
     ) -> Option<(T, SecretSource)> {
         if !self.is_set(plain, file) {
             let problem = format!("must be set, or {} in its stead", file.variable);
-            self.mistake(plain.variable, problem);
+            self.error(plain.variable, problem);
             return None;
         }
         let source = self.source(plain, file)?;
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
                 Some((value, source))
             }
             Err(problem) => {
-                self.mistake(source.variable(), problem);
+                self.error(source.variable(), problem);
                 None
             }
         }

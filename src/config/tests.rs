@@ -19,7 +19,7 @@ const REQUIRED: [(&str, &str); 4] = [
     ("ENVIRONMENT", "production"),
 ];
 
-fn with(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
+fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let mut all = environment(&REQUIRED);
     all.extend(environment(variables));
     Config::from_environment(&all)
@@ -196,10 +196,10 @@ fn defaults_are_cut_to_the_deadline_and_given_values_must_respect_it() {
         for (value, accepted) in [("99", true), ("100", true), ("101", false)] {
             let read = with(&[("PAYMENT_DEADLINE_MS", "100"), (variable, value)]);
             assert_eq!(read.is_ok(), accepted, "{variable}={value}");
-            if let Err(mistakes) = read {
+            if let Err(errors) = read {
                 let expected =
                     format!("{variable}: must be at most PAYMENT_DEADLINE_MS, which is 100");
-                assert_eq!(mistakes.to_string(), expected);
+                assert_eq!(errors.to_string(), expected);
             }
         }
     }
@@ -256,10 +256,10 @@ fn all_mistakes_are_reported_together() {
         ("STATEMENT_MODE", "prepared"),
         ("MAX_CONNECTIONS", ""),
         ("LOG_REQUESTS", "yes"),
-        ("UNKNOWN_VARIABLE", "is no mistake"),
+        ("UNKNOWN_VARIABLE", "is no error"),
     ];
-    let mistakes = Config::from_environment(&environment(&variables)).unwrap_err();
-    let shown = mistakes.to_string();
+    let errors = Config::from_environment(&environment(&variables)).unwrap_err();
+    let shown = errors.to_string();
     let expected = [
         "REGION: must have at most 63 letters, digits",
         "ENVIRONMENT: must have at most 63 letters, digits",
@@ -276,7 +276,7 @@ fn all_mistakes_are_reported_together() {
         "STATEMENT_MODE: must be unnamed or named",
         "LOG_REQUESTS: must be false or true",
     ];
-    assert_eq!(mistakes.0.len(), expected.len(), "{shown}");
+    assert_eq!(errors.0.len(), expected.len(), "{shown}");
     for (line, beginning) in shown.lines().zip(expected) {
         assert!(line.starts_with(beginning), "{line}");
     }
@@ -425,7 +425,7 @@ fn no_secret_is_shown_anywhere() {
             variables.extend(environment(&[(name, value)]));
             let shown = match check(&variables) {
                 Ok(text) => text,
-                Err(mistakes) => format!("{mistakes} {mistakes:?} {mistakes:#?}"),
+                Err(errors) => format!("{errors} {errors:?} {errors:#?}"),
             };
             let mentioned = shown.contains(name) && !shown.contains("hunter2");
             assert!(mentioned, "{name}={value}: {shown}");

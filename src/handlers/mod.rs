@@ -207,12 +207,12 @@ pub enum Next {
     /// The answer is written.
     Answered(Status),
     /// The answer takes the database.
-    Later(Later),
+    Deferred(Deferred),
 }
 
 /// A request that waits for the database. It stays where it is while it does: what a payment holds is not small.
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
-pub enum Later {
+pub enum Deferred {
     /// A payment.
     Payment(payment::Payment),
     /// A health check.
@@ -236,10 +236,10 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     }
     Next::Answered(match caller.route {
         Route::Payment => match payment::accept(app, request) {
-            Ok(payment) => return Next::Later(Later::Payment(payment)),
+            Ok(payment) => return Next::Deferred(Deferred::Payment(payment)),
             Err(rejection) => rejection.write(app, caller, out),
         },
-        Route::Health => return Next::Later(Later::Health(health::State::default())),
+        Route::Health => return Next::Deferred(Deferred::Health(health::State::default())),
         Route::Livez => live::answer(app, caller, out),
         Route::Readyz => ready::answer(app, caller, out),
         Route::Metrics => metrics::answer(app, request, caller, out),
@@ -269,7 +269,7 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
     response.body(Content::Problem, |out| problem.write(out));
 }
 
-impl Later {
+impl Deferred {
     /// Begins it, with all earlier answers of its caller sent; the status if it was refused instead.
     pub fn begin(&mut self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Option<Status> {
         match self {

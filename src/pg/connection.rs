@@ -99,7 +99,7 @@ enum Statement {
     None,
     Insert,
     Lookup,
-    Proof,
+    Validation,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -139,9 +139,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Makes the exchange a round trip that changes nothing and shows that the session is alive.
-    pub fn queue_proof(&mut self) -> Result<(), Broken> {
-        self.statement = Statement::Proof;
-        payments::prove(self.mode, &mut self.out)?;
+    pub fn queue_validation(&mut self) -> Result<(), Broken> {
+        self.statement = Statement::Validation;
+        payments::validate(self.mode, &mut self.out)?;
         Ok(())
     }
 
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         let own = inserts.find(|(insert, at)| at.is_none() && *insert == id);
                         own.ok_or(Broken::Protocol)?.1 = Some(created_at);
                     }
-                    Statement::Proof => {}
+                    Statement::Validation => {}
                     Statement::None => return Err(Broken::Protocol),
                 },
                 b'C' if self.statement != Statement::None && !self.completed => {

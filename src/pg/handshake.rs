@@ -127,7 +127,7 @@ impl Session {
         self.flush()
     }
 
-    /// Startup, authentication, and the statements that prove the schema.
+    /// Startup, authentication, and the statements that validate the schema.
     fn start(mut self, target: &DatabaseTarget, mode: StatementMode) -> Result<Established> {
         // Start-up parameters that RDS Proxy and pgbouncer pass on; never `options`.
         let parameters = [
@@ -142,7 +142,7 @@ impl Session {
         self.until_ready()?;
         payments::prepare(mode, &mut self.out).map_err(protocol)?;
         self.write_out()?;
-        self.until_proven()?;
+        self.until_validated()?;
         if !self.received.is_empty() || !self.transport.messages().is_empty() {
             return Err(unexpected("the login"));
         }
@@ -236,19 +236,19 @@ impl Session {
         }
     }
 
-    /// Reads the answer to the first statements, whose one row is the proof's.
-    fn until_proven(&mut self) -> Result<()> {
-        let mut proof = None;
+    /// Reads the answer to the first statements, whose one row is the validation query's.
+    fn until_validated(&mut self) -> Result<()> {
+        let mut validated = None;
         loop {
             match self.message()? {
                 Message::ReadyForQuery(body) if body.status() == b'I' => break,
-                Message::DataRow(row) => proof = Some(read_proof(&row).map_err(protocol)?),
+                Message::DataRow(row) => validated = Some(read_validation(&row).map_err(protocol)?),
                 Message::ParseComplete | Message::BindComplete | Message::CommandComplete(_) => {}
                 _ => return Err(unexpected("the first statements' end")),
             }
         }
         let (is_durable, is_allowed) =
-            proof.ok_or_else(|| unexpected("the first statements' end"))?;
+            validated.ok_or_else(|| unexpected("the first statements' end"))?;
         if !is_allowed {
             return Err(ConnectError::new(
                 ConnectStep::Schema,
@@ -341,8 +341,8 @@ impl Session {
     }
 }
 
-/// The proof's columns: that commits wait for the disk, and that payments may be written and read.
-fn read_proof(row: &DataRowBody) -> io::Result<(bool, bool)> {
+/// The validation query's columns: that commits wait for the disk, and that payments may be written and read.
+fn read_validation(row: &DataRowBody) -> io::Result<(bool, bool)> {
     let mut columns = row.ranges();
     let mut is_true = || -> io::Result<bool> {
         let range = columns.next()?.ok_or(io::ErrorKind::InvalidData)?;

@@ -39,9 +39,9 @@ const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amo
      ORDER BY transaction_id = $1 DESC LIMIT 1";
 
 /// What a login may lose, or be given, behind the configuration's back: the rights that payments take, and commits that
-/// do not wait for the disk. It takes no lock. A session proves by it that it is alive, too, since a proxy may answer a
+/// do not wait for the disk. It takes no lock. A session shows by it that it is alive, too, since a proxy may answer a
 /// bare Sync by itself.
-const PROOF_SQL: &str = "SELECT current_setting('synchronous_commit') <> 'off', \
+const VALIDATION_SQL: &str = "SELECT current_setting('synchronous_commit') <> 'off', \
      has_table_privilege('payments', 'INSERT') AND has_table_privilege('payments', 'SELECT')";
 
 // Object identifiers of PostgreSQL's types, fixed since its catalog's beginning (pg_type.dat).
@@ -84,9 +84,9 @@ const LOOKUP: Statement<2> = Statement {
     sql: LOOKUP_SQL,
     types: [UUID, TEXT],
 };
-const PROOF: Statement<0> = Statement {
-    name: "payment_proof",
-    sql: PROOF_SQL,
+const VALIDATION: Statement<0> = Statement {
+    name: "payment_validation",
+    sql: VALIDATION_SQL,
     types: [],
 };
 /// The insert's parameter that is the same for all payments.
@@ -131,22 +131,22 @@ pub struct Row {
 }
 
 /// Appends the statements that a new connection begins with: they show that the table has the columns this version
-/// needs, and in `named` mode they stay prepared. The last one is the proof, whose row is the answer.
+/// needs, and in `named` mode they stay prepared. The last one is the validation query, whose row is the answer.
 pub fn prepare(mode: StatementMode, out: &mut BytesMut) -> io::Result<()> {
     INSERT.parse(mode, out)?;
     INSERT_MANY.parse(mode, out)?;
     LOOKUP.parse(mode, out)?;
     if mode == StatementMode::Named {
-        PROOF.parse(mode, out)?;
+        VALIDATION.parse(mode, out)?;
     }
-    prove(mode, out)?;
+    validate(mode, out)?;
     frontend::sync(out);
     Ok(())
 }
 
-/// Appends the proof.
-pub fn prove(mode: StatementMode, out: &mut BytesMut) -> io::Result<()> {
-    PROOF.call(mode, out, |_, _| Ok(IsNull::Yes))
+/// Appends the validation query.
+pub fn validate(mode: StatementMode, out: &mut BytesMut) -> io::Result<()> {
+    VALIDATION.call(mode, out, |_, _| Ok(IsNull::Yes))
 }
 
 /// Appends one statement that inserts `payments`, in their order, without the Sync that commits it.

@@ -51,7 +51,7 @@ impl<S: Stream> Drop for Lease<S> {
 
 /// Payments of other waiters in an exchange. Dropped before the answer is there, it tells them that
 /// their outcome is unknown.
-struct Company<S: Stream> {
+struct Coalesced<S: Stream> {
     pool: Rc<Inner<S>>,
     /// In the order of the exchange's inserts.
     seats: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }>,
@@ -60,7 +60,7 @@ struct Company<S: Stream> {
     started: Instant,
 }
 
-impl<S: Stream> Company<S> {
+impl<S: Stream> Coalesced<S> {
     fn deliver(&mut self, verdict: impl Fn(usize) -> Verdict) {
         let elapsed = self.started.elapsed();
         let own = self.own;
@@ -74,7 +74,7 @@ impl<S: Stream> Company<S> {
     }
 }
 
-impl<S: Stream> Drop for Company<S> {
+impl<S: Stream> Drop for Coalesced<S> {
     fn drop(&mut self) {
         self.deliver(|_| Verdict::Lost);
     }
@@ -84,7 +84,7 @@ impl<S: Stream> Drop for Company<S> {
 /// than the one that began it.
 pub(super) struct Exchange<S: Stream> {
     lease: Lease<S>,
-    company: Company<S>,
+    coalesced: Coalesced<S>,
     /// How many it carries.
     payments: usize,
     /// When the exchange has failed.
@@ -92,21 +92,17 @@ pub(super) struct Exchange<S: Stream> {
 }
 
 impl<S: Stream> Exchange<S> {
-    /// Begins a write of `payment`; if `in_company`, also of those that wait and take company.
+    /// Begins a write of `payment`; if `coalesce`, also of those that wait and may be coalesced.
     ///
     /// The inserts go out ordered by key and id, the same order in every exchange: two transactions
     /// that meet in several keys then wait for each other in one direction only.
-    pub(super) fn write(
-        lease: Lease<S>,
-        payment: &Insert,
-        in_company: bool,
-    ) -> Result<Self, Broken> {
+    pub(super) fn write(lease: Lease<S>, payment: &Insert, coalesce: bool) -> Result<Self, Broken> {
         let mut exchange = Self::new(lease);
-        let pool = exchange.company.pool.clone();
+        let pool = exchange.coalesced.pool.clone();
         let mut others: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
         let most = pool.settings.batch_max - 1;
-        while in_company && others.len() < most && !others.is_full() {
-            let Some(seat) = pool.waiters.borrow_mut().take(exchange.company.started) else {
+        while coalesce && others.len() < most && !others.is_full() {
+            let Some(seat) = pool.waiters.borrow_mut().take(exchange.coalesced.started) else {
                 break;
             };
             others.push(seat);
@@ -117,14 +113,14 @@ impl<S: Stream> Exchange<S> {
             let waiters = pool.waiters.borrow();
             let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
             batch.push((None, payment));
-            let company = others.iter().map(|&seat| (seat, waiters.payment(seat)));
-            batch.extend(company.filter_map(|(seat, payment)| Some((Some(seat), payment?))));
+            let joined = others.iter().map(|&seat| (seat, waiters.payment(seat)));
+            batch.extend(joined.filter_map(|(seat, payment)| Some((Some(seat), payment?))));
             debug_assert_eq!(batch.len(), others.len() + 1);
             batch.sort_unstable_by(|(_, a), (_, b)| order(a).cmp(&order(b)));
             for (place, (seat, _)) in batch.iter().enumerate() {
                 match seat {
-                    Some(seat) => exchange.company.seats.push(*seat),
-                    None => exchange.company.own = place,
+                    Some(seat) => exchange.coalesced.seats.push(*seat),
+                    None => exchange.coalesced.own = place,
                 }
             }
             let inserts: ArrayVec<&Insert, BATCH_MAX_COUNT> =
@@ -145,9 +141,9 @@ impl<S: Stream> Exchange<S> {
     }
 
     /// Begins a round trip that changes nothing and shows that the session is alive.
-    pub(super) fn prove(lease: Lease<S>) -> Result<Self, Broken> {
+    pub(super) fn validate(lease: Lease<S>) -> Result<Self, Broken> {
         let mut exchange = Self::new(lease);
-        exchange.connection()?.queue_proof()?;
+        exchange.connection()?.queue_validation()?;
         exchange.begin(0)
     }
 
@@ -156,7 +152,7 @@ impl<S: Stream> Exchange<S> {
         Self {
             payments: 0,
             limit: started + lease.pool.settings.exchange_timeout,
-            company: Company {
+            coalesced: Coalesced {
                 pool: lease.pool.clone(),
                 seats: ArrayVec::new(),
                 own: 0,
@@ -170,7 +166,7 @@ impl<S: Stream> Exchange<S> {
         self.connection()?.begin()?;
         self.payments = payments;
         if payments > 0 {
-            self.company.pool.metrics.pool.batch_size(payments);
+            self.coalesced.pool.metrics.pool.batch_size(payments);
         }
         Ok(self)
     }
@@ -189,7 +185,7 @@ impl<S: Stream> Exchange<S> {
     /// Runs the exchange to its end, but not past `deadline`: then it goes on without its beginner,
     /// and the connection is kept. `None` means that the deadline came first.
     ///
-    /// Dropped at its await, the exchange closes the connection and tells its company.
+    /// Dropped at its await, the exchange closes the connection and tells those it carries.
     // No `async fn`, here and below: that would hold the exchange twice, as its argument and as what it is moved to.
     #[allow(clippy::manual_async_fn)]
     pub(super) fn run(mut self, deadline: Instant) -> impl Future<Output = Option<Finished>> {
@@ -218,8 +214,8 @@ impl<S: Stream> Exchange<S> {
     }
 
     fn end(mut self, result: Result<(), Broken>) -> Finished {
-        let elapsed = self.company.started.elapsed();
-        let pool = self.company.pool.clone();
+        let elapsed = self.coalesced.started.elapsed();
+        let pool = self.coalesced.pool.clone();
         let Some(member) = self.lease.member.as_deref_mut() else {
             return Finished::lost(elapsed);
         };
@@ -234,7 +230,7 @@ impl<S: Stream> Exchange<S> {
             pool.go_on();
         }
         let said_more = member.connection.said_more();
-        let shared = !self.company.seats.is_empty();
+        let shared = !self.coalesced.seats.is_empty();
         let connection = &member.connection;
         let refused = connection.refusal();
         let verdict = |place| match (&refused, connection.created_at(place)) {
@@ -247,12 +243,12 @@ impl<S: Stream> Exchange<S> {
         };
         let finished = Finished {
             answer: Answer {
-                verdict: verdict(self.company.own),
+                verdict: verdict(self.coalesced.own),
                 elapsed,
             },
             row: connection.row(),
         };
-        self.company.deliver(verdict);
+        self.coalesced.deliver(verdict);
         pool.note_answer(elapsed, refused.as_deref());
         match refused {
             Some(error) if error.state.ends_connection() => self.lease.close(Closed::Server),
@@ -263,8 +259,8 @@ impl<S: Stream> Exchange<S> {
     }
 
     fn time_out(self) -> Finished {
-        let elapsed = self.company.started.elapsed();
-        let pool = self.company.pool.clone();
+        let elapsed = self.coalesced.started.elapsed();
+        let pool = self.coalesced.pool.clone();
         pool.note_broken(&Broken::Timeout, None);
         let carried_before = self.lease.member.as_ref().is_some_and(|member| member.paid);
         if self.payments > 0 && !carried_before {

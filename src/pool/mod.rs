@@ -6,12 +6,12 @@
 //! PostgreSQL's wire.
 //!
 //! Reading order: `write` (one payment, its attempts and its deadline), `exchange` (one round trip),
-//! `waiters`, `opener` (new connections), `keeper` (idle and ageing ones), `connector` (the thread
+//! `waiters`, `opener` (new connections), `maintenance` (idle and ageing ones), `connector` (the thread
 //! that handshakes run on).
 
 mod connector;
 mod exchange;
-mod keeper;
+mod maintenance;
 mod opener;
 mod waiters;
 mod write;
@@ -75,7 +75,7 @@ struct Member<S> {
     ends: Instant,
     /// Of which era it is: see [`Inner::era`].
     era: u32,
-    proven: Instant,
+    validated: Instant,
     /// An exchange on it has been answered.
     served: bool,
     /// One with payments has.
@@ -109,7 +109,7 @@ struct Inner<S: Stream> {
     wanted: Notify,
     readied: Notify,
     /// Woken when an idle connection has something to say.
-    keeper: RefCell<Waker>,
+    maintenance: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
     /// What was refused last, and the lines about it.
@@ -140,14 +140,14 @@ impl<S: Stream> Pool<S> {
             checked: Notify::new(),
             wanted: Notify::new(),
             readied: Notify::new(),
-            keeper: RefCell::new(Waker::noop().clone()),
+            maintenance: RefCell::new(Waker::noop().clone()),
             last_success: Cell::new(None),
             last_failure: Cell::new(None),
             refusals: RefCell::default(),
             settings,
         });
         tokio::task::spawn_local(opener::run(inner.clone()));
-        tokio::task::spawn_local(keeper::run(inner.clone()));
+        tokio::task::spawn_local(maintenance::run(inner.clone()));
         Self(inner)
     }
 
@@ -203,7 +203,7 @@ impl<S: Stream> Pool<S> {
                 true
             } else {
                 let _checking = Checking(&self.0);
-                self.0.prove_one(deadline).await
+                self.0.validate_one(deadline).await
             };
             match self.0.last_success.get() {
                 Some((at, _)) if at >= asked => return true,
@@ -281,9 +281,9 @@ impl<S: Stream> Inner<S> {
 
     /// A round trip on one connection, if it can be had and had in time: true when the connection was lost, and
     /// another one may be well.
-    async fn prove_one(self: &Rc<Self>, deadline: Instant) -> bool {
+    async fn validate_one(self: &Rc<Self>, deadline: Instant) -> bool {
         match self.lease(deadline).await {
-            Some(lease) => match Exchange::prove(lease) {
+            Some(lease) => match Exchange::validate(lease) {
                 Ok(exchange) => exchange
                     .run(deadline)
                     .await
@@ -314,15 +314,15 @@ impl<S: Stream> Inner<S> {
         if now >= member.expires && !self.ageing.replace(true) {
             self.wanted.notify_one();
         }
-        member.proven = now;
+        member.validated = now;
         let Some(mut member) = self.waiters.borrow_mut().grant(member, now) else {
             return self.gauges();
         };
-        // Leaves the keeper's waker with the socket: it hears of the end of an idle connection.
-        let keeper = self.keeper.borrow();
+        // Leaves the waker of maintenance with the socket: it hears of the end of an idle connection.
+        let maintenance = self.maintenance.borrow();
         if member
             .connection
-            .poll_idle(&mut Context::from_waker(&keeper))
+            .poll_idle(&mut Context::from_waker(&maintenance))
             .is_ready()
         {
             return self.discard(member, Closed::IdleLost);
@@ -336,7 +336,7 @@ impl<S: Stream> Inner<S> {
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
         let served = member.served;
         if Instant::now() >= member.expires {
-            // It is gone before its replacement came; the keeper looks for others.
+            // It is gone before its replacement came; maintenance looks for others.
             self.ageing.set(false);
         }
         drop(member);
@@ -360,17 +360,17 @@ impl<S: Stream> Inner<S> {
         self.gauges();
     }
 
-    /// Has every idle connection prove itself before its next use.
+    /// Has every idle connection validated before its next use.
     fn suspect_idle(self: &Rc<Self>) {
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         for member in idle {
-            self.prove(member);
+            self.validate(member);
         }
     }
 
-    fn prove(self: &Rc<Self>, member: Box<Member<S>>) {
+    fn validate(self: &Rc<Self>, member: Box<Member<S>>) {
         // What fails to begin closes the connection on drop.
-        if let Ok(exchange) = Exchange::prove(Lease::new(self.clone(), member)) {
+        if let Ok(exchange) = Exchange::validate(Lease::new(self.clone(), member)) {
             tokio::task::spawn_local(exchange.run_to_limit());
         }
         self.gauges();

@@ -94,7 +94,7 @@ impl<S: Stream> Inner<S> {
             expires: now + lifetime,
             ends: now + Duration::from_secs(CONNECTION_LIFETIME_MAX_S),
             era,
-            proven: now,
+            validated: now,
             served: false,
             paid: false,
         }));

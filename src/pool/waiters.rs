@@ -72,7 +72,7 @@ enum State<M> {
 
 struct Slot<M> {
     state: State<M>,
-    /// Without a payment it takes no company: a lookup, or a retry of its own. It stays here while another
+    /// Without a payment it is not coalesced: a lookup, or a retry of its own. It stays here while another
     /// exchange carries it: it is not small.
     payment: Option<Insert>,
     waker: Option<Waker>,
@@ -134,7 +134,7 @@ impl<M> Waiters<M> {
         None
     }
 
-    /// The next in the queue, if it takes company, from now on carried by the caller's exchange.
+    /// The next in the queue, if it may be coalesced, from now on carried by the caller's exchange.
     pub(super) fn take(&mut self, now: Instant) -> Option<Seat> {
         let slot = self.next(now)?;
         slot.payment.as_ref()?;

@@ -102,9 +102,9 @@ impl<S: Stream> Pool<S> {
         let lease = match self.0.idle_lease() {
             Some(lease) => lease,
             None => {
-                let company = (!progress.alone).then_some(payment);
+                let coalesced = (!progress.alone).then_some(payment);
                 let sent = progress.sent;
-                match self.0.wait(company, deadline, sent, abandoned).await? {
+                match self.0.wait(coalesced, deadline, sent, abandoned).await? {
                     Turn::Granted(lease) => lease,
                     Turn::Carried(answer, _) => return Ok(answer),
                 }
@@ -152,7 +152,7 @@ impl<S: Stream> Pool<S> {
 }
 
 impl<S: Stream> Inner<S> {
-    /// A connection before `deadline`, for something that takes no company.
+    /// A connection before `deadline`, for something that is not coalesced.
     pub(super) async fn lease(self: &Rc<Self>, deadline: Instant) -> Option<Lease<S>> {
         if let Some(lease) = self.idle_lease() {
             return Some(lease);
@@ -288,7 +288,7 @@ struct Progress {
     sent: bool,
     /// An attempt's answer was lost.
     unknown: bool,
-    /// From now on it takes no company: what PostgreSQL refuses, or does not answer, is its own.
+    /// From now on it is not coalesced: what PostgreSQL refuses, or does not answer, is its own.
     alone: bool,
     /// The last attempt ran into a row.
     conflicted: bool,

@@ -109,7 +109,7 @@ impl Buffer {
     }
 
     /// While it is empty, somebody else may have its memory; its room stays its own.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn lend_memory(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() == BUFFER_BYTES {
             self.home.keep(std::mem::take(&mut self.bytes));
         }
@@ -185,12 +185,12 @@ mod tests {
         for buffer in &mut waiting {
             buffer.extend_from_slice(b"answer");
             buffer.clear();
-            buffer.rest();
+            buffer.lend_memory();
         }
         assert_eq!(buffers.spare.borrow().len(), 1, "one after the other");
         assert_eq!(metrics.http.buffered_bytes.get(), 3 * BUFFER_BYTES as i64);
         waiting[1].extend_from_slice(b"sent ahead");
-        waiting[1].rest();
+        waiting[1].lend_memory();
         assert_eq!(*waiting[1], b"sent ahead");
         fill(&mut waiting[1]);
         assert!(waiting[1].make_room());

@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use super::Server;
 use super::buffers::Buffer;
 use super::registry::{Ending, Phase, Place};
-use crate::handlers::{self, App, Caller, HungUp, Later, Next};
+use crate::handlers::{self, App, Caller, Deferred, HungUp, Next};
 use crate::http::response::{CONTINUE, Status};
 use crate::http::{BodyLength, BodyReader, HeadScan, Method, Refusal, request};
 use crate::limits::{
@@ -156,14 +156,14 @@ impl Connection {
         self.consume(head);
         let status = match &mut next {
             Next::Answered(status) => *status,
-            Next::Later(later) => {
+            Next::Deferred(deferred) => {
                 self.flush().await?;
                 // Its time to be taken is over; the payment's answer gets one of its own.
-                self.place.set_unless(Phase::Busy);
+                self.place.enter_phase(Phase::Busy);
                 self.prepare_to_wait(caller.method)?;
-                match later.begin(&app, &caller, buffer(&mut self.output, &self.server)?) {
+                match deferred.begin(&app, &caller, buffer(&mut self.output, &self.server)?) {
                     Some(status) => status,
-                    None => self.wait_for(&app, later, &mut caller).await?,
+                    None => self.wait_for(&app, deferred, &mut caller).await?,
                 }
             }
         };
@@ -193,24 +193,24 @@ impl Connection {
     async fn wait_for(
         &mut self,
         app: &App,
-        later: &mut Later,
+        deferred: &mut Deferred,
         caller: &mut Caller,
     ) -> Result<Status, Stop> {
         for buffer in [&mut self.input, &mut self.output].into_iter().flatten() {
-            buffer.rest();
+            buffer.lend_memory();
         }
         let hang_up = HangUp {
             stream: &mut self.stream,
             input: &mut self.input,
         };
-        match later.run(app, hang_up).await {
+        match deferred.run(app, hang_up).await {
             Ok(over) => caller.now = over,
             Err(HungUp) => return Err(Stop::End(ConnectionEnd::Peer)),
         }
         // A drain that began in the meantime closes this connection, too.
         caller.keep_alive &= !app.is_draining();
         let output = buffer(&mut self.output, &self.server)?;
-        Ok(later.write(app, caller, output))
+        Ok(deferred.write(app, caller, output))
     }
 
     /// Before a request has an effect: there must be room for its answer, and many that wait may not hold the buffers
@@ -305,7 +305,7 @@ impl Connection {
                 true => Phase::Head,
                 false => Phase::Idle,
             };
-            self.place.set_unless(phase);
+            self.place.enter_phase(phase);
             match (self.read_more().await, phase) {
                 (Err(Stop::End(ConnectionEnd::KeepAlive)), Phase::Head) => {
                     return Err(Refusal::HeadTimeout.into());
@@ -347,7 +347,7 @@ impl Connection {
                 output.recount();
             }
             self.flush().await?;
-            self.place.set_unless(Phase::Body);
+            self.place.enter_phase(Phase::Body);
             match self.read_more().await {
                 Err(Stop::End(ConnectionEnd::KeepAlive)) => {
                     return Err(Refusal::BodyTimeout.into());
@@ -391,7 +391,7 @@ impl Connection {
                 Box::pin(self.server.lane.turn_of(&self.place)).await?;
             }
             if self.input.is_none() && self.server.buffers.are_tight() && !self.sends().await? {
-                self.place.set_unless(phase);
+                self.place.enter_phase(phase);
                 continue;
             }
             let input = room_to_read(&mut self.input, &self.server, &self.place)?;
@@ -402,7 +402,7 @@ impl Connection {
                 Poll::Pending if input.is_empty() => self.input = None,
                 Poll::Pending => {}
             }
-            self.place.set_unless(phase);
+            self.place.enter_phase(phase);
         }
     }
 
@@ -446,7 +446,7 @@ impl Connection {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let (place, stream) = (&self.place, &self.stream);
-                    place.set_unless(Phase::Write);
+                    place.enter_phase(Phase::Write);
                     waited = true;
                     poll_fn(|cx| match place.poll_ending(cx) {
                         Poll::Ready(ending) => Poll::Ready(Err(not_taken(ending))),
@@ -607,7 +607,7 @@ impl Future for HangUp<'_> {
                 return Poll::Ready(());
             }
             let read = pin!(stream.read_buf(&mut **input)).poll(cx);
-            input.rest();
+            input.lend_memory();
             match ready!(read) {
                 Ok(count) if count > 0 => {}
                 _ => return Poll::Ready(()),

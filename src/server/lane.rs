@@ -1,4 +1,4 @@
-//! The back lane: what can wait is done one piece at a time, with a look at all sockets in between, so
+//! The low-priority lane: what can wait is done one piece at a time, with a look at all sockets in between, so
 //! that a crowd of slow or greedy callers never stands before a payment.
 
 use tokio::sync::Semaphore;

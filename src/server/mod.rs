@@ -200,7 +200,7 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
         };
         match accepted {
             Ok((stream, _)) => {
-                server.clone().take_in(stream);
+                server.clone().admit(stream);
                 yield_now().await;
             }
             Err(error) => {
@@ -232,7 +232,7 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
             TcpStream::from_std(socket.into())
         });
         match accepted {
-            Ok(stream) => server.clone().take_in(stream),
+            Ok(stream) => server.clone().admit(stream),
             Err(_) => return,
         }
     }
@@ -240,7 +240,7 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
 
 /// Gives a newcomer the one answer that it gets, with what it has sent already read: unread bytes would turn the close
 /// into a reset, which may destroy the answer. By system calls: tokio may not know yet what the socket is ready for.
-fn tell(stream: &TcpStream, answer: &[u8]) {
+fn turn_away(stream: &TcpStream, answer: &[u8]) {
     let socket = SockRef::from(stream);
     let _ = socket.send(answer);
     let _ = socket.shutdown(Shutdown::Write);
@@ -260,7 +260,7 @@ impl Server {
         }
     }
 
-    fn take_in(self: Rc<Self>, stream: TcpStream) {
+    fn admit(self: Rc<Self>, stream: TcpStream) {
         let http = &self.app.metrics().http;
         http.accepted.increment();
         let _ = stream.set_nodelay(true);
@@ -275,7 +275,7 @@ impl Server {
             );
             http.refusal(Refusal::TooManyConnections);
             http.closed(ConnectionEnd::Refused);
-            return tell(&stream, &answer);
+            return turn_away(&stream, &answer);
         }
         let place = self.registry.enter();
         http.connections.set(self.registry.len());

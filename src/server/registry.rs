@@ -203,7 +203,7 @@ impl Place {
     }
 
     /// Begins `phase` unless it is the current one, whose time goes on.
-    pub(super) fn set_unless(&self, phase: Phase) {
+    pub(super) fn enter_phase(&self, phase: Phase) {
         if self.phase() != phase {
             self.set(phase);
         }

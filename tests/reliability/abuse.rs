@@ -31,7 +31,7 @@ struct Field {
     begun: AtomicBool,
     stop: AtomicBool,
     /// What it has done: connections made, bytes dripped, answers read.
-    deeds: AtomicU64,
+    operations: AtomicU64,
 }
 
 macro_rules! abuses {
@@ -100,7 +100,7 @@ abuses! {
                 if ended {
                     (*stream, *at) = (field.connect_one(b""), 0);
                 }
-                field.deeds.fetch_add(1, Ordering::Relaxed);
+                field.operations.fetch_add(1, Ordering::Relaxed);
             }
         });
     };
@@ -114,7 +114,7 @@ abuses! {
             }
             for caller in &mut callers {
                 assert_eq!(caller.receive().status, 200);
-                field.deeds.fetch_add(1, Ordering::Relaxed);
+                field.operations.fetch_add(1, Ordering::Relaxed);
             }
         });
     };
@@ -132,7 +132,7 @@ impl Field {
             crowd,
             begun: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            deeds: AtomicU64::new(0),
+            operations: AtomicU64::new(0),
         }
     }
 
@@ -147,7 +147,7 @@ impl Field {
         stream.set_nonblocking(true).unwrap();
         let _ = socket2::SockRef::from(&stream).set_recv_buffer_size(4_096);
         let _ = stream.write(first);
-        self.deeds.fetch_add(1, Ordering::Relaxed);
+        self.operations.fetch_add(1, Ordering::Relaxed);
         stream
     }
 
@@ -174,7 +174,7 @@ impl Field {
         }
         sender.join().unwrap();
         assert_eq!(answers, crowd, "each request has its answer");
-        self.deeds.fetch_add(answers, Ordering::Relaxed);
+        self.operations.fetch_add(answers, Ordering::Relaxed);
     }
 
     /// One more byte on each connection, again and again; who is thrown out comes back.
@@ -184,7 +184,7 @@ impl Field {
             std::thread::sleep(TICK);
             for stream in &mut crowd {
                 match stream.write(b"x") {
-                    Ok(count) => drop(self.deeds.fetch_add(count as u64, Ordering::Relaxed)),
+                    Ok(count) => drop(self.operations.fetch_add(count as u64, Ordering::Relaxed)),
                     Err(_) => *stream = self.connect_one(first),
                 }
             }
@@ -216,7 +216,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     };
     let figures = json!({
         "crowd": field.crowd,
-        "deeds": field.deeds.load(Ordering::Relaxed),
+        "operations": field.operations.load(Ordering::Relaxed),
         "seconds": time.as_secs(),
         "paid": counts.paid,
         "not_paid": counts.sent - counts.paid,
@@ -235,10 +235,10 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "nobody else is refused: {counts:?}"
     );
     assert!(most <= RESIDENT_MAX_KIB, "{most} KiB");
-    let deeds = field.deeds.load(Ordering::Relaxed);
+    let operations = field.operations.load(Ordering::Relaxed);
     assert!(
-        deeds >= field.crowd,
-        "there was an attack: {deeds} of {}",
+        operations >= field.crowd,
+        "there was an attack: {operations} of {}",
         field.crowd
     );
     assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");

@@ -3,7 +3,7 @@
 use crate::support::{KEY, LOGIN, Service, run, shared};
 
 #[test]
-fn all_mistakes_are_reported_together_and_the_exit_code_says_configuration() {
+fn all_errors_are_reported_together_and_the_exit_code_says_configuration() {
     let environment = [
         (
             "DATABASE_URL",

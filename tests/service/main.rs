@@ -16,7 +16,7 @@ mod postgres;
 #[allow(dead_code, reason = "tests/reliability uses more of it")]
 mod support;
 
-mod company;
+mod coalescing;
 mod configuration;
 mod drain;
 mod endpoints;

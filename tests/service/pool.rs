@@ -725,7 +725,7 @@ fn a_wait_counts_also_when_the_exchange_outlasts_the_deadline() {
 }
 
 #[test]
-fn a_wait_ends_where_the_exchange_begins_also_in_company() {
+fn a_wait_ends_where_the_exchange_begins_also_when_coalesced() {
     let cluster = database();
     let (service, [first, second], mut callers, began) = second_and_third_together(&cluster, &[]);
     std::thread::sleep(Duration::from_millis(500));

@@ -8,7 +8,7 @@ use payment_latency_api::limits::CONNECTION_LIFETIME_MAX_S;
 use crate::dice::Dice;
 use crate::world::{Profile, World};
 
-/// An idle connection takes a payment at once: nothing waits for company, or for anything else.
+/// An idle connection takes a payment at once: nothing waits to be coalesced, or for anything else.
 pub(crate) async fn a_payment_takes_no_time_of_the_pools_own() {
     let (world, pool) = World::start(Dice::new(1), Profile::quiet());
     world.recover(&pool).await;

@@ -438,7 +438,7 @@ impl Session {
                 .collect::<Vec<_>>()
         };
         match portal.statement.kind {
-            Kind::Proof => {
+            Kind::Validation => {
                 wire::put_row(out, &[vec![1], vec![1]]);
                 wire::put(out, b'C', b"SELECT 1\0");
             }

@@ -93,7 +93,7 @@ pub(crate) enum Kind {
     /// The columns, and where each one's value comes from.
     Insert(Vec<(String, Source)>),
     Lookup,
-    Proof,
+    Validation,
 }
 
 /// Where a column of an insert comes from: a parameter's number, from 0.
@@ -281,7 +281,7 @@ impl Statement {
         }
         if sql.starts_with("SELECT current_setting('synchronous_commit')") {
             return Self {
-                kind: Kind::Proof,
+                kind: Kind::Validation,
                 types,
                 returning: Vec::new(),
             };

@@ -1,8 +1,8 @@
-"""Makes the mistakes of tests/simulation/breaks.toml, one at a time, in a copy of the repository, and expects the
+"""Makes the mutants of tests/simulation/mutants.toml, one at a time, in a copy of the repository, and expects the
 simulation to find each by an invariant in SEEDS seeds (2,000). What was found is recorded in
-docs/reliability/breaks.json, unless ONLY='some words' picks the mistakes that have these words.
+docs/reliability/mutants.json, unless ONLY='some words' picks the mutants that have these words.
 
---check: whether each mistake can be made in the code as it is, and has been recorded.
+--check: whether each mutant can be made in the code as it is, and has been recorded.
 """
 
 import datetime
@@ -16,13 +16,13 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BREAKS = ROOT / "tests/simulation/breaks.toml"
-RECORD = ROOT / "docs/reliability/breaks.json"
-COPY = ROOT / "target/breaks/copy"
-BUILD = ROOT / "target/breaks/build"
+MUTANTS = ROOT / "tests/simulation/mutants.toml"
+RECORD = ROOT / "docs/reliability/mutants.json"
+COPY = ROOT / "target/mutants/copy"
+BUILD = ROOT / "target/mutants/build"
 
 SEEDS = int(os.environ.get("SEEDS", "2000"))
-# A mistake may make the service loop without an end.
+# A mutant may make the service loop without an end.
 RUN_TIMEOUT_S = 1_200
 CARGO = ["cargo", "test", "--locked", "--quiet", "--test", "simulation"]
 FAILED = re.compile(
@@ -40,13 +40,13 @@ def git(*arguments):
     return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def read_breaks():
-    breaks = tomllib.loads(BREAKS.read_text())["break"]
-    return {found["what"]: [found, *found.get("edit", [])] for found in breaks}
+def read_mutants():
+    mutants = tomllib.loads(MUTANTS.read_text())["mutant"]
+    return {found["what"]: [found, *found.get("edit", [])] for found in mutants}
 
 
 def edited(root, what, edits):
-    """The files with the mistake in them, by their names."""
+    """The files with the mutation in them, by their names."""
     texts = {}
     for edit in edits:
         name = edit["file"]
@@ -57,12 +57,12 @@ def edited(root, what, edits):
     return texts
 
 
-def check(breaks):
-    for what, edits in breaks.items():
+def check(mutants):
+    for what, edits in mutants.items():
         edited(ROOT, what, edits)
-    if [found["what"] for found in json.loads(RECORD.read_text())["breaks"]] != list(breaks):
-        sys.exit("the record has other breaks than tests/simulation/breaks.toml: `make simulate-breaks` makes it anew")
-    print(f"{len(breaks)} breaks can be made")
+    if [found["what"] for found in json.loads(RECORD.read_text())["mutants"]] != list(mutants):
+        sys.exit("the record has other mutants than tests/simulation/mutants.toml: `make simulate-mutants` makes it anew")
+    print(f"{len(mutants)} mutants can be made")
 
 
 def bring_up_to_date():
@@ -133,9 +133,9 @@ def find(what, edits):
     return {"what": what} | found
 
 
-def find_all(breaks):
+def find_all(mutants):
     found, missed = [], []
-    for what, edits in breaks.items():
+    for what, edits in mutants.items():
         try:
             found.append(find(what, edits))
             print(f"{what}: seed {found[-1]['seed']}, {found[-1]['by']}", flush=True)
@@ -146,25 +146,25 @@ def find_all(breaks):
 
 
 def main():
-    breaks = read_breaks()
+    mutants = read_mutants()
     if sys.argv[1:] == ["--check"]:
-        return check(breaks)
+        return check(mutants)
     only = os.environ.get("ONLY", "")
-    chosen = {what: edits for what, edits in breaks.items() if only in what}
+    chosen = {what: edits for what, edits in mutants.items() if only in what}
     if not chosen:
-        sys.exit(f"no break has the words {only}")
+        sys.exit(f"no mutant has the words {only}")
     revision = git("rev-parse", "--short", "HEAD").strip()
     bring_up_to_date()
     if broken := simulate("the code as it is"):
         sys.exit(f"the code as it is breaks an invariant, seed {broken['seed']}: {broken['by']}")
     print(f"nothing broken: every invariant held in {SEEDS:,} seeds", flush=True)
     found, missed = find_all(chosen)
-    print(f"{len(found)} of {len(chosen)} breaks found")
+    print(f"{len(found)} of {len(chosen)} mutants found")
     if missed:
         sys.exit(f"not found: {'; '.join(missed)}")
     if not only:
         date = datetime.datetime.now(datetime.timezone.utc).strftime("%F")
-        record = {"date": date, "revision": revision, "seeds": SEEDS, "breaks": found}
+        record = {"date": date, "revision": revision, "seeds": SEEDS, "mutants": found}
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 

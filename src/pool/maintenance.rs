@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Closed, Inner, Member, Stream};
-use crate::limits::KEEPER_INTERVAL_MS;
+use crate::limits::MAINTENANCE_INTERVAL_MS;
 
 /// Runs until the pool closes.
 pub(super) async fn run<S: Stream>(pool: Rc<Inner<S>>) {
     poll_fn(|cx| {
-        *pool.keeper.borrow_mut() = cx.waker().clone();
+        *pool.maintenance.borrow_mut() = cx.waker().clone();
         Poll::Ready(())
     })
     .await;
-    let mut ticks = interval(Duration::from_millis(KEEPER_INTERVAL_MS));
+    let mut ticks = interval(Duration::from_millis(MAINTENANCE_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !pool.closing.get() {
         let ticked = poll_fn(|cx| {
@@ -53,8 +53,8 @@ impl<S: Stream> Inner<S> {
         // Half of them at a time, so that payments find a connection meanwhile.
         let half = self.idle.borrow().len().div_ceil(2);
         for _ in 0..half {
-            if let Some(member) = self.remove_idle(|member| now >= member.proven + quiet) {
-                self.prove(member);
+            if let Some(member) = self.remove_idle(|member| now >= member.validated + quiet) {
+                self.validate(member);
             }
         }
         while let Some(member) = self.remove_idle(|member| now >= member.ends) {

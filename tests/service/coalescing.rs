@@ -61,7 +61,7 @@ fn wait_for(service: &Service, waiters: usize) {
 }
 
 #[test]
-fn a_key_that_another_session_holds_does_not_hold_its_company() {
+fn a_key_that_another_session_holds_does_not_hold_the_others() {
     let cluster = database();
     // As in the regions (terraform/modules/rds).
     cluster.psql("ALTER SYSTEM SET lock_timeout = '750ms'");
@@ -73,10 +73,10 @@ fn a_key_that_another_session_holds_does_not_hold_its_company() {
         service.metric("pool_connections{state=\"busy\"}") == 1.0
     });
     let _held = send(&service, "", "held");
-    let mut company: Vec<Caller> = (0..5)
+    let mut others: Vec<Caller> = (0..5)
         .map(|number| send(&service, "", &format!("{number}")))
         .collect();
-    for caller in &mut company {
+    for caller in &mut others {
         caller.receive().id();
     }
 }
@@ -150,7 +150,7 @@ fn replays_and_conflicts_among_new_payments_are_told_apart() {
 }
 
 #[test]
-fn a_payment_that_the_database_refuses_does_not_take_its_company_along() {
+fn a_payment_that_the_database_refuses_does_not_take_the_others_along() {
     let cluster = database();
     cluster.psql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
@@ -163,7 +163,7 @@ fn a_payment_that_the_database_refuses_does_not_take_its_company_along() {
         .map(|number| {
             let bad = number == 5;
             let query = if bad { "amount=666" } else { "amount=8" };
-            (send(&service, query, &format!("company-{number}")), bad)
+            (send(&service, query, &format!("others-{number}")), bad)
         })
         .collect();
     wait_for(&service, sent.len());
@@ -183,7 +183,7 @@ fn a_payment_that_the_database_refuses_does_not_take_its_company_along() {
 }
 
 #[test]
-fn a_lost_exchange_leaves_none_of_its_company_without_an_answer_or_with_two_rows() {
+fn a_lost_exchange_leaves_none_of_the_others_without_an_answer_or_with_two_rows() {
     let cluster = database();
     let (service, lock, mut busy) = blocked(&cluster, |cluster| TableLock::key(cluster, "held"));
     let sent: Vec<Caller> = (0..20)
