@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::clock::Rfc3339Cache;
 use crate::config::{ApiKeys, Config};
+use crate::hex;
 use crate::http::date::DateCache;
 use crate::http::problem::{Code, Problem};
 use crate::http::response::{Context, Name};
@@ -43,6 +44,8 @@ pub struct App {
     random: RefCell<Random>,
     date: DateCache,
     timestamps: Rfc3339Cache,
+    /// Lines about payments that were not made, of each code.
+    refusals: RefCell<[log::Limited; Code::ALL.len()]>,
 }
 
 impl App {
@@ -62,6 +65,7 @@ impl App {
             random: RefCell::default(),
             date: DateCache::default(),
             timestamps: Rfc3339Cache::default(),
+            refusals: RefCell::default(),
         }
     }
 
@@ -91,19 +95,36 @@ impl App {
         self.metrics.http.draining.set(1);
     }
 
-    /// Counts an answered request, and logs it if that was asked for.
-    pub fn note(&self, caller: &Caller, status: Status) {
+    /// Counts an answered request, and logs it if that was asked for, with the id of its payment if it was one.
+    pub fn note(&self, caller: &Caller, status: Status, transaction_id: Option<[u8; 16]>) {
         let elapsed = caller.received.elapsed();
         self.metrics
             .http
             .request(caller.route, caller.method, status, elapsed);
         if self.log_requests {
+            let id = transaction_id.map(|id| hex::uuid(&id));
+            let id = id.as_ref().and_then(|id| std::str::from_utf8(id).ok());
             log::info("request")
                 .field("request_id", caller.request_id.as_str())
                 .field("traceparent", &caller.traceparent.as_deref())
+                .field("method", caller.method.as_str())
                 .field("endpoint", caller.route.as_str())
+                .field("transaction_id", &id)
                 .field("status", &status.code())
                 .field("duration_ms", &milliseconds(elapsed))
+                .emit();
+        }
+    }
+
+    /// Logs a payment that was not made for want of what others have, but not each of them: there are as many as an
+    /// overload has callers, and each has its answer.
+    #[allow(clippy::indexing_slicing)] // by an enum, over an array of its size
+    fn note_refused(&self, caller: &Caller, code: Code) {
+        if let Some(line) = self.refusals.borrow_mut()[code as usize].warn("payment_refused") {
+            line.field("request_id", caller.request_id.as_str())
+                .field("traceparent", &caller.traceparent.as_deref())
+                .field("status", &code.status().code())
+                .field("code", code.as_str())
                 .emit();
         }
     }
@@ -210,6 +231,16 @@ pub enum Next {
     Deferred(Deferred),
 }
 
+impl Next {
+    /// The payment that the answer speaks of.
+    pub fn transaction_id(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Deferred(Deferred::Payment(payment)) => payment.transaction_id(),
+            _ => None,
+        }
+    }
+}
+
 /// A request that waits for the database. It stays where it is while it does: what a payment holds is not small.
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Deferred {
@@ -275,6 +306,7 @@ impl Deferred {
         match self {
             Self::Payment(payment) => {
                 let rejection = payment.begin(app).err()?;
+                app.note_refused(caller, rejection.code);
                 Some(rejection.write(app, caller, out))
             }
             Self::Health(_) => None,

@@ -35,7 +35,7 @@ pub struct Payment {
 
 /// A payment that is not made, and why.
 pub(super) struct Rejection {
-    code: Code,
+    pub(super) code: Code,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
 }
@@ -173,6 +173,18 @@ impl Payment {
     }
 }
 
+impl Payment {
+    /// The id that the answer may name: of the row that it speaks of, or of one that there may be.
+    pub(super) fn transaction_id(&self) -> Option<[u8; 16]> {
+        let own = self.payment.transaction_id;
+        match &self.result {
+            Ok(written) => Some(written.replayed.map_or(own, |row| row.transaction_id)),
+            Err(Failure::Deadline { .. } | Failure::Refused(_)) => Some(own),
+            Err(_) => None,
+        }
+    }
+}
+
 /// One of the payments under way.
 struct InFlight(Arc<Metrics>);
 
@@ -303,24 +315,25 @@ impl Payment {
             Failure::Deadline { sent: false } => Some("not_sent"),
             _ => None,
         };
-        let attempted = matches!(failure, Failure::Deadline { .. } | Failure::Refused(_));
         let problem = Problem {
-            transaction_id: attempted.then_some(id),
+            transaction_id: self.transaction_id().map(|_| id),
             outcome,
             field: matches!(failure, Failure::KeyReused).then_some("Idempotency-Key"),
             ..Problem::of(code, detail)
         };
-        if !matches!(failure, Failure::KeyReused) {
-            let line = log::error("payment_failed")
+        let line = || {
+            log::error("payment_failed")
                 .field("request_id", caller.request_id.as_str())
                 .field("traceparent", &caller.traceparent.as_deref())
                 .field("transaction_id", id)
                 .field("status", &code.status().code())
-                .field("code", code.as_str());
-            match failure {
-                Failure::Refused(error) => line.field("reason", &error.to_string()).emit(),
-                _ => line.emit(),
-            }
+                .field("code", code.as_str())
+        };
+        match failure {
+            Failure::Refused(error) => line().field("reason", &error.to_string()).emit(),
+            Failure::Deadline { .. } => line().emit(),
+            Failure::Unavailable(_) => app.note_refused(caller, code),
+            Failure::KeyReused | Failure::Abandoned => {}
         }
         caller.problem(app, &problem, out)
     }

@@ -165,6 +165,12 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
         "1 from the first signal to end on.",
         &http.draining,
     );
+    durations(
+        visitor,
+        "event_loop_lag_seconds",
+        "How late the service's thread came to a timer, ten times a second, in seconds.",
+        &http.event_loop_lags,
+    );
     gauge(
         visitor,
         "service_ready",

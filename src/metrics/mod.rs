@@ -103,6 +103,8 @@ pub struct HttpMetrics {
     pub buffered_bytes: Gauge,
     /// 1 from the first signal on.
     pub draining: Gauge,
+    /// How late the thread came to what was due.
+    pub event_loop_lags: Durations,
 }
 
 impl HttpMetrics {
@@ -172,6 +174,8 @@ labels! {
         WaitersFull = "waiters_full",
         /// None became free in time.
         CheckoutTimeout = "checkout_timeout",
+        /// No connection was open.
+        Disconnected = "disconnected",
         /// The deadline came first.
         Deadline = "deadline",
         /// The caller hung up.

@@ -176,8 +176,7 @@ impl<S: Stream> Inner<S> {
     ) -> Result<Turn<Lease<S>>, Failure> {
         let joined = Instant::now();
         let Some(seat) = self.waiters.borrow_mut().join(payment, deadline) else {
-            self.metrics.pool.rejected(Rejected::WaitersFull);
-            return Err(Failure::Unavailable(Unavailable::WaitersFull));
+            return Err(self.reject(self.unavailable(Unavailable::WaitersFull)));
         };
         self.gauges();
         let mut waiting = Waiting {
@@ -224,15 +223,29 @@ impl<S: Stream> Inner<S> {
             }
             Ok(None) => Failure::Abandoned,
             Err(_) if limit == deadline => Failure::Deadline { sent },
-            Err(_) if self.open.get() == 0 => Failure::Unavailable(Unavailable::Disconnected),
-            Err(_) => Failure::Unavailable(Unavailable::CheckoutTimeout),
+            Err(_) => self.unavailable(Unavailable::CheckoutTimeout),
         };
+        Err(self.reject(failure))
+    }
+
+    /// That there is no connection for a payment: because of `busy` ones, or because none is open.
+    fn unavailable(&self, busy: Unavailable) -> Failure {
+        Failure::Unavailable(match self.open.get() {
+            0 => Unavailable::Disconnected,
+            _ => busy,
+        })
+    }
+
+    /// Counts a wait that ends without a turn.
+    fn reject(&self, failure: Failure) -> Failure {
         self.metrics.pool.rejected(match failure {
+            Failure::Unavailable(Unavailable::WaitersFull) => Rejected::WaitersFull,
+            Failure::Unavailable(Unavailable::Disconnected) => Rejected::Disconnected,
             Failure::Abandoned => Rejected::Abandoned,
             Failure::Deadline { .. } => Rejected::Deadline,
             _ => Rejected::CheckoutTimeout,
         });
-        Err(failure)
+        failure
     }
 
     /// Observes the wait that has ended with a connection, or where somebody else's exchange began that

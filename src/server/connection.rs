@@ -167,9 +167,10 @@ impl Connection {
                 }
             }
         };
+        let transaction_id = next.transaction_id();
         // The payment is over, whether or not its caller takes the answer.
         drop(next);
-        app.note(&caller, status);
+        app.note(&caller, status, transaction_id);
         self.left = self.left.saturating_sub(1);
         self.after_answer().await?;
         if status == Status::ServiceUnavailable {

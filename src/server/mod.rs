@@ -182,7 +182,9 @@ async fn sweep(server: Rc<Server>) {
     let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        let due = ticks.tick().await.into_std();
+        let lags = &server.app.metrics().http.event_loop_lags;
+        lags.observe(Instant::now().saturating_duration_since(due));
         while server.registry.end_overdue(awake.until(Instant::now())) {
             yield_now().await;
         }

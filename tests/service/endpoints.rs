@@ -287,8 +287,19 @@ fn a_line_for_each_request_is_logged_only_when_asked_for() {
     let line = loud.wait_for_log("request");
     assert_eq!(line["request_id"], "loud-1");
     assert_eq!(line["traceparent"], trace);
-    assert_eq!(line["endpoint"], "/livez");
+    assert_eq!(
+        (&line["method"], &line["endpoint"]),
+        (&"GET".into(), &"/livez".into())
+    );
     assert_eq!(line["status"], 200);
+    assert!(line["transaction_id"].is_null());
+    let key = [("Idempotency-Key", "logged-once")];
+    let paid = [loud.pay_with("", &key), loud.pay_with("", &key)].map(|answer| answer.id());
+    let lines = loud.wait_for_logs("request", 3);
+    assert_eq!(
+        paid.map(serde_json::Value::from),
+        [1, 2].map(|at: usize| lines[at]["transaction_id"].clone())
+    );
     assert!(!loud.log_text().contains("secret"));
     assert!(!quiet.log_text().contains("quiet-1"));
 }

@@ -86,6 +86,25 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
 }
 
 #[test]
+fn how_late_the_thread_comes_to_a_timer_is_observed() {
+    let service = Service::start(shared(), &[]);
+    let metrics = || service.get("/metrics", &[]);
+    let late = || {
+        let metrics = metrics();
+        metrics.sample("event_loop_lag_seconds_count")
+            - metrics.sample("event_loop_lag_seconds_bucket{le=\"0.25\"}")
+    };
+    eventually("timers are observed", || {
+        metrics().sample("event_loop_lag_seconds_count") > 2.0
+    });
+    let before = late();
+    service.signal("STOP");
+    std::thread::sleep(Duration::from_millis(600));
+    service.signal("CONT");
+    eventually("it shows", || late() == before + 1.0);
+}
+
+#[test]
 fn whoever_stays_without_a_request_holds_no_buffer() {
     let service = Service::start(shared(), &[]);
     let _idle: Vec<_> = (0..10)

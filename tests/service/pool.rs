@@ -2,12 +2,12 @@
 
 use crate::postgres::Cluster;
 use crate::support::{
-    Caller, KEY, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
+    Caller, KEY, PATIENCE, PAYMENT, Service, TableLock, database, eventually, request, rows, shared,
 };
 use payment_latency_api::limits::{
     BUFFER_BYTES, BUFFERED_AMPLE_BYTES, BUFFERED_MAX_BYTES, BUFFERED_TIGHT_BYTES, HEAD_TIMEOUT_MS,
     HEALTH_FRESH_MS, HEALTH_TIMEOUT_MS, HEALTH_WAITING_MAX_COUNT, IN_FLIGHT_MAX_COUNT,
-    PROCESSING_MAX_MS,
+    LOG_REPEAT_INTERVAL_MS, PROCESSING_MAX_MS,
 };
 use std::time::{Duration, Instant};
 
@@ -37,10 +37,16 @@ fn send_payment_with(service: &Service, headers: &[(&str, &str)]) -> Caller {
 }
 
 /// How many waits ended without a connection, each reason by itself.
-fn rejected(service: &Service) -> [f64; 4] {
+fn rejected(service: &Service) -> [f64; 5] {
     let metrics = service.get("/metrics", &[]);
-    ["waiters_full", "checkout_timeout", "deadline", "abandoned"]
-        .map(|reason| metrics.sample(&format!("pool_rejected_total{{reason=\"{reason}\"}}")))
+    let reasons = [
+        "waiters_full",
+        "checkout_timeout",
+        "disconnected",
+        "deadline",
+        "abandoned",
+    ];
+    reasons.map(|reason| metrics.sample(&format!("pool_rejected_total{{reason=\"{reason}\"}}")))
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn a_full_queue_is_refused_at_once_and_everything_recovers() {
     let refused = service.pay("");
     refused.assert_problem(503, "pool_exhausted", "");
     assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(rejected(&service), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(rejected(&service), [1.0, 0.0, 0.0, 0.0, 0.0]);
     drop(lock);
     for mut caller in callers {
         assert_eq!(rows(&cluster, &caller.receive().id()), "1");
@@ -75,6 +81,72 @@ fn a_full_queue_is_refused_at_once_and_everything_recovers() {
         "6",
         "nothing was written for the refused"
     );
+}
+
+#[test]
+fn with_no_connection_open_it_is_the_database_that_is_missing_also_where_the_queue_is_full() {
+    let cluster = database();
+    let settings = [
+        ("WAITERS_MAX", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+        ("PAYMENT_DEADLINE_MS", "25000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    cluster.stop();
+    eventually("no connection is open", || {
+        service.metric("pool_connections{state=\"open\"}") == 0.0
+    });
+    let _waits = send_payment(&service);
+    eventually("one waits", || service.metric("pool_waiters") == 1.0);
+    let refused = service.pay("");
+    refused.assert_problem(503, "database_unavailable", "");
+    assert_eq!(rejected(&service), [0.0, 0.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_crowd_that_is_refused_is_counted_in_the_log_and_not_listed() {
+    let cluster = database();
+    let settings = [
+        PATIENT[0],
+        PATIENT[1],
+        ("POOL_SIZE", "1"),
+        ("WAITERS_MAX", "1"),
+        ("CHECKOUT_TIMEOUT_MS", "20000"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    let _lock = TableLock::take(&cluster);
+    let _busy = send_payment(&service);
+    eventually("the connection is busy", || {
+        service.metric("pool_connections{state=\"busy\"}") == 1.0
+    });
+    let _waits = send_payment(&service);
+    eventually("one waits", || service.metric("pool_waiters") == 1.0);
+    let (began, mut refused) = (Instant::now(), 0);
+    let mut caller = Caller::connect(service.address);
+    let lines = loop {
+        let answer = caller.pay("", &[("X-Request-Id", &format!("refused-{refused}"))]);
+        answer.assert_problem(503, "pool_exhausted", "");
+        refused += 1;
+        let lines = service.logs("payment_refused");
+        if lines.len() == 2 {
+            break lines;
+        }
+        assert!(lines.len() < 2 && began.elapsed() < PATIENCE, "{lines:#?}");
+    };
+    assert!(began.elapsed() >= Duration::from_millis(LOG_REPEAT_INTERVAL_MS));
+    assert_eq!(lines[0]["request_id"], "refused-0");
+    assert_eq!(
+        (&lines[0]["status"], &lines[0]["code"]),
+        (&503.into(), &"pool_exhausted".into())
+    );
+    assert!(lines[0].get("left_out").is_none());
+    // The line may come a moment after its answer.
+    let left_out = lines[1]["left_out"].as_u64().unwrap();
+    assert!(
+        (1..=refused - 2).contains(&left_out),
+        "{left_out} of {refused}"
+    );
+    assert!(service.logs("payment_failed").is_empty());
 }
 
 #[test]
@@ -93,7 +165,7 @@ fn a_wait_past_the_checkout_limit_is_surely_not_written() {
         service.metric("pool_connections{state=\"busy\"}") == 1.0
     });
     service.pay("").assert_problem(503, "pool_exhausted", "");
-    assert_eq!(rejected(&service), [0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(rejected(&service), [0.0, 1.0, 0.0, 0.0, 0.0]);
     drop(lock);
     busy.receive().id();
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "1");
@@ -124,7 +196,7 @@ fn the_deadline_tells_whether_anything_was_sent() {
     let not_sent = service.pay_with("", &[("X-Request-Timeout-Ms", "150")]);
     not_sent.assert_problem(504, "deadline_exceeded", "");
     assert_eq!(not_sent.json()["outcome"], "not_sent");
-    assert_eq!(rejected(&service), [0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(rejected(&service), [0.0, 0.0, 0.0, 1.0, 0.0]);
     let unsent = not_sent.json()["transaction_id"]
         .as_str()
         .unwrap()
@@ -160,7 +232,7 @@ fn a_caller_that_hangs_up_leaves_the_queue_and_nothing_is_written_for_it() {
     eventually("it waits", || service.metric("pool_waiters") == 1.0);
     drop(leaver);
     eventually("it has left", || service.metric("pool_waiters") == 0.0);
-    assert_eq!(rejected(&service), [0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(rejected(&service), [0.0, 0.0, 0.0, 0.0, 1.0]);
     let mut sleeper = Caller::connect(service.address);
     let slow = format!("{PAYMENT}?processing_ms=2000");
     sleeper.send(&request("GET", &slow, &[("X-API-Key", KEY)]));
@@ -623,7 +695,7 @@ fn one_payment_after_another_goes_over_the_same_connection() {
 }
 
 #[test]
-fn idle_connections_are_kept_alive_and_proven() {
+fn idle_connections_are_kept_alive_and_validated() {
     let cluster = database();
     let service = Service::start(
         &cluster,

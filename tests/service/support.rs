@@ -154,16 +154,17 @@ impl Service {
         self.wait_for_logs(event, 1).remove(0)
     }
 
+    /// The log lines of `event` so far.
+    pub fn logs(&self, event: &str) -> Vec<serde_json::Value> {
+        of_event(&self.log.lines.lock().unwrap(), event)
+    }
+
     /// Waits for `count` log lines of `event`.
     pub fn wait_for_logs(&self, event: &str, count: usize) -> Vec<serde_json::Value> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
         loop {
-            let found: Vec<_> = lines
-                .iter()
-                .filter(|line| line["event"] == event)
-                .cloned()
-                .collect();
+            let found = of_event(&lines, event);
             if found.len() >= count {
                 return found;
             }
@@ -231,6 +232,11 @@ impl Drop for Service {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+fn of_event(lines: &[serde_json::Value], event: &str) -> Vec<serde_json::Value> {
+    let of_event = lines.iter().filter(|line| line["event"] == event);
+    of_event.cloned().collect()
 }
 
 /// Asks `condition` until it holds.
