@@ -473,9 +473,61 @@ def wakes(_):
     }  # fmt: skip
 
 
+# How the service has its core: with nobody beside it and no limit; with a limit of its request, and of twice as much;
+# beside a process that computes without end and has the same weight.
+QUOTA_US = {"250m": 25_000, "500m": 50_000}
+ALONE, BUSY = "alone, no limit", "a busy neighbour, no limit"
+
+
+def neighbours(_):
+    """What a processor limit and a busy neighbour cost a payment, in turns with a run that has neither."""
+    shares = [ALONE, *(f"alone, a limit of {limit}" for limit in QUOTA_US), BUSY]
+    loads = [("1,000/s", 1000, ()), ("6,000/s", 6000, ()), ("2,000/s, bursts", 2000, ("--burst", 10))]
+    runs = {(load, share): [] for load, _, _ in loads for share in shares}
+    rounds = 5
+    for repetition in range(rounds):
+        for name, rate, burst in loads:
+            for share in shares[:: 1 if repetition % 2 == 0 else -1]:
+                runs[name, share].append(beside(share, rate, burst, repetition + 1))
+        print(f"round {repetition + 1} of {rounds} is done", flush=True)
+    found = [
+        {"load": load, "share": share, **{figure: [run[figure] for run in made] for figure in made[0]}}
+        for (load, share), made in runs.items()
+    ]
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "rounds": rounds, "loads": found}
+
+
+def beside(share, rate, burst, seed):
+    stage.empty_table()
+    quota = next((quota for limit, quota in QUOTA_US.items() if share.endswith(limit)), None)
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(stage.CpuGroup("service", quota))
+        server = stack.enter_context(stage.Server(SERVICE))
+        group.add(server.process)
+        if share == BUSY:
+            others = stack.enter_context(stage.CpuGroup("neighbour"))
+            neighbour = stack.enter_context(stage.Process(["sh", "-c", "while :; do :; done"], stage.SERVER_CORE))
+            others.add(neighbour.process)
+        stage.warm(server, seed)
+        stage.generate(server.port, rate, 1, seed, *burst, warm_up=0)
+        before, cpu = group.periods(), server.cpu_seconds()
+        run = stage.generate(server.port, rate, 5, seed + 1, *burst, warm_up=0)
+        cpu = server.cpu_seconds() - cpu
+        passed, stopped = (after - former for after, former in zip(group.periods(), before, strict=True))
+        return {
+            "p50_us": round(run["latency_us"]["p50"]),
+            "p99_us": round(run["latency_us"]["p99"]),
+            "p99.9_us": round(run["latency_us"]["p99.9"]),
+            "failed": run["failed"],
+            "of_a_core": round(cpu / 5, 3),
+            "stopped": round(stopped / passed, 3) if passed else 0,
+            "lag_p99_us": round(run["lag_us"]["p99"]),
+        }
+
+
 # Parts of the record that can be measured alone; `make bench` measures the first ones, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
-EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes}
+EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes, "neighbours": neighbours}
 
 
 def saturated_anew(result, bench):

@@ -482,8 +482,26 @@ def wakes(performance, _):
     )
 
 
+def neighbours(performance, _):
+    """Latency by how the service has its core: with a limit of processor time, and beside a busy neighbour."""
+    if "neighbours" not in performance:
+        raise Missing("docs/performance/results.json has no “neighbours”")
+    found = performance["neighbours"]
+    percent = lambda shares: f"{100 * median(shares):.0f} %"
+    rows = [
+        [load["load"], load["share"], percent(load["of_a_core"]), percent(load["stopped"]), spread(load["p50_us"], 0),
+         spread(load["p99_us"], 0), f"{sum(load['failed']):,}"]
+        for load in found["loads"]
+    ]  # fmt: skip
+    columns = ["Load", "The core", "Of it used", "Periods in which it was stopped", "p50 µs", "p99 µs", "Failed"]
+    return table(columns, rows) + "\n\n" + prose(
+        "Recorded on {date} at revision {revision} on {cpu}: {rounds} rounds of 5 s. Bursts: ten times the rate for 200 ms of each second.".format(**found)
+    )
+
+
 PARTS = {
     "threads": threads,
+    "neighbours": neighbours,
     "wakes": wakes,
     "pools": pools,
     "today-against-record": today_against_record,

@@ -125,6 +125,41 @@ class Process:
         raise SystemExit(f"{self.process.args} did not start")
 
 
+class CpuGroup:
+    """A control group of a process, as the kubelet makes one for a container: with a quota where that has a limit."""
+
+    ROOT, CPU = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/sys/fs/cgroup/cpu")
+
+    def __init__(self, name, quota_us=None, period_us=100_000):
+        name, alone = f"payment-latency-api-{name}-{os.getpid()}", self.CPU.is_dir()
+        self.folder = (self.CPU if alone else self.ROOT) / name
+        self.settings = {}
+        if quota_us and alone:
+            self.settings = {"cpu.cfs_period_us": period_us, "cpu.cfs_quota_us": quota_us}
+        elif quota_us:
+            self.settings = {"cpu.max": f"{quota_us} {period_us}"}
+
+    def __enter__(self):
+        try:
+            self.folder.mkdir()
+            for file, value in self.settings.items():
+                (self.folder / file).write_text(str(value))
+        except OSError as error:
+            raise SystemExit(f"no control group of the processor can be made, which takes root: {error}") from None
+        return self
+
+    def add(self, process):
+        (self.folder / "cgroup.procs").write_text(str(process.pid))
+
+    def periods(self):
+        """How many there were in which it could run, and in how many of them it was stopped."""
+        counts = dict(line.split() for line in (self.folder / "cpu.stat").read_text().splitlines())
+        return int(counts.get("nr_periods", 0)), int(counts.get("nr_throttled", 0))
+
+    def __exit__(self, *_):
+        self.folder.rmdir()
+
+
 class Server(Process):
     """A contestant that listens, warm when the block begins."""
 
