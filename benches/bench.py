@@ -525,9 +525,27 @@ def beside(share, rate, burst, seed):
         }
 
 
+def statements(_):
+    """What is sustained with the statements' mode of the regions, and with a pooler in between, in turns."""
+    found = []
+    with stage.PgBouncer() as pooler:
+        through = {"STATEMENT_MODE": "unnamed", "DATABASE_URL_FILE": str(pooler.url_file)}
+        modes = {"`named`": {}, "`unnamed`": {"STATEMENT_MODE": "unnamed"}, "`unnamed`, through pgbouncer": through}
+        for delay in (0, MANAGED_COMMIT_US):
+            climbs = {mode: [] for mode in modes}
+            for repetition in range(3):
+                for mode in list(modes)[:: 1 if repetition % 2 == 0 else -1]:
+                    climbs[mode].append(climb(SERVICE, repetition + 1, delay, modes[mode], LADDER[::2]))
+                print(f"commits of {delay} µs, round {repetition + 1} of 3 is done", flush=True)
+            for mode, steps in climbs.items():
+                found.append({"commit_delay_us": delay, "mode": mode, "sustained": sustained_rates(steps), "climbs": steps})
+    stage.set_commit_delay(0)
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "climbs": found}
+
+
 # Parts of the record that can be measured alone; `make bench` measures the first ones, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
-EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes, "neighbours": neighbours}
+EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes, "neighbours": neighbours, "statements": statements}
 
 
 def saturated_anew(result, bench):

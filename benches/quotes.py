@@ -227,8 +227,8 @@ def knee(performance, _):
     base = next(rate for rate, (source, *_) in steps.items() if "climbs" in source)
     risen = [rate for rate in steps if rate >= base and tails[rate] > KNEE_RATIO * tails[base]]
     lines = [prose(
-        f"The chart's request is {request}m, {request / 10:g} % of a core. The goal is {percent} % of it, and pods are "
-        f"added where a tenth more is used, from {percent * (1 + TOLERANCE):g} %, {mark:.1f} % of a core:"
+        f"The chart requests {request}m, {request / 10:g} % of a core. The autoscaler's goal is {percent} % of that; it "
+        f"adds pods once {percent * (1 + TOLERANCE):g} % is used, which is {mark:.1f} % of a core:"
     ) + "\n"]
     for what, rates in (
         ("the last row below that", below[-1:]),
@@ -499,8 +499,27 @@ def neighbours(performance, _):
     )
 
 
+def statements(performance, _):
+    """Throughput by the statements' mode, and through a pooler; latency and CPU at a rate that all of them sustain."""
+    if "statements" not in performance:
+        raise Missing("docs/performance/results.json has no “statements”")
+    found = performance["statements"]
+    rows = []
+    for way in found["climbs"]:
+        others = [other for other in found["climbs"] if other["commit_delay_us"] == way["commit_delay_us"]]
+        rate = min(min(other["sustained"]) for other in others)
+        at = lambda figure, way=way, rate=rate: [
+            next(step[figure] for step in steps if step["rate"] == rate) for steps in way["climbs"]
+        ]
+        commits = "in memory" if not way["commit_delay_us"] else f"of {way['commit_delay_us'] / 1000:g} ms"
+        rows.append([commits, way["mode"], spread(way["sustained"], 0), f"{rate:,}/s", spread(at("p99_us"), 0), spread(at("cpu_us"), 1)])
+    columns = ["Commits", "Statements", "Payments/s with p99 under 25 ms", "At", "p99 µs", "CPU µs for a payment"]
+    return table(columns, rows) + "\n\n" + prose("Recorded on {date} at revision {revision} on {cpu}: 3 climbs each, in turns.".format(**found))
+
+
 PARTS = {
     "threads": threads,
+    "statements": statements,
     "neighbours": neighbours,
     "wakes": wakes,
     "pools": pools,
