@@ -25,7 +25,7 @@ place() {
   printf 'docker://%s/%s' "$registry" "$repository"
 }
 
-AUTH=()
+AUTH=() PICK=()
 log_in() {
   local site=$1 registry
   [ "$REGISTRY" = ecr ] || { AUTH=(--tls-verify=false); COPY_AUTH=(--src-tls-verify=false --dest-tls-verify=false); return; }
@@ -36,6 +36,20 @@ log_in() {
   aws_in "$site" ecr get-login-password |
     skopeo login "${AUTH[@]}" --username AWS --password-stdin "$registry" >/dev/null ||
     die "$site: the registry $registry takes no login"
+}
+
+# A release's image, instead of one that is built here. Of an index, the nodes' architecture.
+choose_signed() {
+  [[ $IMAGE =~ ^[^@[:space:]]+@sha256:[0-9a-f]{64}$ ]] || die "IMAGE: must end with @sha256: and 64 hexadecimal digits, not $IMAGE"
+  command -v cosign >/dev/null || dry || die "IMAGE: cosign, which verifies its signature, is missing: install 3 or later from https://docs.sigstore.dev"
+  [ -n "$IMAGE_SIGNER" ] || die "IMAGE_SIGNER: must say whose signature $IMAGE has (docs/RELEASES.md)"
+  change cosign verify --output text --certificate-oidc-issuer https://token.actions.githubusercontent.com \
+    --certificate-identity "$IMAGE_SIGNER" "$IMAGE" >/dev/null || die "$IMAGE has no good signature of $IMAGE_SIGNER"
+  PICK=(--override-os linux --override-arch amd64)
+  SOURCE=docker://$IMAGE
+  TAG="$VERSION-signed-${IMAGE: -64:12}"
+  COPY_AUTH=("${COPY_AUTH[@]/#--authfile/--dest-authfile}")
+  step "$IMAGE is signed by $IMAGE_SIGNER: nothing is built"
 }
 
 # The digest of the image that a region has under the tag; fails where it has none.
@@ -71,7 +85,7 @@ push() {
   local site=$1 place digest
   place=$(place "$site")
   if ! digest=$(held "$site"); then
-    change skopeo copy --quiet --preserve-digests "${COPY_AUTH[@]}" --digestfile "$WORK/digest" "$SOURCE" "$place:$TAG"
+    change skopeo "${PICK[@]}" copy --quiet --preserve-digests "${COPY_AUTH[@]}" --digestfile "$WORK/digest" "$SOURCE" "$place:$TAG"
     if dry; then digest=sha256:DIGEST; else digest=$(cat "$WORK/digest"); fi
   fi
   [[ $digest == sha256:* ]] || die "$site: the registry says no digest of $TAG"
@@ -105,6 +119,6 @@ what_to_build
 load_all_outputs
 load_outputs "$CONTROL"
 for site in $SITES; do log_in "$site"; done
-find_source
+if [ -n "$IMAGE" ]; then choose_signed; else find_source; fi
 for site in $SITES; do push "$site"; done
 release

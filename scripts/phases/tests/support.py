@@ -22,7 +22,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "curl"]
+STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "cosign", "curl"]
 # Never in a command line, never in what is printed.
 SECRETS = {
     "spain": "spainkey" + "5" * 56, "mexico": "mexicokey" + "6" * 55,
