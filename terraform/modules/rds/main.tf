@@ -2,7 +2,8 @@ locals {
   database = "payments"
   port     = 5432
 
-  # For payments that are one small durable commit each. RDS defaults hold for whatever is not here.
+  # For payments that are one small durable commit each. RDS defaults hold for whatever is not here; one that is set to a
+  # default of RDS' own is a difference in every plan, since AWS goes on to call it pending-reboot.
   parameters = {
     # No session without TLS.
     "rds.force_ssl" = { value = "1", apply_method = "pending-reboot" }
@@ -12,9 +13,8 @@ locals {
     "commit_delay" = { value = "0" }
     # After a checkpoint each page's first change is logged whole: rarer checkpoints mean smaller commits. The
     # price: whoever takes over after a crash or a fail-over replays the log since the last checkpoint first.
-    "checkpoint_timeout"           = { value = "900" }
-    "max_wal_size"                 = { value = "16384" }
-    "checkpoint_completion_target" = { value = "0.9" }
+    "checkpoint_timeout" = { value = "900" }
+    "max_wal_size"       = { value = "16384" }
     # Whole pages shrink to a third or so; a commit's own few bytes are not worth compressing and are left alone.
     "wal_compression" = { value = "lz4" }
     # WAL segments are recycled, not created, in the path of a commit.
