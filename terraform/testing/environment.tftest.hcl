@@ -171,6 +171,17 @@ run "the_database_is_patched_in_its_own_hour_and_not_both_regions_on_one_day" {
   }
 }
 
+run "a_database_that_grew_to_its_bound_may_be_given_a_higher_one" {
+  command = plan
+
+  variables { database_storage_gib = 800 }
+
+  assert {
+    condition     = output.settings.rds.allocated_storage == 800 && output.settings.rds.max_allocated_storage == 3200
+    error_message = "The region's storage is not the database's."
+  }
+}
+
 run "teardown_lifts_the_protection_of_both" {
   command = plan
 

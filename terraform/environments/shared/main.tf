@@ -84,16 +84,17 @@ module "secrets" {
 module "rds" {
   source = "../../modules/rds"
 
-  name                = local.name
-  vpc_id              = module.vpc.id
-  subnet_ids          = module.vpc.database_subnet_ids
-  subnet_group_name   = module.vpc.database_subnet_group_name
-  instance_class      = var.database_instance_class
-  backup_window       = var.database_backup_window
-  maintenance_window  = var.database_maintenance_window
-  login_secret_arns   = module.secrets.login_arns
-  deletion_protection = var.deletion_protection
-  alarm_topic_arn     = module.alerts.topic_arn
+  name                  = local.name
+  vpc_id                = module.vpc.id
+  subnet_ids            = module.vpc.database_subnet_ids
+  subnet_group_name     = module.vpc.database_subnet_group_name
+  instance_class        = var.database_instance_class
+  allocated_storage_gib = var.database_storage_gib
+  backup_window         = var.database_backup_window
+  maintenance_window    = var.database_maintenance_window
+  login_secret_arns     = module.secrets.login_arns
+  deletion_protection   = var.deletion_protection
+  alarm_topic_arn       = module.alerts.topic_arn
 
   client_security_groups = {
     nodes    = module.eks.node_security_group_id
