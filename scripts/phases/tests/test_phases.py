@@ -330,6 +330,17 @@ class Terraform(Phases):
         self.run_phase("1-terraform", CONFIRM="yes")
         self.assertEqual(len(self.calls("mexico apply")), 1)
 
+    def test_a_pause_that_is_replaced_takes_nothing_away(self):
+        def change(kind, actions=("delete", "create")):
+            return {"address": f"module.eks.{kind}.this", "type": kind, "change": {"actions": list(actions)}}
+
+        self.first(rule("environments/mexico show", json.dumps({"resource_changes": [change("time_sleep"), change("aws_eks_cluster", ["update"])]})))
+        self.run_phase("1-terraform", SITES="mexico")
+        self.assertEqual(len(self.calls("mexico apply")), 1)
+        self.first(rule("environments/mexico show", json.dumps({"resource_changes": [change("time_sleep"), change("aws_eks_cluster")]})))
+        said = self.run_phase("1-terraform", code=1, SITES="mexico")
+        self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
+
     def test_one_region_that_fails_does_not_stop_the_other(self):
         self.first(rule("environments/mexico apply", complains="Error: no capacity\n", code=1))
         said = self.run_phase("1-terraform", code=1)
