@@ -262,12 +262,31 @@ state_buckets() {
   done
 }
 
+# A region that is there has a state. In a new bucket it would begin with a second one, which knows nothing of it.
+first_state() {
+  local site=$1 bucket=$2 name
+  [ -z "$TERRAFORM_OUTPUTS" ] || return 0
+  name=$(cluster "$site")
+  if known "$site" eks describe-cluster --name "$name" || known "$site" rds describe-db-instances --db-instance-identifier "$name"; then
+    die "$name is there, but not bucket $bucket with its state: state_bucket_prefix in $OPERATOR_FILE has to be the one that it was made with (aws s3 ls names the buckets)"
+  fi
+}
+
+# known SITE COMMAND...: whether AWS knows it. That it does not say is no answer.
+known() {
+  if aws_in "$@" >/dev/null 2>"$WORK/$1.said"; then return; fi
+  grep -qE 'ResourceNotFound|DBInstanceNotFound' "$WORK/$1.said" ||
+    die "$1: AWS does not say whether $(cluster "$1") is there ($2 $3): $(grep . "$WORK/$1.said" | tail -n 1)"
+  return 1
+}
+
 make_bucket() {
   local site=$1 bucket=$2 region place=()
   region=$(region "$site")
   # us-east-1 is the one region that must not be named here.
   [ "$region" = us-east-1 ] || place=(--create-bucket-configuration "LocationConstraint=$region")
   dry || ! aws_in "$site" s3api head-bucket --bucket "$bucket" "${OURS[@]}" >/dev/null 2>&1 || place=(exists)
+  [ "${place[*]}" = exists ] || dry || first_state "$site" "$bucket"
   [ "${place[*]}" = exists ] || change aws_in "$site" s3api create-bucket --bucket "$bucket" "${place[@]}" >/dev/null ||
     die "bucket $bucket could not be made; if its name is taken, choose another state_bucket_prefix in $OPERATOR_FILE"
   change aws_in "$site" s3api put-public-access-block --bucket "$bucket" "${OURS[@]}" --public-access-block-configuration \

@@ -93,6 +93,13 @@ class Moto(Phases):
         self.run_phase("0-check")
         self.assertIn("Enabled", self.aws("mexico", "s3api", "get-bucket-versioning", "--bucket", STATE["mexico"]))
 
+    def test_a_region_that_is_there_gets_no_second_bucket(self):
+        self.aws("mexico", "rds", "create-db-instance", "--db-instance-identifier", "payment-latency-api-mexico", "--engine", "postgres",
+                 "--db-instance-class", "db.m7g.large", "--allocated-storage", "400", "--master-username", "one", "--manage-master-user-password")
+        said = self.run_phase("0-check", code=1)
+        self.assertIn(f"error: payment-latency-api-mexico is there, but not bucket {STATE['mexico']} with its state", said)
+        self.assertNotIn(STATE["mexico"], self.aws("mexico", "s3api", "list-buckets"))
+
     def test_a_zone_that_is_private_is_not_enough(self):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1",
                  "--hosted-zone-config", "PrivateZone=true", "--vpc", "VPCRegion=eu-south-2,VPCId=vpc-1")
@@ -170,7 +177,9 @@ class CommandLines(Phases):
         balancer, group = (f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:{what}/app/a/1" for what in ("loadbalancer", "targetgroup"))
         # What each has to do, so that it calls all it knows.
         to_do = {
-            "0-check": [rule("get-bucket-versioning", code=254), rule("head-bucket", code=254), rule("s3api (create|put)-")],
+            "0-check": [rule("get-bucket-versioning", code=254), rule("head-bucket", code=254), rule("s3api (create|put)-"),
+                        rule("eks describe-cluster", complains="ResourceNotFoundException\n", code=254),
+                        rule("rds describe-db-instances --db", complains="DBInstanceNotFound\n", code=254)],
             "1-terraform": [rule("iam get-role", code=254), rule("create-service-linked-role"), rule("secretsmanager delete-secret"),
                             rule("list-secrets", '["payment-latency-api/production/api-key"]')],
             "5-secrets": [rule("secretsmanager describe-secret", "null")],

@@ -168,6 +168,28 @@ class Check(Phases):
         self.run_phase("0-check")
         self.assertEqual(self.calls("offerings")[0].split("Values=")[1], "c7i.large --output json")
 
+    def test_a_region_that_is_there_gets_no_second_state(self):
+        missing = [rule("get-bucket-versioning", code=254), rule("head-bucket", complains="Not Found\n", code=254)]
+        no_cluster = rule("eks describe-cluster", complains="(ResourceNotFoundException)\n", code=254)
+        no_database = rule("rds describe-db-instances --db", complains="(DBInstanceNotFound)\n", code=254)
+        sentence = ("payment-latency-api-spain is there, but not bucket example-state-spain-eu-south-2 with its state: state_bucket_prefix in "
+                    "terraform/operator.tfvars has to be the one that it was made with")
+        unknown = "spain: AWS does not say whether payment-latency-api-spain is there (rds describe-db-instances): (Throttling)"
+        for rules, said in (
+            ([no_database], sentence), ([no_cluster], sentence),
+            ([no_cluster, rule("rds describe-db-instances --db", complains="(Throttling)\n", code=254)], unknown),
+        ):
+            with self.subTest(said=said):
+                self.setUp()
+                self.first(*missing, *rules)
+                self.assertIn(f"error: {said}", self.run_phase("0-check", code=1))
+                self.assertEqual(self.calls("s3api (create|put)-"), [])
+        # One that was made half is ours.
+        self.setUp()
+        self.first(missing[0], rule("s3api put-"))
+        self.run_phase("0-check")
+        self.assertEqual(self.calls("create-bucket|describe-cluster"), [])
+
     def test_what_aws_does_not_say_stops_nothing(self):
         for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
             self.first(rule(question, complains="(AccessDenied)\n", code=254))
