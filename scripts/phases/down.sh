@@ -64,7 +64,12 @@ applications() {
     }
   done
   for site in $SITES; do change "${argocd[@]}" delete secret "cluster-$site" --ignore-not-found; done
-  [[ " $SITES " != *" $CONTROL "* ]] || change "${argocd[@]}" delete "appproject/$PROJECT" secret/repository --ignore-not-found
+  if [[ " $SITES " = *" $CONTROL "* ]]; then
+    change "${argocd[@]}" delete "appproject/$PROJECT" secret/repository --ignore-not-found
+  else
+    step "the ApplicationSet again, for the regions that stay"
+    change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
+  fi
 }
 
 let_go() {

@@ -223,6 +223,12 @@ class Down(Phases):
         self.run_phase("down", SITES="mexico")
         self.assertEqual(self.calls("delete application payment-latency-api-spain|context spain .*delete ingress|spain destroy"), [])
         self.assertTrue(self.calls("mexico destroy"))
+        self.in_order("delete applicationset", "delete application payment-latency-api-mexico", "delete secret cluster-mexico",
+                      "context spain apply .*applicationset.yaml")
+
+    def test_both_regions_leave_no_application_set(self):
+        self.run_phase("down")
+        self.assertEqual(self.calls("applicationset.yaml"), [])
 
     def test_credentials_that_are_gone_are_not_a_cluster_that_is_gone(self):
         self.first(rule("eks describe-cluster", complains="ExpiredToken\n", code=254))
