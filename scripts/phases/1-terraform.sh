@@ -52,9 +52,13 @@ pack_rotation
 linked_roles
 step "connecting with the state of each region"
 # Spain's is needed for Mexico, too: its addresses.
-connect "$CONTROL"
+if control_is_asked; then connect "$CONTROL"; fi
 for site in ${SITES/$CONTROL/}; do connect "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"
-plan_and_apply "$CONTROL" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
+if control_is_asked; then
+  plan_and_apply "$CONTROL" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
+else
+  step "as CONTROL_ADDRESSES says: $CONTROL_ADDRESSES"
+fi
 step "both regions side by side"
 in_regions make_region

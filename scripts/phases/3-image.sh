@@ -97,7 +97,7 @@ push() {
 # Commits the releases if they differ, and pushes if the branch is not there yet.
 release() {
   local url branch there files=() site
-  url=$(fact "$CONTROL" git_repository)
+  url=$(fact "${SITES%% *}" git_repository)
   for site in $SITES; do files+=("argocd/releases/$site.yaml"); done
   if dry || ! git diff --quiet HEAD -- "${files[@]}"; then
     change git commit --quiet --only -m "Release $TAG: ${SITES// / and }" -- "${files[@]}"
@@ -117,7 +117,6 @@ branch=$(git branch --show-current)
   die "this is branch ${branch:-(none)}, and releases go to $RELEASE_BRANCH: switch to it, or set RELEASE_BRANCH"
 what_to_build
 load_all_outputs
-load_outputs "$CONTROL"
 for site in $SITES; do log_in "$site"; done
 if [ -n "$IMAGE" ]; then choose_signed; else find_source; fi
 for site in $SITES; do push "$site"; done

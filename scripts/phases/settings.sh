@@ -13,6 +13,8 @@ OPERATOR_FILE=${OPERATOR_FILE:-terraform/operator.tfvars}
 SKIP_ADDONS=${SKIP_ADDONS:-}                       # names of scripts/phases/addons/charts.txt, and metrics-server
 ADDON_VALUES=${ADDON_VALUES:-}                     # folder of your own values, NAME.yaml for a chart: receivers of alerts,
                                                    # remote write to Amazon Managed Prometheus, ...
+CONTROL_ADDRESSES=${CONTROL_ADDRESSES:-}           # while Spain is away, and SITES lacks it: the addresses that Argo CD
+                                                   # comes from, ["192.0.2.1", ...], instead of those in Spain's state
 GIT_SSH_KEY_FILE=${GIT_SSH_KEY_FILE:-}             # read-only deploy key, where Argo CD needs one for the repository
 GIT_TOKEN_FILE=${GIT_TOKEN_FILE:-}                 # or a token, for an https address
 

@@ -22,9 +22,14 @@ region_variables() {
   fi
 }
 
+# Whether Spain's state is read for the addresses that Argo CD comes from. CONTROL_ADDRESSES is for a Spain that is away.
+control_is_asked() { [[ " $SITES " = *" $CONTROL "* ]] || [ -z "$CONTROL_ADDRESSES" ]; }
+
 # The addresses that Argo CD comes from, as JSON.
 control_addresses() {
-  if dry; then
+  if ! control_is_asked; then
+    echo "$CONTROL_ADDRESSES"
+  elif dry; then
     echo '["NAT_ADDRESSES"]'
   else
     tf "$CONTROL" output -json nat_addresses

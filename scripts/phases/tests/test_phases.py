@@ -363,6 +363,18 @@ class Terraform(Phases):
         said = self.run_phase("1-terraform", code=1, SITES="mexico")
         self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
 
+    def test_mexico_is_worked_on_while_spain_is_away(self):
+        self.first(rule("environments/spain|context spain", complains="no route to host\n", code=1))
+        self.run_phase("1-terraform", code=1, SITES="mexico")
+        self.assertEqual(self.calls("mexico (plan|apply)"), [])
+        self.run_phase("1-terraform", SITES="mexico", CONTROL_ADDRESSES='["192.0.2.77"]')
+        self.assertIn('-var=control_addresses=["192.0.2.77"]', self.calls("mexico plan")[0])
+        self.assertEqual(len(self.calls("mexico apply")), 1)
+
+    def test_given_addresses_are_not_taken_for_those_of_a_spain_that_is_worked_on(self):
+        self.run_phase("1-terraform", CONTROL_ADDRESSES='["192.0.2.77"]')
+        self.assertIn('-var=control_addresses=["192.0.2.10"]', self.calls("mexico plan")[0])
+
     def test_one_region_that_fails_does_not_stop_the_other(self):
         self.first(rule("environments/mexico apply", complains="Error: no capacity\n", code=1))
         said = self.run_phase("1-terraform", code=1)
@@ -557,6 +569,12 @@ class Image(Phases):
         self.run_phase("3-image", REGISTRY="plain")
         self.assertEqual(self.calls("login"), [])
         self.assertIn("--dest-tls-verify=false", self.calls("skopeo copy .*us-east-1")[0])
+
+    def test_mexico_is_released_while_spain_is_away(self):
+        self.first(rule("environments/spain|eu-south-2", complains="no route to host\n", code=1))
+        self.run_phase("3-image", SITES="mexico")
+        self.assertEqual(self.released("mexico"), DIGEST)
+        self.assertEqual(self.stage.remote_head(), self.stage.git("rev-parse", "HEAD"))
 
     def test_one_region_alone_is_released_alone(self):
         self.run_phase("3-image", SITES="mexico")
