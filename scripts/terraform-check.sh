@@ -66,19 +66,41 @@ if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep
   grep -vE '= +("../../modules/audit"|var\.[a-z_]+|local\.(name|state_bucket))$'; then
   die "the audit trail takes something of a module that a tear-down destroys, and would go with it"
 fi
-# Tests read what a module calls its settings: each is given to something, as it is.
+# What a public module makes of what it is given, no test sees. So tests read what this project's modules publish of their
+# locals, and here is held that all of it is given to something, as it is, and that no key goes past it.
 python3 - <<'PY' || die "a setting that tests look at is not what is made"
 import pathlib, re, sys
 
 loose = []
-for path in sorted(pathlib.Path("terraform/modules").glob("*/main.tf")):
-    text, outputs = path.read_text(), (path.parent / "outputs.tf").read_text()
-    for name in re.findall(r"^  value += local\.(settings|proxy)$", outputs, re.MULTILINE):
-        body = re.search(rf"^  {name} = \{{\n(.*?)^  \}}$", text, re.MULTILINE | re.DOTALL).group(1)
-        for key in re.findall(r"^    (\w+) += (?!module\.)", body, re.MULTILINE):
-            setting = rf"local\.{name}\.{key}"
-            if not re.search(rf"= (\{{ \w+ = |jsonencode\()?{setting}( \}}|\))?$| in {setting} :", text, re.MULTILINE):
-                loose.append(f"{path}: {name}.{key}")
+
+
+def find(pattern, text):
+    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+
+
+for folder in sorted(pathlib.Path("terraform/modules").iterdir()):
+    text = "\n".join(path.read_text() for path in sorted(folder.glob("*.tf")) if path.name != "outputs.tf")
+    public = [block for block in find(r'^module "\w+" \{\n.*?^\}$', text) if '"terraform-aws-modules/' in block]
+
+    def given(what, to=text):
+        return find(rf"= (?:\{{ \w+ = |jsonencode\()?{what}(?: \}}|\))?$| in {what} :", to)
+
+    for name in dict.fromkeys(find(r"\blocal\.(\w+)", (folder / "outputs.tf").read_text())):
+        each = [block for block in public if find(rf"^  for_each += local\.{name}$", block)]
+        if not each and given(rf"local\.{name}"):
+            continue
+        # Of what is made several times, the keys are those of an element.
+        indent = 6 if each else 4
+        body = "".join(find(rf"^  {name} = \{{\n(.*?)^  \}}$", text))
+        keys = find(rf"^ {{{indent}}}(\w+) += (?!module\.)", body)
+        if not keys:
+            loose.append(f"{folder}: {name} is given to nothing")
+        for key in dict.fromkeys(keys):
+            if not (given(rf"each\.value\.{key}", each[0]) if each else given(rf"local\.{name}\.{key}")):
+                loose.append(f"{folder}: {name}.{key} is given to nothing")
+    for block in public:
+        for argument in find(r"^ +(\w+) += [^\n]*\b(?:var\.\w*key_arn|aws_security_group|aws_iam_policy)", block):
+            loose.append(f"{folder}: {argument} is given past what tests read")
 if loose:
     sys.exit("\n".join(loose))
 PY

@@ -33,6 +33,16 @@ override_module {
 }
 
 override_module {
+  target  = module.kms.module.key["nodes"]
+  outputs = { key_arn = "arn:aws:kms:mock-region-1:111122223333:key/nodes" }
+}
+
+override_module {
+  target  = module.kms.module.key["alerts"]
+  outputs = { key_arn = "arn:aws:kms:mock-region-1:111122223333:key/alerts" }
+}
+
+override_module {
   target  = module.kms.module.key["logs"]
   outputs = { key_arn = "arn:aws:kms:mock-region-1:111122223333:key/logs" }
 }
@@ -69,12 +79,27 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
   }
 
   assert {
-    condition = [
-      output.settings.eks.encryption_config.provider_key_arn, output.settings.eks.log_key, output.settings.vpc.flow_log_kms_key,
-      output.settings.rds.storage_key, output.settings.rds.master_user_secret_key, output.settings.ecr.kms_key,
-      ] == [for purpose in ["cluster", "logs", "logs", "database", "secrets", "images"] : module.kms.arns[purpose]
-    ]
+    condition = { for purpose, used in {
+      cluster  = [output.settings.eks.encryption_config.provider_key_arn]
+      nodes    = [for group in output.settings.node_groups : group.block_device_mappings.root.ebs.kms_key_id]
+      database = [output.settings.rds.storage_key, output.settings.rds.insights_key]
+      secrets = concat([output.settings.rds.master_user_secret_key], output.settings.proxy.kms_key_arns, values(module.secrets.keys),
+        flatten([for policy in concat(values(local.secret_policies), [output.settings.rotation]) : [
+          for statement in policy.Statement : statement.Resource if anytrue([for action in flatten([statement.Action]) : startswith(action, "kms:")])
+      ]]))
+      logs = [
+        output.settings.eks.log_key, output.settings.vpc.flow_log_kms_key, output.settings.rds.log_key,
+        output.settings.proxy.log_group_kms_key_id, module.waf.log_key,
+      ]
+      images = [output.settings.ecr.kms_key]
+      alerts = [module.alerts.key]
+    } : purpose => join(" ", distinct(used)) } == { for purpose, arn in module.kms.arns : purpose => arn }
     error_message = "Something is not encrypted by the key of this region that is for it."
+  }
+
+  assert {
+    condition     = length(distinct(values(module.kms.arns))) == length(module.kms.arns)
+    error_message = "Two keys look alike here: one in the place of the other would not be seen."
   }
 
   assert {

@@ -10,3 +10,8 @@ output "policy" {
   description = "Who may publish to it."
   value       = local.policy
 }
+
+output "key" {
+  description = "What notifications are encrypted by."
+  value       = aws_sns_topic.this.kms_master_key_id
+}

@@ -94,8 +94,18 @@ locals {
   }
 
   addon_roles = {
-    vpc-cni            = { service_account = "aws-node", attach = "vpc_cni" }
-    aws-ebs-csi-driver = { service_account = "ebs-csi-controller-sa", attach = "ebs_csi" }
+    vpc-cni = {
+      service_accounts = ["kube-system:aws-node"]
+      vpc_cni          = true
+      ebs_csi          = false
+      volume_keys      = []
+    }
+    aws-ebs-csi-driver = {
+      service_accounts = ["kube-system:ebs-csi-controller-sa"]
+      vpc_cni          = false
+      ebs_csi          = true
+      volume_keys      = [var.key_arns.nodes]
+    }
   }
 
   addons = {
@@ -189,15 +199,15 @@ module "addon_role" {
   policy_name     = "${var.name}-${each.key}"
   use_name_prefix = false
 
-  attach_vpc_cni_policy = each.value.attach == "vpc_cni"
-  vpc_cni_enable_ipv4   = each.value.attach == "vpc_cni"
-  attach_ebs_csi_policy = each.value.attach == "ebs_csi"
-  ebs_csi_kms_cmk_arns  = each.value.attach == "ebs_csi" ? [var.key_arns.nodes] : []
+  attach_vpc_cni_policy = each.value.vpc_cni
+  vpc_cni_enable_ipv4   = each.value.vpc_cni
+  attach_ebs_csi_policy = each.value.ebs_csi
+  ebs_csi_kms_cmk_arns  = each.value.volume_keys
 
   oidc_providers = {
     cluster = {
       provider_arn               = module.eks.oidc_provider_arn
-      namespace_service_accounts = ["kube-system:${each.value.service_account}"]
+      namespace_service_accounts = each.value.service_accounts
     }
   }
 }

@@ -43,7 +43,7 @@ output "access_entries" {
   value       = local.access_entries
 }
 
-output "addon_service_accounts" {
-  description = "ServiceAccounts of add-ons that have an IAM role."
-  value       = { for addon, role in local.addon_roles : addon => "kube-system:${role.service_account}" }
+output "addon_roles" {
+  description = "What the IAM role of an add-on that has one is made with."
+  value       = local.addon_roles
 }

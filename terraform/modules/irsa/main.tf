@@ -1,9 +1,22 @@
 # IAM roles for Kubernetes ServiceAccounts.
 
+locals {
+  settings = {
+    for name, role in var.roles : name => {
+      service_accounts           = role.service_accounts
+      create_policy              = role.published != null
+      policies                   = role.policy == null ? {} : { own = aws_iam_policy.own[name].arn }
+      load_balancer_controller   = role.published == "load_balancer_controller"
+      cluster_autoscaler         = role.published == "cluster_autoscaler"
+      autoscaler_of_cluster_only = role.published == "cluster_autoscaler" ? [var.cluster_name] : []
+    }
+  }
+}
+
 module "role" {
   source   = "terraform-aws-modules/iam/aws//modules/iam-role-for-service-accounts"
   version  = "~> 6.5"
-  for_each = var.roles
+  for_each = local.settings
 
   name            = "${var.name}-${each.key}"
   policy_name     = "${var.name}-${each.key}"
@@ -18,12 +31,12 @@ module "role" {
     }
   }
 
-  create_policy = each.value.published != null
-  policies      = each.value.policy == null ? {} : { own = aws_iam_policy.own[each.key].arn }
+  create_policy = each.value.create_policy
+  policies      = each.value.policies
 
-  attach_load_balancer_controller_policy = each.value.published == "load_balancer_controller"
-  attach_cluster_autoscaler_policy       = each.value.published == "cluster_autoscaler"
-  cluster_autoscaler_cluster_names       = each.value.published == "cluster_autoscaler" ? [var.cluster_name] : []
+  attach_load_balancer_controller_policy = each.value.load_balancer_controller
+  attach_cluster_autoscaler_policy       = each.value.cluster_autoscaler
+  cluster_autoscaler_cluster_names       = each.value.autoscaler_of_cluster_only
 }
 
 resource "aws_iam_policy" "own" {

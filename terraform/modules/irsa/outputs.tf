@@ -5,5 +5,10 @@ output "arns" {
 
 output "trust" {
   description = "ServiceAccounts that may take each role."
-  value       = { for name, role in var.roles : name => role.service_accounts }
+  value       = { for name, role in local.settings : name => role.service_accounts }
+}
+
+output "settings" {
+  description = "What each role is made with."
+  value       = local.settings
 }

@@ -53,6 +53,9 @@ locals {
     db_name        = local.database
     port           = local.port
 
+    db_subnet_group_name   = var.subnet_group_name
+    vpc_security_group_ids = [aws_security_group.database.id]
+
     # The master user only makes roles (see the rotation module). RDS keeps and rotates its password.
     username                    = "payments_admin"
     manage_master_user_password = true
@@ -81,9 +84,12 @@ locals {
 
     database_insights_mode       = var.insights_mode
     performance_insights_enabled = true
+    insights_key                 = var.key_arns.database
     insights_retention           = var.insights_mode == "advanced" ? 465 : 7
     monitoring_interval          = 15
     log_exports                  = ["postgresql", "upgrade"]
+    log_key                      = var.key_arns.logs
+    log_retention                = 365
   }
 
   proxy = {
@@ -91,6 +97,14 @@ locals {
     engine_family = "POSTGRESQL"
     require_tls   = true
     debug_logging = false
+
+    vpc_subnet_ids         = var.subnet_ids
+    vpc_security_group_ids = [aws_security_group.proxy.id]
+
+    # What its role may decrypt with: its logins' secrets are under this key.
+    kms_key_arns                = [var.key_arns.secrets]
+    log_group_kms_key_id        = var.key_arns.logs
+    log_group_retention_in_days = 365
 
     auth = { for login, arn in var.login_secret_arns : login => {
       auth_scheme               = "SECRETS"
@@ -132,8 +146,8 @@ module "rds" {
   publicly_accessible    = local.settings.publicly_accessible
   ca_cert_identifier     = local.settings.ca_cert_identifier
   create_db_subnet_group = false
-  db_subnet_group_name   = var.subnet_group_name
-  vpc_security_group_ids = [aws_security_group.database.id]
+  db_subnet_group_name   = local.settings.db_subnet_group_name
+  vpc_security_group_ids = local.settings.vpc_security_group_ids
 
   storage_type          = local.settings.storage_type
   allocated_storage     = local.settings.allocated_storage
@@ -156,14 +170,14 @@ module "rds" {
   database_insights_mode                 = local.settings.database_insights_mode
   performance_insights_enabled           = local.settings.performance_insights_enabled
   performance_insights_retention_period  = local.settings.insights_retention
-  performance_insights_kms_key_id        = local.settings.storage_key
+  performance_insights_kms_key_id        = local.settings.insights_key
   monitoring_interval                    = local.settings.monitoring_interval
   create_monitoring_role                 = true
   monitoring_role_name                   = "${var.name}-monitoring"
   enabled_cloudwatch_logs_exports        = local.settings.log_exports
   create_cloudwatch_log_group            = true
-  cloudwatch_log_group_kms_key_id        = var.key_arns.logs
-  cloudwatch_log_group_retention_in_days = 365
+  cloudwatch_log_group_kms_key_id        = local.settings.log_key
+  cloudwatch_log_group_retention_in_days = local.settings.log_retention
 
   create_db_option_group    = false
   create_db_parameter_group = true
@@ -183,8 +197,8 @@ module "proxy" {
   require_tls            = local.proxy.require_tls
   debug_logging          = local.proxy.debug_logging
   auth                   = local.proxy.auth
-  vpc_subnet_ids         = var.subnet_ids
-  vpc_security_group_ids = [aws_security_group.proxy.id]
+  vpc_subnet_ids         = local.proxy.vpc_subnet_ids
+  vpc_security_group_ids = local.proxy.vpc_security_group_ids
 
   idle_client_timeout          = local.proxy.idle_client_timeout
   connection_borrow_timeout    = local.proxy.connection_borrow_timeout
@@ -196,10 +210,10 @@ module "proxy" {
 
   iam_role_name        = "${var.name}-proxy"
   use_role_name_prefix = false
-  kms_key_arns         = [var.key_arns.secrets]
+  kms_key_arns         = local.proxy.kms_key_arns
 
-  log_group_kms_key_id        = var.key_arns.logs
-  log_group_retention_in_days = 365
+  log_group_kms_key_id        = local.proxy.log_group_kms_key_id
+  log_group_retention_in_days = local.proxy.log_group_retention_in_days
 }
 
 # Clients reach the proxy; the proxy and, for migrations and rotation, the same clients reach the database.

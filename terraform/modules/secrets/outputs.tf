@@ -15,3 +15,8 @@ output "login_arns" {
   # The proxy is made with secrets that hold a login.
   depends_on = [aws_secretsmanager_secret_version.login]
 }
+
+output "keys" {
+  description = "What each secret is encrypted by, by the last part of its name."
+  value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.kms_key_id }
+}

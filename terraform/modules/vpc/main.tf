@@ -53,6 +53,9 @@ locals {
     endpoint_private_dns = true
   }
 
+  # Not among the settings: it comes after the network, which takes those.
+  endpoint_security_groups = [aws_security_group.endpoints.id]
+
   # What nodes and pods need of AWS without leaving the network.
   interface_endpoints = ["ecr.api", "ecr.dkr", "sts", "secretsmanager", "logs"]
 
@@ -149,6 +152,6 @@ module "endpoints" {
 
   vpc_id             = module.vpc.vpc_id
   subnet_ids         = module.vpc.private_subnets
-  security_group_ids = [aws_security_group.endpoints.id]
+  security_group_ids = local.endpoint_security_groups
   endpoints          = local.endpoints
 }

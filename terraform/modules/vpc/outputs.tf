@@ -47,3 +47,8 @@ output "endpoints" {
   description = "AWS services that are reached inside the network."
   value       = sort(keys(local.endpoints))
 }
+
+output "endpoint_security_groups" {
+  description = "What stands before the endpoints."
+  value       = local.endpoint_security_groups
+}

@@ -124,6 +124,11 @@ run "only_named_identities_enter" {
     condition     = join(",", keys(output.access_entries)) == "administrator-operator"
     error_message = "There is an access entry that nobody asked for."
   }
+
+  assert {
+    condition     = output.access_entries["administrator-operator"].principal_arn == var.administrators.operator
+    error_message = "Somebody else is the administrator."
+  }
 }
 
 run "the_deployer_is_a_group_without_policies_of_aws" {
@@ -262,8 +267,22 @@ run "add_ons_are_pinned_and_network_policies_enforced" {
   }
 
   assert {
-    condition     = output.addon_service_accounts == { vpc-cni = "kube-system:aws-node", aws-ebs-csi-driver = "kube-system:ebs-csi-controller-sa" }
+    condition = { for addon, role in output.addon_roles : addon => join(",", role.service_accounts) } == {
+      vpc-cni = "kube-system:aws-node", aws-ebs-csi-driver = "kube-system:ebs-csi-controller-sa"
+    }
     error_message = "An add-on's role is for another ServiceAccount."
+  }
+
+  assert {
+    condition = alltrue([for addon, role in output.addon_roles :
+      role.vpc_cni == (addon == "vpc-cni") && role.ebs_csi == (addon == "aws-ebs-csi-driver")
+    ])
+    error_message = "An add-on's role has another one's policy, or none."
+  }
+
+  assert {
+    condition     = [for addon in ["vpc-cni", "aws-ebs-csi-driver"] : join(",", output.addon_roles[addon].volume_keys)] == ["", var.key_arns.nodes]
+    error_message = "The EBS driver could not use the volumes' key, or uses another."
   }
 }
 

@@ -33,6 +33,48 @@ run "a_role_of_this_project_gets_its_own_policy_and_no_other" {
     condition     = toset(keys(output.arns)) == toset(["application", "cluster-autoscaler"])
     error_message = "A role is missing."
   }
+
+  assert {
+    condition = (
+      jsonencode(output.settings["application"].policies) == jsonencode({ own = aws_iam_policy.own["application"].arn }) &&
+      !output.settings["application"].create_policy &&
+      !output.settings["application"].load_balancer_controller && !output.settings["application"].cluster_autoscaler
+    )
+    error_message = "A role of this project lacks its policy, or has a published one."
+  }
+}
+
+run "a_published_policy_comes_alone_and_the_autoscaler_s_is_for_its_cluster" {
+  variables {
+    roles = {
+      load-balancer-controller = {
+        service_accounts = ["kube-system:aws-load-balancer-controller"]
+        published        = "load_balancer_controller"
+      }
+      cluster-autoscaler = {
+        service_accounts = ["kube-system:cluster-autoscaler"]
+        published        = "cluster_autoscaler"
+      }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for role in output.settings : role.create_policy && length(role.policies) == 0])
+    error_message = "A published policy is not made, or comes with another."
+  }
+
+  assert {
+    condition = (
+      [for name in ["load-balancer-controller", "cluster-autoscaler"] : output.settings[name].load_balancer_controller] == [true, false] &&
+      [for name in ["load-balancer-controller", "cluster-autoscaler"] : output.settings[name].cluster_autoscaler] == [false, true]
+    )
+    error_message = "A role has the other's policy."
+  }
+
+  assert {
+    condition     = join(",", output.settings["cluster-autoscaler"].autoscaler_of_cluster_only) == var.cluster_name
+    error_message = "The autoscaler could change another cluster's nodes, or none."
+  }
 }
 
 run "a_wildcard_for_service_accounts_is_refused" {

@@ -65,6 +65,33 @@ run "services_use_keys_for_this_account_alone" {
   }
 }
 
+run "the_account_s_own_iam_and_the_services_that_take_a_key_may_use_it" {
+  command = plan
+
+  # Without it nobody could use a key, nor mend its policy.
+  assert {
+    condition     = alltrue([for key in output.settings : key.enable_default_policy])
+    error_message = "A key does not know the account's own IAM."
+  }
+
+  assert {
+    condition     = { for purpose, key in output.settings : purpose => length(key.key_statements) if length(key.key_statements) > 0 } == { logs = 1, audit = 1, alerts = 2 }
+    error_message = "A service could not use its key, or one uses a key that is not for it."
+  }
+
+  assert {
+    condition     = join(",", flatten([for principal in output.settings["logs"].key_statements[0].principals : principal.identifiers])) == "logs.eu-south-2.amazonaws.com"
+    error_message = "CloudWatch could not encrypt the logs, or another region's could."
+  }
+
+  assert {
+    condition = { for purpose, key in output.settings : purpose => join(",", key.autoscaling_roles) if length(key.autoscaling_roles) > 0 } == {
+      nodes = "arn:aws:iam::111122223333:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    }
+    error_message = "Auto Scaling could start no node, or uses a key that is not for it."
+  }
+}
+
 run "who_publishes_to_the_topic_may_encrypt_for_it" {
   command = plan
 

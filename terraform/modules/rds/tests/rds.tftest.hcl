@@ -58,6 +58,37 @@ run "the_database_is_private_and_encrypted" {
   }
 }
 
+run "each_key_is_used_for_what_it_is_for" {
+  command = plan
+
+  assert {
+    condition     = output.settings.insights_key == var.key_arns.database && [output.settings.log_key, output.proxy.log_group_kms_key_id] == [var.key_arns.logs, var.key_arns.logs]
+    error_message = "Insights or logs are encrypted by another key than theirs."
+  }
+
+  assert {
+    condition     = join(",", output.proxy.kms_key_arns) == var.key_arns.secrets
+    error_message = "The proxy could not read its logins' secrets, or more than these."
+  }
+
+  assert {
+    condition     = output.settings.log_retention == 365 && output.proxy.log_group_retention_in_days == 365
+    error_message = "A log is not kept for a year."
+  }
+}
+
+run "database_and_proxy_stand_behind_their_own_doors" {
+  assert {
+    condition     = join(",", output.settings.vpc_security_group_ids) == aws_security_group.database.id && join(",", output.proxy.vpc_security_group_ids) == aws_security_group.proxy.id
+    error_message = "The database or the proxy has another security group than its own: the network's default one lets nobody in."
+  }
+
+  assert {
+    condition     = output.settings.db_subnet_group_name == var.subnet_group_name && join(",", output.proxy.vpc_subnet_ids) == join(",", var.subnet_ids)
+    error_message = "The database or the proxy is not in the database's subnets."
+  }
+}
+
 run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
   command = plan
 

@@ -100,6 +100,13 @@ run "nothing_is_open_by_default" {
   }
 }
 
+run "the_endpoints_stand_behind_their_own_door" {
+  assert {
+    condition     = join(",", output.endpoint_security_groups) == aws_security_group.endpoints.id
+    error_message = "The endpoints have another security group than their own: the network's default one lets nobody in."
+  }
+}
+
 run "images_and_secrets_stay_inside" {
   command = plan
 
