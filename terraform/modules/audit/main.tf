@@ -68,7 +68,7 @@ module "kms" {
 
 module "bucket" {
   source  = "terraform-aws-modules/s3-bucket/aws"
-  version = "~> 5.15"
+  version = "5.15.4"
 
   bucket                    = local.settings.bucket
   object_lock_enabled       = local.settings.object_lock_enabled

@@ -15,7 +15,7 @@ locals {
 
 module "certificate" {
   source  = "terraform-aws-modules/acm/aws"
-  version = "~> 6.3"
+  version = "6.3.0"
 
   domain_name         = local.settings.domain
   zone_id             = data.aws_route53_zone.this.zone_id

@@ -28,7 +28,7 @@ locals {
 
 module "repository" {
   source  = "terraform-aws-modules/ecr/aws"
-  version = "~> 3.2"
+  version = "3.2.0"
 
   repository_name                           = local.settings.name
   repository_image_tag_mutability           = local.settings.image_tag_mutability

@@ -159,7 +159,7 @@ locals {
 
 module "eks" {
   source  = "terraform-aws-modules/eks/aws"
-  version = "~> 21.19"
+  version = "21.19.0"
 
   name                = local.settings.name
   kubernetes_version  = local.settings.kubernetes_version
@@ -192,7 +192,7 @@ module "eks" {
 # The two add-ons that call AWS.
 module "addon_role" {
   source   = "terraform-aws-modules/iam/aws//modules/iam-role-for-service-accounts"
-  version  = "~> 6.5"
+  version  = "6.5.0"
   for_each = local.addon_roles
 
   name            = "${var.name}-${each.key}"

@@ -15,7 +15,7 @@ locals {
 
 module "role" {
   source   = "terraform-aws-modules/iam/aws//modules/iam-role-for-service-accounts"
-  version  = "~> 6.5"
+  version  = "6.5.0"
   for_each = local.settings
 
   name            = "${var.name}-${each.key}"

@@ -84,7 +84,7 @@ locals {
 
 module "key" {
   source   = "terraform-aws-modules/kms/aws"
-  version  = "~> 4.2"
+  version  = "4.2.0"
   for_each = local.settings
 
   description                       = each.value.description

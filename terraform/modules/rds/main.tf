@@ -128,7 +128,7 @@ locals {
 
 module "rds" {
   source  = "terraform-aws-modules/rds/aws"
-  version = "~> 7.2"
+  version = "7.2.0"
 
   identifier     = local.settings.identifier
   engine         = local.settings.engine
@@ -190,7 +190,7 @@ module "rds" {
 
 module "proxy" {
   source  = "terraform-aws-modules/rds-proxy/aws"
-  version = "~> 4.4"
+  version = "4.4.0"
 
   name                   = local.proxy.name
   engine_family          = local.proxy.engine_family

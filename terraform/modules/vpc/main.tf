@@ -83,7 +83,7 @@ resource "aws_eip" "nat" {
 
 module "vpc" {
   source  = "terraform-aws-modules/vpc/aws"
-  version = "~> 6.6"
+  version = "6.6.0"
 
   name             = local.settings.name
   cidr             = local.settings.cidr
@@ -117,7 +117,7 @@ module "vpc" {
 
 module "flow_log" {
   source  = "terraform-aws-modules/vpc/aws//modules/flow-log"
-  version = "~> 6.6"
+  version = "6.6.0"
 
   name                                   = "${var.name}-flow"
   vpc_id                                 = module.vpc.vpc_id
@@ -148,7 +148,7 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
 
 module "endpoints" {
   source  = "terraform-aws-modules/vpc/aws//modules/vpc-endpoints"
-  version = "~> 6.6"
+  version = "6.6.0"
 
   vpc_id             = module.vpc.vpc_id
   subnet_ids         = module.vpc.private_subnets
