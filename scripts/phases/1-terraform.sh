@@ -37,6 +37,20 @@ free_names() {
   done < <(jq -r '.[]?' "$WORK/$site.names")
 }
 
+# Before the other region is told of them. Where some would go, a gateway still holds them: the whole plan takes that first.
+make_addresses() {
+  local plan="$WORK/addresses.plan" doomed
+  change tf "$CONTROL" plan -input=false -no-color -lock-timeout=5m -out="$plan" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
+  if ! dry; then
+    doomed=$(tf "$CONTROL" show -json "$plan" | jq -r '.resource_changes[]? | select(.change.actions | index("delete")) | .address')
+    if [ -n "$doomed" ]; then
+      step "some would go, with the gateways that hold them; the other region forgets them at the make phase-1 after this one"
+      return
+    fi
+  fi
+  change tf "$CONTROL" apply -input=false -no-color -lock-timeout=5m "$plan"
+}
+
 make_region() {
   free_names "$1"
   apply "$1"
@@ -56,7 +70,7 @@ if control_is_asked; then connect "$CONTROL"; fi
 for site in ${SITES/$CONTROL/}; do connect "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"
 if control_is_asked; then
-  plan_and_apply "$CONTROL" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
+  make_addresses
 else
   step "as CONTROL_ADDRESSES says: $CONTROL_ADDRESSES"
 fi

@@ -336,11 +336,16 @@ class Terraform(Phases):
         self.assertIn("mexico failed", self.run_phase("1-terraform", code=1))
         self.assertEqual(self.calls("mexico plan"), [])
 
-    def test_addresses_that_would_go_wait_for_a_yes_too(self):
+    def test_addresses_that_would_go_wait_for_a_yes_and_for_the_gateways_that_hold_them(self):
         doomed = json.dumps({"resource_changes": [{"address": "module.vpc.aws_eip.nat[1]", "change": {"actions": ["delete"]}}]})
         self.first(rule("environments/spain show", doomed))
-        self.assertIn("run it with CONFIRM=yes: module.vpc.aws_eip.nat[1]", self.run_phase("1-terraform", code=1))
-        self.assertEqual(self.calls("terraform .* apply"), [])
+        said = self.run_phase("1-terraform", code=1)
+        self.assertIn("some would go, with the gateways that hold them", said)
+        self.assertIn("run it with CONFIRM=yes: module.vpc.aws_eip.nat[1]", said)
+        self.assertEqual(self.calls("spain apply"), [])
+        self.world(*self.rules)
+        self.run_phase("1-terraform", CONFIRM="yes")
+        self.assertEqual([line.rsplit("/")[-1] for line in self.calls("spain apply")], ["spain.plan"])
 
     def test_a_plan_that_takes_something_away_waits_for_a_yes(self):
         doomed = json.dumps({"resource_changes": [{"address": "module.rds.aws_db_instance.this", "change": {"actions": ["delete", "create"]}}]})
