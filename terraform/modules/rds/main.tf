@@ -2,13 +2,14 @@ locals {
   database = "payments"
   port     = 5432
 
-  # For payments that are one small durable commit each. RDS defaults hold for whatever is not here; one that is set to a
-  # default of RDS' own is a difference in every plan, since AWS goes on to call it pending-reboot.
+  # For payments that are one small durable commit each. RDS defaults hold for whatever is not here. What is here and equals
+  # a default is pending-reboot, as AWS says of each default: it registers no other method for a value that does not change,
+  # and every plan would ask for it anew.
   parameters = {
     # No session without TLS.
     "rds.force_ssl" = { value = "1", apply_method = "pending-reboot" }
     # A 200 means committed: never weaken this for speed.
-    "synchronous_commit" = { value = "on" }
+    "synchronous_commit" = { value = "on", apply_method = "pending-reboot" }
     # A commit waits for nobody: the service itself makes one commit of payments that wait together.
     "commit_delay" = { value = "0" }
     # After a checkpoint each page's first change is logged whole: rarer checkpoints mean smaller commits. The
@@ -39,7 +40,7 @@ locals {
     "log_disconnections"                = { value = "1" }
     "log_parameter_max_length"          = { value = "0" }
     "log_parameter_max_length_on_error" = { value = "0" }
-    "track_io_timing"                   = { value = "1" }
+    "track_io_timing"                   = { value = "1", apply_method = "pending-reboot" }
     "track_wal_io_timing"               = { value = "1" }
     "shared_preload_libraries"          = { value = "pg_stat_statements", apply_method = "pending-reboot" }
   }
