@@ -272,3 +272,31 @@ run "two_application_nodes_are_refused_in_production" {
   expect_failures = [var.application_nodes]
   variables { application_nodes = { min = 2, max = 6, instance_types = ["c7i.large"] } }
 }
+
+# What the operator gives is asked for in more ways by the tests of phase 0, which asks by these same rules.
+run "what_would_open_too_much_or_be_refused_by_aws_is_refused" {
+  command = plan
+  expect_failures = [
+    var.administrators, var.operator_cidrs, var.domain, var.application_nodes,
+    var.database_instance_class, var.database_backup_window, var.database_maintenance_window,
+  ]
+  variables {
+    administrators              = { root = "arn:aws:iam::111122223333:root" }
+    operator_cidrs              = ["203.0.113.0/24", "0.0.0.0/0"]
+    domain                      = "Pay.example.com"
+    application_nodes           = { min = 3, max = 7, instance_types = ["c7i.large"] }
+    database_instance_class     = "db.t4g.medium"
+    database_backup_window      = "25:00-26:00"
+    database_maintenance_window = "day:04:30-day:05:30"
+  }
+}
+
+run "what_is_named_twice_or_seen_by_no_internet_is_refused" {
+  command         = plan
+  expect_failures = [var.administrators, var.operator_cidrs, var.application_nodes]
+  variables {
+    administrators    = { one = "arn:aws:iam::111122223333:role/operator", two = "arn:aws:iam::111122223333:role/operator" }
+    operator_cidrs    = ["203.0.113.0/24", "172.31.7.0/24"]
+    application_nodes = { min = 3, max = 6, instance_types = [] }
+  }
+}

@@ -139,11 +139,11 @@ class Stage:
             script.write_text(f"#!{sys.executable} -SEB\n" + (pathlib.Path(__file__).parent / "stand_in.py").read_text())
             script.chmod(0o755)
 
-    def write_operator(self, administrator="role/operator", **changes):
+    def write_operator(self, administrator="role/operator", network="203.0.113.0/24", **changes):
         values = {"account_id": ACCOUNT, "zone_name": "example.com", "domain": "pay.example.com", "state_bucket_prefix": "example-state",
                   "alert_email": "payments@example.com", "git_repository": str(self.remote)} | changes
         lines = [f'{name} = "{value}"' for name, value in values.items() if value is not None]
-        lines += [f'administrators = {{ operator = "arn:aws:iam::{ACCOUNT}:{administrator}" }}', 'operator_cidrs = ["203.0.113.0/24"]']
+        lines += [f'administrators = {{ operator = "arn:aws:iam::{ACCOUNT}:{administrator}" }}', f'operator_cidrs = ["{network}"]']
         (self.repository / "terraform/operator.tfvars").write_text("\n".join(lines) + "\n")
 
     def git(self, *arguments):
@@ -165,7 +165,7 @@ class Stage:
 
     def outputs(self, site):
         values = facts(site) | {"git_repository": str(self.remote)}
-        return json.dumps({"facts": {"value": values}, "nat_addresses": {"value": ["192.0.2.10"]}, "alarms": {"value": []}})
+        return json.dumps({"facts": {"value": values}, "nat_addresses": {"value": ["192.0.2.10"]}})
 
 
 class Phases(unittest.TestCase):

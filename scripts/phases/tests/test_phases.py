@@ -237,12 +237,18 @@ class Check(Phases):
         cases = [
             ({"domain": "pay.example.org"}, "domain is zone_name or a name in it."),
             ({"zone_name": "example.com.", "domain": "example.com."}, "zone_name is a domain that Route 53 serves, for example example.com."),
+            ({"domain": "Pay.example.com"}, "domain is a host name in lower case, for example pay.example.com."),
+            *[({"network": network}, "operator_cidrs has at least one network of IPv4, by its first address, none wider than /16: ")
+              for network in ("0.0.0.0/0", "198.50.0.0/15", "203.0.113.7/24", "203.0.113.7", "2001:db8::/32", "office")],
+            *[({"network": network}, "operator_cidrs are addresses as the internet sees them: EKS refuses 10.0.0.0/8, ")
+              for network in ("10.1.2.3/32", "172.31.7.0/24", "192.168.0.0/16", "100.127.0.0/16")],
+            ({"administrator": "root"}, "administrators has at least one ARN of a role or user of this account: "),
             ({"alert_email": "nobody"}, "alert_email is an e-mail address."),
             ({"account_id": "1111"}, "account_id is twelve digits: aws sts get-caller-identity prints it."),
             ({"state_bucket_prefix": "Example"}, "state_bucket_prefix is 3 to 41 lower-case letters, digits and hyphens."),
         ]
         for changes, sentence in cases:
-            with self.subTest(sentence=sentence):
+            with self.subTest(changes=changes):
                 self.stage.write_operator(**{"git_repository": "https://git.example.com/a.git"} | changes)
                 said = self.run_phase("0-check", code=1)
                 self.assertIn("error: terraform/operator.tfvars does not hold: ", said)

@@ -114,6 +114,16 @@ variable "application_nodes" {
     condition     = var.application_nodes.min >= (var.environment == "production" ? 3 : 2)
     error_message = "application_nodes.min is at least 2, and in production 3, one a zone."
   }
+
+  validation {
+    condition     = var.application_nodes.max <= 6 && var.application_nodes.min <= var.application_nodes.max
+    error_message = "application_nodes.max is at most 6, and not below application_nodes.min."
+  }
+
+  validation {
+    condition     = length(var.application_nodes.instance_types) > 0
+    error_message = "application_nodes.instance_types has at least one type."
+  }
 }
 
 variable "database_instance_class" {
@@ -122,8 +132,8 @@ variable "database_instance_class" {
   default     = "db.m7g.large"
 
   validation {
-    condition     = startswith(var.database_instance_class, "db.")
-    error_message = "database_instance_class is one of RDS', for example db.m7g.large."
+    condition     = startswith(var.database_instance_class, "db.") && !startswith(var.database_instance_class, "db.t")
+    error_message = "database_instance_class is one of RDS', for example db.m7g.large, and not burstable (db.t…)."
   }
 }
 
@@ -143,7 +153,7 @@ variable "database_backup_window" {
   type        = string
 
   validation {
-    condition     = can(regex("^[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}$", var.database_backup_window))
+    condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$", var.database_backup_window))
     error_message = "database_backup_window is two times of day in UTC, for example 02:00-03:00."
   }
 }
@@ -153,7 +163,10 @@ variable "database_maintenance_window" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z]{3}:[0-9]{2}:[0-9]{2}-[a-z]{3}:[0-9]{2}:[0-9]{2}$", var.database_maintenance_window))
+    condition = can(regex(
+      "^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$",
+      var.database_maintenance_window,
+    ))
     error_message = "database_maintenance_window is two times of a week in UTC, for example sun:04:30-sun:05:30."
   }
 }
@@ -192,9 +205,14 @@ variable "administrators" {
 
   validation {
     condition = length(var.administrators) > 0 && alltrue([
-      for arn in values(var.administrators) : startswith(arn, "arn:aws:iam::${var.account_id}:")
+      for arn in values(var.administrators) : can(regex("^arn:aws:iam::${var.account_id}:(role|user)/", arn))
     ])
     error_message = "administrators has at least one ARN of a role or user of this account: nobody else could enter the cluster."
+  }
+
+  validation {
+    condition     = length(distinct(values(var.administrators))) == length(var.administrators)
+    error_message = "administrators names each role or user once: the cluster takes one entry for it."
   }
 }
 
@@ -203,8 +221,19 @@ variable "operator_cidrs" {
   type        = list(string)
 
   validation {
-    condition     = length(var.operator_cidrs) > 0 && alltrue([for cidr in var.operator_cidrs : can(cidrhost(cidr, 0))])
-    error_message = "operator_cidrs has at least one network, for example 203.0.113.0/24."
+    condition = length(var.operator_cidrs) > 0 && alltrue([
+      for cidr in var.operator_cidrs : try(cidrsubnet(cidr, 0, 0) == cidr && can(cidrnetmask(cidr)) && tonumber(split("/", cidr)[1]) >= 16, false)
+    ])
+    error_message = "operator_cidrs has at least one network of IPv4, by its first address, none wider than /16: for example 203.0.113.0/24."
+  }
+
+  # With no range wider than /16, each is in one of these as a whole, or not at all.
+  validation {
+    condition = alltrue(flatten([for cidr in var.operator_cidrs : [
+      for private in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] :
+      try(cidrsubnet("${split("/", cidr)[0]}/${split("/", private)[1]}", 0, 0) != private, true)
+    ]]))
+    error_message = "operator_cidrs are addresses as the internet sees them: EKS refuses 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10."
   }
 }
 
@@ -225,6 +254,11 @@ variable "domain" {
   validation {
     condition     = var.domain == var.zone_name || endswith(var.domain, ".${var.zone_name}")
     error_message = "domain is zone_name or a name in it."
+  }
+
+  validation {
+    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain))
+    error_message = "domain is a host name in lower case, for example pay.example.com."
   }
 }
 

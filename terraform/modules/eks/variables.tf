@@ -100,6 +100,11 @@ variable "administrators" {
     ])
     error_message = "administrators has at least one ARN of an IAM role or user: nobody else could enter the cluster."
   }
+
+  validation {
+    condition     = length(distinct(values(var.administrators))) == length(var.administrators)
+    error_message = "administrators names each role or user once: the cluster takes one entry for it."
+  }
 }
 
 # An object: whether there is one is known before the role has its ARN, and with it whose access entries there are.

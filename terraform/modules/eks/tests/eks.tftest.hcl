@@ -300,6 +300,12 @@ run "a_vague_add_on_version_is_refused" {
   }
 }
 
+run "an_administrator_named_twice_is_refused" {
+  command         = plan
+  expect_failures = [var.administrators]
+  variables { administrators = { one = "arn:aws:iam::111122223333:role/operator", two = "arn:aws:iam::111122223333:role/operator" } }
+}
+
 run "the_cluster_refuses_to_be_deleted" {
   command = plan
 
