@@ -129,9 +129,21 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
 
   # What the application and the rotation may do names no other region.
   assert {
-    condition = !strcontains(jsonencode([local.secret_policies, output.settings.rotation]),
-    var.region == "eu-south-2" ? "us-east-1" : "eu-south-2")
-    error_message = "A policy names the other region."
+    condition = !anytrue([for data in fileset("..", "*/terraform.tfvars") :
+      strcontains(jsonencode([local.secret_policies, output.settings.rotation]), one(regex("(?m)^region *= *\"([a-z0-9-]+)\"", file("../${data}"))))
+      if dirname(data) != var.site
+    ])
+    error_message = "A policy names another region."
+  }
+
+  assert {
+    condition     = alltrue([for site in local.managed_sites : length(fileset("..", "${site}/terraform.tfvars")) == 1 && site != local.control_site])
+    error_message = "Argo CD may deploy to a region that is none."
+  }
+
+  assert {
+    condition     = !contains([for data in fileset("..", "*/terraform.tfvars") : one(regex("(?m)^cidr *= *\"([0-9./]+)\"", file("../${data}"))) if dirname(data) != var.site], var.cidr)
+    error_message = "Another region has the same addresses."
   }
 
   assert {
@@ -178,10 +190,10 @@ run "the_database_is_patched_in_its_own_hour_and_not_both_regions_on_one_day" {
   }
 
   assert {
-    condition = !contains([for site in ["spain", "mexico"] :
-      one(regex("(?m)^database_maintenance_window *= *\"([a-z]{3}):", file("../${site}/terraform.tfvars"))) if site != var.site
+    condition = !contains([for data in fileset("..", "*/terraform.tfvars") :
+      one(regex("(?m)^database_maintenance_window *= *\"([a-z]{3}):", file("../${data}"))) if dirname(data) != var.site
     ], substr(var.database_maintenance_window, 0, 3))
-    error_message = "Both regions could be patched on one day."
+    error_message = "Two regions could be patched on one day."
   }
 
   # The chart's prune job begins at 03:17 (prune.schedule) and has an hour (prune.activeDeadlineSeconds).
