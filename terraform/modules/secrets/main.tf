@@ -34,6 +34,8 @@ ephemeral "random_password" "first" {
 }
 
 locals {
+  # The version of each stays 1: with a higher one Terraform would write it over the password in force.
+  #
   # The proxy reads no more than this of its logins' secrets, and wants it before it is made: so these know nothing of where
   # proxy and database are. The rotation writes that, too.
   first_values_of_logins = {
@@ -50,7 +52,7 @@ resource "aws_secretsmanager_secret_version" "login" {
 
   secret_id                = aws_secretsmanager_secret.this["database-login-${each.key}"].id
   secret_string_wo         = jsonencode(local.first_values_of_logins[each.key])
-  secret_string_wo_version = var.passwords_version
+  secret_string_wo_version = 1
   version_stages           = ["AWSCURRENT", "FIRST"] # as below
 
   lifecycle {
@@ -63,7 +65,7 @@ resource "aws_secretsmanager_secret_version" "first" {
 
   secret_id                = aws_secretsmanager_secret.this[each.key].id
   secret_string_wo         = jsonencode(local.first_values[each.key])
-  secret_string_wo_version = var.passwords_version
+  secret_string_wo_version = 1
   # Rotations take AWSCURRENT away, and of the versions without a label Secrets Manager keeps a hundred: once this one was
   # gone, Terraform would write another first password over the one in force. The second label keeps it.
   version_stages = ["AWSCURRENT", "FIRST"]

@@ -32,14 +32,3 @@ variable "database" {
     error_message = "database.port is a port."
   }
 }
-
-variable "passwords_version" {
-  description = "Raise it to write new first passwords, should a first apply have stopped half-way. The rotation replaces them anyway."
-  type        = number
-  default     = 1
-
-  validation {
-    condition     = var.passwords_version >= 1 && floor(var.passwords_version) == var.passwords_version
-    error_message = "passwords_version is a whole number from 1."
-  }
-}
