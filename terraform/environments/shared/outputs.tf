@@ -33,11 +33,6 @@ output "nat_addresses" {
   value       = module.vpc.nat_addresses
 }
 
-output "alarms" {
-  description = "Alarms of this region."
-  value       = module.rds.alarm_names
-}
-
 output "settings" {
   description = "What everything is made with, for reading and for tests."
   value = {

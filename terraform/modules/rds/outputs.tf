@@ -39,6 +39,6 @@ output "proxy" {
 }
 
 output "alarm_names" {
-  description = "Alarms, for make status."
+  description = "Alarms of the database and its proxy."
   value       = sort([for alarm in aws_cloudwatch_metric_alarm.database : alarm.alarm_name])
 }
