@@ -131,7 +131,10 @@ variable "deployer_group" {
 }
 
 variable "system_nodes" {
-  description = "Nodes for add-ons and controllers."
+  description = <<-TEXT
+    Nodes for add-ons and controllers, in as many zones as there are nodes, up to all. A count that changes these zones
+    replaces the group: new nodes come first, then the former ones go. Any other count scales it.
+  TEXT
   type = object({
     count          = number
     instance_types = list(string)
