@@ -119,6 +119,9 @@ for environment in spain mexico; do
   own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)
   [ -z "$own" ] || die "$own differs from the other region: put it into environments/shared"
 done
+# Each folder has a lock file of its own, once there is a registry: both regions run the same providers.
+locks=$(find terraform/environments -maxdepth 2 -name .terraform.lock.hcl)
+[ -z "$locks" ] || [ "$(xargs sha256sum <<<"$locks" | cut -d' ' -f1 | sort -u | wc -l)" = 1 ] || die "the lock files of the two regions differ"
 
 if [ -n "$offline" ]; then
   say "init, validate, test (providers' schemas and modules' interfaces from $(basename "$offline"), on loopback)"
