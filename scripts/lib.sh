@@ -2,8 +2,14 @@
 # Helpers of the other scripts; sourced, never run.
 set -euo pipefail
 
+# With it, cd prints, and goes elsewhere.
+unset CDPATH
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
+# A hook of git names the repository and the index that it runs for; tests make others, and would write into these.
+# GIT_CONFIG_* may hold the caller's identity.
+# shellcheck disable=SC2046
+unset $(git rev-parse --local-env-vars 2>/dev/null | grep -v '^GIT_CONFIG' || true)
 
 # What `make run` keeps between runs, and what `make test` installs for itself.
 export DEV="${DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"

@@ -1,5 +1,6 @@
 """scripts/release.sh in throw-away clones: what it refuses, a whole release, and what may not be published."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -12,6 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOCKS = ("Cargo.lock", "benches/harness/Cargo.lock", "fuzz/Cargo.lock")
 GIT = ("git", "-c", "user.name=Release test", "-c", "user.email=release@example.com")
 NEXT = "7.8.9"
+# Begun by hand from a hook of git: see scripts/lib.sh.
+for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+    os.environ.pop(name, None)
 
 
 def append(name, text):

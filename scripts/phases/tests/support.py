@@ -13,6 +13,7 @@ git, jq, openssl and all else are the real ones.
 
 import atexit
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -22,6 +23,9 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+# Begun by hand from a hook of git: see scripts/lib.sh.
+for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+    os.environ.pop(name, None)
 STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "cosign", "curl"]
 # Never in a command line, never in what is printed.
 SECRETS = {
