@@ -38,7 +38,7 @@ begin() {
   # For lines that are shown even where a caller sends standard output elsewhere.
   exec 9>&1
   trap finish EXIT
-  trap interrupted INT TERM
+  trap interrupted INT TERM HUP
   [ -n "${JSON:-}" ] || printf '\n== %s: %s%s\n' "$NAME" "$what" "$(dry && echo ' (dry run: nothing is changed)')"
 }
 
@@ -56,8 +56,9 @@ finish() {
 JOBS=()
 interrupted() {
   local job
-  trap '' INT TERM
-  echo "interrupted: what runs puts down first what it holds" >&2
+  trap '' INT TERM HUP PIPE
+  # After HUP there may be nobody to read it.
+  echo "interrupted: what runs puts down first what it holds" >&2 || true
   for job in "${JOBS[@]}"; do kill -TERM -- "-$job" 2>/dev/null || true; done
   wait
   exit 130
@@ -151,10 +152,11 @@ in_region() {
   } 9>&1 2>&1 | mark "$site"
 }
 
+# Without its terminal it goes on: its end would be that of whoever writes to it.
 mark() {
-  trap '' INT TERM
+  trap '' INT TERM HUP PIPE
   local line
-  while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line"; done
+  while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line" || true; done
 }
 
 # wait_until WHAT SECONDS COMMAND...: COMMAND is asked again until it holds; it may say in SEEN how far it is.

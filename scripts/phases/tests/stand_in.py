@@ -23,6 +23,14 @@ def holds(rule, flags, line):
             and not set(rule.get("unless", [])) & flags and rule.get("times", 1) > 0)
 
 
+def put_down(what):
+    time.sleep(0.3)
+    os.write(1, f"{what}\n".encode())
+    with open(f"{FOLDER}/ended", "a", encoding="utf-8") as ended:
+        ended.write(f"{what}\n")
+    os._exit(1)
+
+
 def main():
     program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
     line = " ".join([program, *arguments])
@@ -47,7 +55,7 @@ def main():
     if "until_told" in rule:
         # A program that puts down what it holds when it is told to end.
         # Past Python's buffer, which it may be told in the midst of filling.
-        signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os.write(1, f"{rule['until_told']}\n".encode()), os._exit(1)))
+        signal.signal(signal.SIGTERM, lambda *_: put_down(rule["until_told"]))
         print("holding on", flush=True)
         time.sleep(900)
     time.sleep(rule.get("takes", 0))

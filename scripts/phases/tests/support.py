@@ -201,7 +201,7 @@ class Phases(unittest.TestCase):
 
     def _write(self):
         (self.stage.stand_ins / "world.json").write_text(json.dumps({"rules": self.rules, "flags": self.flags}))
-        for name in ("calls", "built"):
+        for name in ("calls", "built", "ended"):
             (self.stage.stand_ins / name).write_text("")
 
     def environment(self, **settings):

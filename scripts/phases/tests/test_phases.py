@@ -422,6 +422,22 @@ class Terraform(Phases):
         self.assertEqual(self.calls("terraform"), [])
 
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
+        code, said = self.interrupted(lambda process: process.send_signal(signal.SIGINT))
+        self.assertEqual(code, 130, said)
+        self.assertIn("spain  | put down", said)
+        self.assertIn("mexico | put down", said)
+        self.assertIn("make phase-1", said)
+
+    def test_a_connection_that_is_lost_lets_it_put_down_what_it_holds(self):
+        def hang_up(process):
+            process.stdout.close()
+            process.send_signal(signal.SIGHUP)
+
+        self.interrupted(hang_up)
+        self.assertEqual((self.stage.stand_ins / "ended").read_text(), "put down\n" * len(SITES))
+
+    def interrupted(self, interrupt):
+        """How phase 1 ends that is interrupted while both regions are applied, and what it says."""
         self.first(rule("environments/spain apply ", "Apply complete!\n", times=1),
                    rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -435,12 +451,10 @@ class Terraform(Phases):
                 self.assertTrue(line, said)
                 said += line
                 holding |= {site for site in SITES if re.match(rf"{site} +\| holding on$", line)}
-            process.send_signal(signal.SIGINT)
-            said += process.communicate(timeout=300)[0]
-        self.assertEqual(process.returncode, 130, said)
-        self.assertIn("spain  | put down", said)
-        self.assertIn("mexico | put down", said)
-        self.assertIn("make phase-1", said)
+            interrupt(process)
+            said += "" if process.stdout.closed else process.stdout.read()
+            process.wait(300)
+        return process.returncode, said
 
     def test_without_inputs_it_names_the_phase_that_asks(self):
         (self.stage.repository / "terraform/operator.tfvars").unlink()
