@@ -18,7 +18,7 @@ export AWS_PAGER='' AWS_RETRY_MODE=standard TF_IN_AUTOMATION=1 GIT_TERMINAL_PROM
 # begin NAME WHAT NEXT ARGUMENTS...
 begin() {
   NAME=$1 NEXT=$3
-  local what=$2 argument
+  local what=$2 argument sites=
   shift 3
   for argument in "$@"; do
     case $argument in
@@ -31,9 +31,15 @@ begin() {
   for argument in DRY_RUN CONFIRM; do
     [[ ${!argument} =~ ^(yes)?$ ]] || die "$argument is ${!argument}: it is yes, or is left out"
   done
+  [[ $REGISTRY =~ ^(ecr|plain)$ ]] || die "REGISTRY is $REGISTRY: it is ecr or plain"
+  [[ $CLUSTERS =~ ^(eks|given)$ ]] || die "CLUSTERS is $CLUSTERS: it is eks or given"
   for argument in $SITES; do
     [ -e "terraform/environments/$argument/terraform.tfvars" ] || die "SITES names $argument, and the regions are spain and mexico"
+    [[ " $sites " != *" $argument "* ]] || die "SITES names $argument twice"
+    sites+=" $argument"
   done
+  SITES=${sites# }
+  [ -n "$SITES" ] || die "SITES names no region"
   WORK=$(mktemp -d)
   # For lines that are shown even where a caller sends standard output elsewhere.
   exec 9>&1
