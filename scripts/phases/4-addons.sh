@@ -31,12 +31,16 @@ addons() {
 
 # A random one, by standard input, kept if it is there.
 grafana_password() {
-  local site=$1
-  if ! dry && kube "$site" --namespace monitoring get secret grafana-admin >/dev/null 2>&1; then return; fi
+  local site=$1 found password
+  if ! dry; then
+    found=$(kube "$site" --namespace monitoring get secret grafana-admin --ignore-not-found --output name)
+    if [ -n "$found" ]; then return; fi
+  fi
+  password=$(random_key)
   {
     printf '{"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}},'
     printf '{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "grafana-admin", "namespace": "monitoring"},'
-    printf '"stringData": {"user": "admin", "password": "%s"}}]}\n' "$(openssl rand -hex 24)"
+    printf '"stringData": {"user": "admin", "password": "%s"}}]}\n' "$password"
   } | change_by kube "$site" apply --server-side --filename -
 }
 

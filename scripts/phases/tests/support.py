@@ -328,7 +328,7 @@ def WORLD(stage):
         rule("get (application|ingress|pvc|namespace).* --output name"),
         rule("get application ", application(revision=stage.begin)),
         rule("get secret payment-latency-api-api-key", ""),
-        rule("get secret grafana-admin"),
+        rule("get secret grafana-admin", "secret/grafana-admin\n"),
         rule("get pv"),
         rule("exec prometheus-prometheus-prometheus-0", '[{"metric": {"__name__": "payment:errors:increase1h"}}]'),
         rule("kubectl .*(apply|rollout|annotate|delete|patch)", "done\n"),

@@ -658,12 +658,15 @@ class Addons(Phases):
     def test_grafanas_password_is_random_and_kept(self):
         self.run_phase("4-addons")
         self.assertEqual(self.given("apply .*--filename -"), [])
-        self.first(rule("get secret grafana-admin", code=1))
+        self.first(rule("get secret grafana-admin", complains="Unauthorized\n", code=1))
+        self.assertIn("spain  | Unauthorized", self.run_phase("4-addons", code=1))
+        self.assertEqual(self.given("apply .*--filename -"), [])
+        self.first(rule("get secret grafana-admin .*--ignore-not-found"))
         self.run_phase("4-addons")
         passwords = [json.loads(text)["items"][1]["stringData"]["password"] for text in self.given("apply .*--filename -")]
         self.assertEqual(len(set(passwords)), 2)
         for password in passwords:
-            self.assertEqual(len(password), 48)
+            self.assertEqual(len(password), 64)
             self.assertFalse([line for line in self.calls() if password in line])
 
 
