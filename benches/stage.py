@@ -18,7 +18,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEV = pathlib.Path(os.environ["DEV"])
+DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
 SECRETS = DEV / "secrets"
 SERVICE = "payment-latency-api"
 WIRE, PGBENCH, BARE = "wire loop", "pgbench", "bare loop"

@@ -22,7 +22,7 @@ cargo build --locked --quiet
 unset AWS_CA_BUNDLE
 
 scratch=$(mktemp -d)
-export DEV="$scratch/dev" E2E_FOLDER="$scratch/cluster"
+export PAYMENTS_DEV="$scratch/dev" E2E_FOLDER="$scratch/cluster"
 clean() {
   scripts/cluster/down.sh "$E2E_FOLDER" || true
   scripts/postgres.sh remove >/dev/null 2>&1 || true

@@ -53,13 +53,13 @@ missing=$(comm -13 <(python3 -B scripts/image_facts.py crates | sort) \
 [ -z "$missing" ] || die "the binary's own list of crates lacks: $missing"
 
 scripts/postgres.sh start
-export MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url"
-DATABASE_URL_FILE="$DEV/secrets/database_url" "$scratch/rootfs/payment-latency-api" migrate
+export MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url"
+DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$scratch/rootfs/payment-latency-api" migrate
 
 # What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
 mkdir "$scratch/rootfs/secrets"
-sed -e "s|$DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
-cp "$DEV/secrets/api_key" "$DEV/secrets/ca.crt" "$scratch/rootfs/secrets/"
+sed -e "s|$PAYMENTS_DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$PAYMENTS_DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
+cp "$PAYMENTS_DEV/secrets/api_key" "$PAYMENTS_DEV/secrets/ca.crt" "$scratch/rootfs/secrets/"
 as_root chown -R 65534:65534 "$scratch/rootfs/secrets"
 chmod 755 "$scratch" "$scratch/rootfs"
 
@@ -78,7 +78,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 "${chroot[@]}" probe "http://127.0.0.1:$port/livez"
-curl --fail --silent --show-error -H "X-API-Key: $(cat "$DEV/secrets/api_key")" \
+curl --fail --silent --show-error -H "X-API-Key: $(cat "$PAYMENTS_DEV/secrets/api_key")" \
   "http://127.0.0.1:$port/api/payment/simulate?amount=12.34"
 echo
 # Under sudo the service is its child.

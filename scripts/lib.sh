@@ -11,8 +11,8 @@ cd "$ROOT"
 # shellcheck disable=SC2046
 unset $(git rev-parse --local-env-vars 2>/dev/null | grep -v '^GIT_CONFIG' || true)
 
-# What `make run` keeps between runs, and what `make test` installs for itself.
-export DEV="${DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"
+# What `make run` keeps between runs (claim_dev), and what `make test` installs for itself.
+export PAYMENTS_DEV="${PAYMENTS_DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"
 # Downloads and builds that outlive a checkout.
 export CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/payment-latency-api"
 
@@ -24,6 +24,16 @@ say() { printf '==> %s\n' "$*"; }
 die() {
   printf 'error: %s\n' "$*" >&2
   exit 1
+}
+
+# Makes $PAYMENTS_DEV, unless it holds something else: what is in it is replaced and removed.
+claim_dev() {
+  local mark="$PAYMENTS_DEV/.payment-latency-api"
+  mkdir -p "$PAYMENTS_DEV"
+  if [ "$PAYMENTS_DEV" != "$ROOT/.dev" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$PAYMENTS_DEV")" ]; then
+    die "PAYMENTS_DEV is $PAYMENTS_DEV, which holds something else: name a folder that is new or empty"
+  fi
+  : >"$mark"
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -101,10 +111,10 @@ build_for_image() {
 # the disk), migrated by the service's binary $1 and gone when the script ends.
 stage_in_memory() {
   (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
-  export SERVICE=$1 DEV=/dev/shm/payment-latency-api-measured
-  trap 'scripts/postgres.sh remove; rm -rf "$DEV"' EXIT
+  export SERVICE=$1 PAYMENTS_DEV=/dev/shm/payment-latency-api-measured
+  trap 'scripts/postgres.sh remove; rm -rf "$PAYMENTS_DEV"' EXIT
   scripts/postgres.sh start
-  MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$DEV/secrets/database_url" \
+  MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" \
     "$SERVICE" migrate >/dev/null
 }
 

@@ -2,7 +2,7 @@
 # The private PostgreSQL of `make run`: install | start | stop | status | remove | bindir | folder | sql TEXT.
 source "$(dirname "$0")/lib.sh"
 
-secrets="$DEV/secrets"
+secrets="$PAYMENTS_DEV/secrets"
 database=payments
 owner=payments_owner
 login=payments_api
@@ -42,8 +42,8 @@ as_server() {
 
 # Where the server keeps its files: below .dev, unless its user cannot get there, or a socket's
 # name would be longer than the system allows.
-inside="$DEV/postgres"
-outside="/var/tmp/payment-latency-api-$(printf %s "$DEV" | sha256sum | cut -c1-12)"
+inside="$PAYMENTS_DEV/postgres"
+outside="/var/tmp/payment-latency-api-$(printf %s "$PAYMENTS_DEV" | sha256sum | cut -c1-12)"
 
 use_folder() {
   folder=$1 data="$1/data"
@@ -52,6 +52,7 @@ use_folder() {
 }
 
 choose_folder() {
+  claim_dev
   use_folder "$inside"
   if [ ${#folder} -gt 80 ] || ! as_server test -x "$folder"; then
     use_folder "$outside"
@@ -84,7 +85,7 @@ make_certificates() {
 }
 
 psql_admin() {
-  as_server "$(bindir)/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$(cat "$DEV/port")" -U postgres "$@"
+  as_server "$(bindir)/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$(cat "$PAYMENTS_DEV/port")" -U postgres "$@"
 }
 
 create() {
@@ -152,7 +153,7 @@ start() {
   need openssl openssl
   choose_folder
   if running; then
-    say "PostgreSQL runs already on port $(cat "$DEV/port")"
+    say "PostgreSQL runs already on port $(cat "$PAYMENTS_DEV/port")"
     return
   fi
   if [ ! -s "$data/PG_VERSION" ]; then
@@ -161,11 +162,11 @@ start() {
   elif [ "$(cat "$data/PG_VERSION")" != "$("$(bindir)/initdb" --version | sed 's/.* \([0-9]*\)[. ].*/\1/')" ]; then
     die "$data was made by PostgreSQL $(cat "$data/PG_VERSION"): 'make clean' removes it"
   fi
-  if [ ! -s "$DEV/port" ] || ! port_is_free "$(cat "$DEV/port")"; then
-    free_port >"$DEV/port"
+  if [ ! -s "$PAYMENTS_DEV/port" ] || ! port_is_free "$(cat "$PAYMENTS_DEV/port")"; then
+    free_port >"$PAYMENTS_DEV/port"
   fi
   local port
-  port=$(cat "$DEV/port")
+  port=$(cat "$PAYMENTS_DEV/port")
   say "starting PostgreSQL on 127.0.0.1:$port"
   # -l is opened by the server's user, who owns the folder.
   as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port -k '$folder'" -w -t 60 start >/dev/null ||
@@ -185,8 +186,11 @@ case "${1:-}" in
   install) install_server ;;
   start) start ;;
   stop) stop ;;
-  status) if running; then echo "running on port $(cat "$DEV/port")"; else echo stopped; fi ;;
+  status) if running; then echo "running on port $(cat "$PAYMENTS_DEV/port")"; else echo stopped; fi ;;
   remove)
+    choose_folder
+    exec 9>"$PAYMENTS_DEV/lock"
+    flock -n 9 || die "'make run' runs in $PAYMENTS_DEV: stop it with Ctrl-C first"
     stop
     rm -rf "$inside" "$outside"
     ;;

@@ -11,20 +11,20 @@ say "building the service, whose migration runs between rotations"
 cargo build --locked --quiet
 
 # A server of its own, which nothing else uses.
-DEV=$(mktemp -d)
-export DEV
+PAYMENTS_DEV=$(mktemp -d)
+export PAYMENTS_DEV
 stop() {
   scripts/postgres.sh remove >/dev/null
-  rm -rf "$DEV"
+  rm -rf "$PAYMENTS_DEV"
 }
 trap stop EXIT
 scripts/postgres.sh start
 
 say "packing the function, as Lambda would get it"
-scripts/rotation-package.sh "$DEV/rotation.zip"
-"$venv/bin/python" -m zipfile -e "$DEV/rotation.zip" "$DEV/function"
+scripts/rotation-package.sh "$PAYMENTS_DEV/rotation.zip"
+"$venv/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
 
 say "rotating"
-FUNCTION="$DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$DEV/port") \
-  PG_ROOTS="$DEV/secrets/ca.crt" SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
+FUNCTION="$PAYMENTS_DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$PAYMENTS_DEV/port") \
+  PG_ROOTS="$PAYMENTS_DEV/secrets/ca.crt" SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
   "$venv/bin/python" -B terraform/modules/rotation/function_test.py

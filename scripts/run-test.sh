@@ -15,9 +15,9 @@ folders=()
 
 # use NAME: what `make run` keeps from here on is in a folder of that name.
 use() {
-  export DEV="$scratch/$1"
-  mkdir -p "$DEV"
-  folders+=("$DEV")
+  export PAYMENTS_DEV="$scratch/$1"
+  claim_dev
+  folders+=("$PAYMENTS_DEV")
 }
 
 clean() {
@@ -26,7 +26,7 @@ clean() {
     timeout 60 tail --pid="$leader" -f /dev/null || kill -KILL -- "-$leader"
   fi
   if [ -n "$serves" ]; then kill -KILL "$serves" 2>/dev/null || true; fi
-  for DEV in "${folders[@]}"; do
+  for PAYMENTS_DEV in "${folders[@]}"; do
     scripts/postgres.sh remove >/dev/null
   done
   rm -rf "$scratch"
@@ -58,7 +58,7 @@ await() {
 await_ready() {
   await 1800 '^==> starting PostgreSQL'
   await 120 '^  curl '
-  serves=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running")
+  serves=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$PAYMENTS_DEV/running")
   [ -d "/proc/$serves" ] || fail "process $serves is not the service"
 }
 
@@ -105,15 +105,15 @@ end_by_ctrl_c() {
   serves=
   stopped
   ! pgrep -g "$leader" >/dev/null || fail "it left processes behind: $(pgrep -a -g "$leader")"
-  ! pgrep -f -- "$DEV/|$(scripts/postgres.sh folder)/" >/dev/null || fail "processes are left of its folder"
+  ! pgrep -f -- "$PAYMENTS_DEV/|$(scripts/postgres.sh folder)/" >/dev/null || fail "processes are left of its folder"
   leader=
   grep -q '"event":"stopped".*"finished":true' "$log" || fail "the service did not end in order"
   grep -qx '==> stopped' "$log" || fail "it did not say that it stopped"
 }
 
 use first
-free_port >"$DEV/port"
-until port=$(free_port) && [ "$port" != "$(cat "$DEV/port")" ]; do :; done
+free_port >"$PAYMENTS_DEV/port"
+until port=$(free_port) && [ "$port" != "$(cat "$PAYMENTS_DEV/port")" ]; do :; done
 
 say "make run, from nothing, on port $port"
 begin make run

@@ -9,21 +9,21 @@ if ! [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65535 ]]; then
   die "PORT=$port is no port: it is a number from 1 to 65535"
 fi
 
-mkdir -p "$DEV"
-exec 9>"$DEV/lock"
+claim_dev
+exec 9>"$PAYMENTS_DEV/lock"
 if ! flock -n 9; then
-  die "'make run' runs already in this folder ($(cat "$DEV/running" 2>/dev/null || echo 'it is starting')):" \
+  die "'make run' runs already in this folder ($(cat "$PAYMENTS_DEV/running" 2>/dev/null || echo 'it is starting')):" \
     "stop it with Ctrl-C first"
 fi
 # A run that was killed may have left its service behind.
-left=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$DEV/running" 2>/dev/null || true)
+left=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$PAYMENTS_DEV/running" 2>/dev/null || true)
 # Not by its /proc/PID/exe: that is closed, since the service is not dumpable.
 if [ -n "$left" ] && [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$left/cmdline" || true) == "$ROOT/$binary serve "* ]]; then
   say "stopping process $left, which an earlier run left behind"
   kill -TERM "$left"
   timeout 5 tail --pid="$left" -f /dev/null || kill -KILL "$left"
 fi
-rm -f "$DEV/running"
+rm -f "$PAYMENTS_DEV/running"
 port_is_free "$port" || die "port $port is taken by another program: choose another one with 'PORT=8081 make run'"
 
 say "building (the first time takes a minute or two)"
@@ -39,7 +39,7 @@ stop() {
     wait "$service" || true
   fi
   scripts/postgres.sh stop 9>&-
-  rm -f "$DEV/running"
+  rm -f "$PAYMENTS_DEV/running"
   say "stopped"
 }
 trap 'stop; exit 0' INT
@@ -50,19 +50,19 @@ scripts/postgres.sh start 9>&-
 
 # The surrounding shell may have settings for another database.
 unset DATABASE_URL MIGRATE_DATABASE_URL API_SECRET_KEY
-export DATABASE_URL_FILE="$DEV/secrets/database_url"
-export API_SECRET_KEY_FILE="$DEV/secrets/api_key"
+export DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url"
+export API_SECRET_KEY_FILE="$PAYMENTS_DEV/secrets/api_key"
 export PORT=$port LISTEN_ADDRESS=${LISTEN_ADDRESS:-127.0.0.1} REGION=${REGION:-local} \
   ENVIRONMENT=${ENVIRONMENT:-dev} DRAIN_MS=${DRAIN_MS:-0}
 
 say "migrating the schema"
-MIGRATE_DATABASE_URL_FILE="$DEV/secrets/migrate_database_url" "$binary" migrate
+MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" "$binary" migrate
 
 say "starting the service on $base"
 # A session of its own: Ctrl-C reaches this script only, which then ends things in order.
 setsid "$ROOT/$binary" serve 9>&- &
 service=$!
-echo "process $service, $base" >"$DEV/running"
+echo "process $service, $base" >"$PAYMENTS_DEV/running"
 deadline=$((SECONDS + 60))
 until "$binary" probe "$base/readyz" >/dev/null 2>&1; do
   kill -0 "$service" 2>/dev/null || die "the service ended: its log is above"
@@ -74,7 +74,7 @@ cat <<READY
 
 The service is ready. A payment:
 
-  curl -i -H 'X-API-Key: $(cat "$DEV/secrets/api_key")' '$base/api/payment/simulate?amount=12.34'
+  curl -i -H 'X-API-Key: $(cat "$PAYMENTS_DEV/secrets/api_key")' '$base/api/payment/simulate?amount=12.34'
 
 Its state: curl $base/health   Its metrics: curl $base/metrics   Ctrl-C stops it.
 

@@ -29,7 +29,7 @@ MEXICO = Release("mexico", "--set", ",".join([
     "database.caConfigMap=authority", f"settings.port={PORT}", "prune.enabled=true",
     "monitoring.scrapeInterval=1s", "monitoring.scrapeTimeout=1s"]))
 BOTH = (SPAIN, MEXICO)
-DEV = pathlib.Path(os.environ["DEV"])
+DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
 KEY = "the-first-key-of-the-test"
 # A password may hold anything.
 PASSWORD = "a b+c%d/e:f@g?h#i&j='k\"l"

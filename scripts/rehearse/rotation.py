@@ -16,7 +16,7 @@ from cluster import FOLDER, command_output
 from support import NAME, ROOT
 
 PREFIX = f"{NAME}/production"
-DEV = pathlib.Path(os.environ["DEV"])
+DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
 FUNCTION = FOLDER / "rotation"
 if not FUNCTION.exists():
     zipfile.ZipFile(sys.argv[1]).extractall(FUNCTION)

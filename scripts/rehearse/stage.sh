@@ -61,7 +61,7 @@ print(json.dumps(model))' >"$STAGE/models/cloudwatch/2010-08-01/service-2.json"
 
 # What the programs of a region read from their environment: chart/tests/cluster.py among them.
 region_env() {
-  REGION_ENV=("DEV=$STAGE/$1/dev" "E2E_FOLDER=$STAGE/$1" "KUBECONFIG=$STAGE/$1/kubeconfig")
+  REGION_ENV=("PAYMENTS_DEV=$STAGE/$1/dev" "E2E_FOLDER=$STAGE/$1" "KUBECONFIG=$STAGE/$1/kubeconfig")
 }
 at() {
   region_env "$1"
