@@ -10,6 +10,8 @@ cd "$ROOT"
 # GIT_CONFIG_* may hold the caller's identity.
 # shellcheck disable=SC2046
 unset $(git rev-parse --local-env-vars 2>/dev/null | grep -v '^GIT_CONFIG' || true)
+# What cargo builds is run, and packed, from `target`.
+unset CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 
 # What `make run` keeps between runs (claim_dev), and what `make test` installs for itself.
 export PAYMENTS_DEV="${PAYMENTS_DEV:-$ROOT/.dev}" TOOLS="$ROOT/.tools"

@@ -11,7 +11,6 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 stamp "$(git rev-parse HEAD)"
-unset CARGO_TARGET_DIR
 
 say "building here"
 build_for_image "$target"
