@@ -53,6 +53,8 @@ as_root() {
 # Installs Debian packages without a question.
 apt_install() {
   have apt-get || die "please install $* (this script knows apt-get only)"
+  # Before as_root's words would go to the log.
+  [ "$(id -u)" = 0 ] || have sudo || die "installing $* needs root: run this as root, or install sudo"
   say "installing $*"
   local log install
   log=$(mktemp)
