@@ -116,8 +116,10 @@ build_for_image() {
 stage_in_memory() {
   (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
   export SERVICE=$1 PAYMENTS_DEV=/dev/shm/payment-latency-api-measured
+  exec 8>"$PAYMENTS_DEV.lock"
+  flock -n 8 || die "another measurement runs on this machine"
   trap 'scripts/postgres.sh remove; rm -rf "$PAYMENTS_DEV"' EXIT
-  scripts/postgres.sh start
+  scripts/postgres.sh start 8>&-
   MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" \
     "$SERVICE" migrate >/dev/null
 }
