@@ -4,6 +4,5 @@ source "$(dirname "$0")/lib.sh"
 
 PYYAML_VERSION=6.0.3
 
-venv="$CACHE/argocd"
-need_packages "$venv" "pyyaml==$PYYAML_VERSION"
-"$venv/bin/python" -B argocd/check.py
+need_packages "$CACHE/argocd" "pyyaml==$PYYAML_VERSION"
+"$VENV/bin/python" -B argocd/check.py

@@ -3,8 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 MATPLOTLIB_VERSION=3.11.2
-venv="$TOOLS/venv-plots"
-need_packages "$venv" "matplotlib==$MATPLOTLIB_VERSION"
+need_packages "$TOOLS/venv-plots" "matplotlib==$MATPLOTLIB_VERSION"
 python3 benches/report.py
 python3 -B benches/quotes.py
-"$venv/bin/python" benches/plots.py
+"$VENV/bin/python" benches/plots.py

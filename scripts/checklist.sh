@@ -7,10 +7,9 @@ PYYAML_VERSION=6.0.3
 PYTHON_HCL2_VERSION=8.1.4
 JMESPATH_VERSION=1.1.0
 need jq jq
-venv="$CACHE/checklist"
-need_packages "$venv" "pyyaml==$PYYAML_VERSION" "python-hcl2==$PYTHON_HCL2_VERSION" "jmespath==$JMESPATH_VERSION"
+need_packages "$CACHE/checklist" "pyyaml==$PYYAML_VERSION" "python-hcl2==$PYTHON_HCL2_VERSION" "jmespath==$JMESPATH_VERSION"
 # The commands of the checklist say python3.
-export PATH="$venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
+export PATH="$VENV/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 
 if [ $# = 0 ]; then
   image=target/image/payment-latency-api.tar

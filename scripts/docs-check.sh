@@ -27,9 +27,8 @@ else
 fi
 
 say "spelling"
-venv="$CACHE/codespell"
-need_packages "$venv" "codespell==$CODESPELL_VERSION"
+need_packages "$CACHE/codespell" "codespell==$CODESPELL_VERSION"
 git ls-files -co --exclude-standard -z '*.md' '*.yaml' '*.sh' '*.py' '*.rs' '*.tf' '*.sql' '*.dot' Makefile Dockerfile |
-  xargs -0 "$venv/bin/codespell" --ignore-words=scripts/words.txt
+  xargs -0 "$VENV/bin/codespell" --ignore-words=scripts/words.txt
 say "the documents hold"
 [ -z "${unchecked:-}" ] || echo "NOT CHECKED: $unchecked"

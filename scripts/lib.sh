@@ -149,21 +149,25 @@ need_venv() {
   fi
 }
 
-# need_packages FOLDER PACKAGE...: a virtual environment with exactly these, made anew when the list changes.
+# need_packages FOLDER PACKAGE...: a virtual environment with exactly these, in VENV: FOLDER and a hash of the list, so
+# that nobody with another list takes it away, and one at a time makes it.
 need_packages() {
-  local venv=$1
+  VENV=$1-$(printf '%s\n' "${@:2}" | sha256sum | cut -c1-12)
   shift
-  [ "$(cat "$venv/packages" 2>/dev/null)" != "$*" ] || return 0
-  say "fetching $*"
-  rm -rf "$venv"
-  mkdir -p "$(dirname "$venv")"
-  if need_venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; then
-    echo "$*" >"$venv/packages"
-  else
-    rm -rf "$venv"
-    echo "not to be had from PyPI: $*" >&2
-    return 1
-  fi
+  mkdir -p "$(dirname "$VENV")"
+  (
+    flock 9
+    [ ! -e "$VENV/packages" ] || exit 0
+    say "fetching $*"
+    rm -rf "$VENV"
+    if need_venv "$VENV" && "$VENV/bin/pip" install --quiet --disable-pip-version-check "$@"; then
+      echo "$*" >"$VENV/packages"
+    else
+      rm -rf "$VENV"
+      echo "not to be had from PyPI: $*" >&2
+      exit 1
+    fi
+  ) 9>"$VENV.lock"
 }
 
 # unpack PACKAGE PROGRAM: Debian's package unpacked beside the checkout: installed, it would start a service.

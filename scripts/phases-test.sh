@@ -8,7 +8,6 @@ PACKAGES=(awscli==1.45.11 "moto[server]==5.2.5" pyyaml==6.0.3)
 need jq jq
 need openssl openssl
 need git git
-venv="$CACHE/phases"
-need_packages "$venv" "${PACKAGES[@]}"
+need_packages "$CACHE/phases" "${PACKAGES[@]}"
 cd scripts/phases/tests
-AWS_BIN="$venv/bin/aws" MOTO_BIN="$venv/bin/moto_server" "$venv/bin/python" -B -m unittest "$@"
+AWS_BIN="$VENV/bin/aws" MOTO_BIN="$VENV/bin/moto_server" "$VENV/bin/python" -B -m unittest "$@"

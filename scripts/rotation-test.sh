@@ -4,8 +4,7 @@ source "$(dirname "$0")/lib.sh"
 
 PACKAGES=(pg8000==1.31.6 boto3==1.44.8 "moto[secretsmanager]==5.2.5")
 
-venv="$CACHE/rotation"
-need_packages "$venv" "${PACKAGES[@]}"
+need_packages "$CACHE/rotation" "${PACKAGES[@]}"
 need_rust
 say "building the service, whose migration runs between rotations"
 cargo build --locked --quiet
@@ -22,9 +21,9 @@ scripts/postgres.sh start
 
 say "packing the function, as Lambda would get it"
 scripts/rotation-package.sh "$PAYMENTS_DEV/rotation.zip"
-"$venv/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
+"$VENV/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
 
 say "rotating"
 FUNCTION="$PAYMENTS_DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$PAYMENTS_DEV/port") \
   PG_ROOTS="$PAYMENTS_DEV/secrets/ca.crt" SERVICE_BINARY="$ROOT/target/debug/payment-latency-api" \
-  "$venv/bin/python" -B terraform/modules/rotation/function_test.py
+  "$VENV/bin/python" -B terraform/modules/rotation/function_test.py

@@ -159,7 +159,7 @@ fi
 say "checkov"
 checkov="$CACHE/checkov"
 if need_packages "$checkov" "checkov==$CHECKOV_VERSION"; then
-  "$checkov/bin/checkov" --config-file terraform/.checkov.yaml
+  "$VENV/bin/checkov" --config-file terraform/.checkov.yaml
 else
   unchecked+=("checkov $CHECKOV_VERSION could not be had from PyPI")
 fi

@@ -21,7 +21,7 @@ PG_BINDIR=$(scripts/postgres.sh bindir)
 export PG_BINDIR
 export PROMETHEUS_BIN="$TOOLS/prometheus/usr/bin/prometheus"
 export PROMTOOL_BIN="$TOOLS/prometheus/usr/bin/promtool"
-export SCHEMATHESIS_BIN="$TOOLS/venv/bin/schemathesis"
+export SCHEMATHESIS_BIN="$VENV/bin/schemathesis"
 ulimit -n "$(ulimit -Hn)"
 
 say "running the tests"

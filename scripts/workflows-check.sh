@@ -12,12 +12,11 @@ PATH="$CACHE/tools/bin:$PATH"
 unchecked=
 go_tool actionlint github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION" ||
   unchecked="workflows, by actionlint $ACTIONLINT_VERSION: it could not be built from its Go module"
-venv="$CACHE/workflows"
-need_packages "$venv" "zizmor==$ZIZMOR_VERSION" "check-jsonschema==$CHECK_JSONSCHEMA_VERSION" "pyyaml==$PYYAML_VERSION"
+need_packages "$CACHE/workflows" "zizmor==$ZIZMOR_VERSION" "check-jsonschema==$CHECK_JSONSCHEMA_VERSION" "pyyaml==$PYYAML_VERSION"
 
 [ -n "$unchecked" ] || actionlint .github/workflows/*.yaml
-"$venv/bin/zizmor" --offline --quiet --persona=auditor .github
-"$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.renovate .github/renovate.json
-(cd scripts && "$venv/bin/python" -B -m unittest --quiet workflows_test)
-"$venv/bin/python" -B scripts/workflows.py
+"$VENV/bin/zizmor" --offline --quiet --persona=auditor .github
+"$VENV/bin/check-jsonschema" --quiet --builtin-schema vendor.renovate .github/renovate.json
+(cd scripts && "$VENV/bin/python" -B -m unittest --quiet workflows_test)
+"$VENV/bin/python" -B scripts/workflows.py
 [ -z "$unchecked" ] || echo "NOT CHECKED: $unchecked"

@@ -20,7 +20,7 @@ tools() {
   install_chart_tools
   if ! have aws; then
     need_packages "$CACHE/aws" "awscli==$AWS_CLI_VERSION"
-    PATH="$CACHE/aws/bin:$PATH"
+    PATH="$VENV/bin:$PATH"
   fi
   scripts/cluster/build.sh
   scripts/cluster/build.sh argocd
