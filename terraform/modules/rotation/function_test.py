@@ -6,6 +6,7 @@ may make roles and is no superuser. There is no RDS Proxy here: the secret's hos
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import unittest
@@ -170,6 +171,24 @@ class Rotation(unittest.TestCase):
         rotate.session = session
         self.step(self.database, token, "testSecret")
         self.assertEqual(refused, ["payments_api_a"])
+
+    def test_a_server_that_says_nothing_yet_is_waited_for(self):
+        """pg8000 raises the socket's own error then."""
+        self.set_up_and_migrate()
+        token = str(uuid.uuid4())
+        self.step(self.database, token, "createSecret")
+        self.step(self.database, token, "setSecret")
+        silent = self.enterContext(socket.create_server(("127.0.0.1", 0)))
+        first = [{"port": silent.getsockname()[1]}]
+
+        def session(value, really=rotate.session):
+            return really(value | (first.pop() if first else {}))
+
+        for name, value in (("session", session), ("CONNECT_TIMEOUT_S", 0.3)):
+            self.addCleanup(setattr, rotate, name, getattr(rotate, name))
+            setattr(rotate, name, value)
+        self.step(self.database, token, "testSecret")
+        self.assertEqual(first, [])
 
     def test_every_step_may_be_repeated(self):
         self.set_up_and_migrate()

@@ -101,7 +101,7 @@ def try_out(vault, secret, token):
             with session(value) as database:
                 database.run("SELECT 1")
             return
-        except (DatabaseError, InterfaceError):
+        except (DatabaseError, InterfaceError, OSError):
             if time.monotonic() >= until:
                 raise
             time.sleep(TRIAL_PAUSE_S)
