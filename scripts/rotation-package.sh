@@ -3,7 +3,9 @@
 # scripts/rotation-package.sh FILE.zip
 source "$(dirname "$0")/lib.sh"
 
-PG8000_VERSION=1.31.6 # pure Python, so it runs on any processor
+# Pure Python, so they run on any processor: the driver, and what it needs.
+PG8000_VERSION=1.31.6
+PACKAGES=("pg8000==$PG8000_VERSION" scramp==1.5.0 asn1crypto==1.5.1 python-dateutil==4.0.0 tzdata==2026.6)
 if [[ $# != 1 || $1 != *.zip ]]; then
   die "usage: scripts/rotation-package.sh FILE.zip"
 fi
@@ -13,7 +15,8 @@ venv="$CACHE/rotation-package"
 [ -x "$venv/bin/pip" ] || need_venv "$venv"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --only-binary :all: --target "$work" "pg8000==$PG8000_VERSION"
+"$venv/bin/pip" install "${PACKAGES[@]}" --no-deps --only-binary :all: --target "$work" \
+  --no-compile --quiet --disable-pip-version-check
 rm -rf "${work:?}/bin"
 cp terraform/modules/rotation/function/rotate.py "$work/"
 cat src/pg/tls/anchors/*.pem >"$work/roots.pem"
