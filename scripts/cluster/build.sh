@@ -13,8 +13,20 @@ export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
 WORK=
 trap '[ -z "$WORK" ] || { chmod -R u+w "$WORK"; rm -rf "$WORK"; }' EXIT
 
-# The unpacked source of module $1 (path@version).
-module() { (cd "$WORK" && go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'); }
+# The unpacked source of module $1 (path@version), or go's reason against it.
+module() {
+  local said
+  said=$(cd "$WORK" && go mod download -json "$1") || true
+  sed -n 's/^\t"Error": "\(.*\)",\{0,1\}$/\1/p' <<<"$said" >&2
+  sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$said"
+}
+
+# A folder to work in, beside the store: what is moved into it from there is in it whole or not at all.
+begin_work() {
+  mkdir -p "$CLUSTER_STORE"
+  WORK=$(mktemp -d -p "$CLUSTER_STORE")
+  mkdir -p "$WORK/out"
+}
 
 # A copy of module $1 that can be built as the main module, with its own go.mod and go.sum.
 copy_module() {
@@ -90,7 +102,7 @@ GO
 build_argocd() {
   copy_module "github.com/argoproj/argo-cd/v3@v$ARGO_CD_VERSION"
   sed -i 's/"0\.0\.0\.0:%d", metricsPort/"127.0.0.1:%d", metricsPort/' controller/appcontroller.go
-  grep -q '"127.0.0.1:%d", metricsPort' controller/appcontroller.go
+  grep -q '"127.0.0.1:%d", metricsPort' controller/appcontroller.go || die "Argo CD's metrics listen elsewhere now"
   compile argocd ./cmd -ldflags "-s -w -X github.com/argoproj/argo-cd/v3/common.version=$ARGO_CD_VERSION"
 }
 
@@ -117,10 +129,9 @@ files() {
   local target="$CLUSTER_STORE/$name-$version"
   [ ! -d "$target" ] || return 0
   say "fetching $name $version"
-  WORK=$(mktemp -d)
+  begin_work
   source=$(module "$module@v$version")
   [ -n "$source" ] || die "module $module could not be fetched"
-  mkdir -p "$WORK/out"
   for file in "$@"; do
     # A pattern of the caller's.
     # shellcheck disable=SC2086
@@ -129,7 +140,6 @@ files() {
   chmod -R u+w "$WORK"
   # A folder's kustomization is no resource.
   rm -f "$WORK/out/kustomization.yaml"
-  mkdir -p "$CLUSTER_STORE"
   mv "$WORK/out" "$target"
   rm -rf "$WORK"
   WORK=
@@ -156,14 +166,18 @@ crds() {
 
 # part NAME VERSION COMMAND...: makes one part unless it is there.
 part() {
-  local name=$1 version=$2 began=$SECONDS
+  local name=$1 version=$2 began=$SECONDS code
   shift 2
   local target="$CLUSTER_STORE/$name-$version"
   if [ ! -x "$target" ]; then
     say "building $name $version (once a machine)"
-    WORK=$(mktemp -d)
-    mkdir -p "$WORK/out" "$CLUSTER_STORE"
-    ("$@") >"$WORK/log" 2>&1 || {
+    begin_work
+    # Behind `||` bash would go on after what fails.
+    set +e
+    (set -e; "$@") >"$WORK/log" 2>&1
+    code=$?
+    set -e
+    [ "$code" = 0 ] || {
       grep -v '^go: downloading' "$WORK/log" | tail -n 40 >&2
       die "$name $version could not be built"
     }
