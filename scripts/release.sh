@@ -46,7 +46,7 @@ refusals() {
 }
 
 release() {
-  local version=$1 found day
+  local version=$1 found day before
   found=$(refusals "$version")
   if [ -n "$found" ]; then
     printf '%s\n' "$found" >&2
@@ -58,15 +58,16 @@ release() {
     section Unreleased <CHANGELOG.md
     return
   fi
-  # The tree had no change, so whatever fails half-way is taken back whole.
-  trap 'git reset --quiet --hard' ERR
+  # The tree had no change, so whatever fails half-way is taken back whole, the commit too.
+  before=$(git rev-parse HEAD)
+  trap 'git reset --quiet --hard "$before"' ERR
   scripts/version-set.sh "$version"
   sed -i "s/^## \[Unreleased\].*/## [Unreleased]\n\n## [$version] - $day/" CHANGELOG.md
   git commit --quiet --all --message "Release $version"
-  trap - ERR
   # Verbatim, since headings begin as comments do.
   { printf 'Version %s\n\n' "$version"; section "$version" <CHANGELOG.md; } |
     git tag --annotate --cleanup=verbatim --file=- "v$version"
+  trap - ERR
   say "$(git log -1 --format='%h %s'), tagged v$version. Pushing it releases it:"
   echo "git push --atomic origin $RELEASE_BRANCH v$version"
 }

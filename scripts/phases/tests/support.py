@@ -151,7 +151,7 @@ class Stage:
         (self.repository / "terraform/operator.tfvars").write_text("\n".join(lines) + "\n")
 
     def git(self, *arguments):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgSign=false"]
         return subprocess.run(["git", *identity, *arguments], cwd=self.repository, capture_output=True, text=True, check=True).stdout.strip()
 
     def remote_head(self):
