@@ -294,8 +294,7 @@ def machine():
 
 
 def revision():
-    command = ["git", "-C", str(stage.ROOT), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return figures.revision(stage.ROOT)
 
 
 def sizes():

@@ -1,10 +1,20 @@
 """Puts runs together: what counts, medians with their spread, curves, tables, claims."""
 
 import statistics
+import subprocess
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 # p99.9 is claimed from so many on.
 SAMPLES_MIN = 100_000
+
+
+def revision(root):
+    """What a record is of: the commit, and whether more than documents and records differs from it."""
+    git = lambda *arguments: subprocess.run(
+        ["git", "-C", root, *arguments], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changes = git("status", "--porcelain", "--", ":!docs", ":!*.md")
+    return git("rev-parse", "--short", "HEAD") + (" with changes" if changes else "")
 
 
 def verdict(run, beyond_knee=False):

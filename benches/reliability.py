@@ -11,7 +11,6 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
 
 import figures
@@ -177,15 +176,11 @@ def mutants(results):
 
 def begin(section):
     """A run that fails half-way leaves no figures of the one before under its own name."""
-    git = lambda *arguments: subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=False)
-    revision = git("rev-parse", "--short", "HEAD").stdout.strip()
-    if git("diff", "--quiet", "HEAD", "--", "src", "tests", "benches", "scripts").returncode != 0:
-        revision += " with changes"
     results = json.loads(RECORD.read_text())
     results[section] = {}
     results.setdefault("recorded", {})[section] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
-        "revision": revision,
+        "revision": figures.revision(ROOT),
         "machine": f"{os.cpu_count()} cores",
     }
     RECORD.write_text(json.dumps(results, indent=2) + "\n")

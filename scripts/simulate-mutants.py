@@ -16,6 +16,9 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benches"))
+import figures  # noqa: E402
+
 MUTANTS = ROOT / "tests/simulation/mutants.toml"
 RECORD = ROOT / "docs/reliability/mutants.json"
 COPY = ROOT / "target/mutants/copy"
@@ -153,7 +156,7 @@ def main():
     chosen = {what: edits for what, edits in mutants.items() if only in what}
     if not chosen:
         sys.exit(f"no mutant has the words {only}")
-    revision = git("rev-parse", "--short", "HEAD").strip()
+    revision = figures.revision(ROOT)
     bring_up_to_date()
     if broken := simulate("the code as it is"):
         sys.exit(f"the code as it is breaks an invariant, seed {broken['seed']}: {broken['by']}")
