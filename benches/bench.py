@@ -187,6 +187,8 @@ class Bench:
     def again(self, names, best):
         """Runs some scenarios anew."""
         plan = [scenario for scenario in scenarios(False, self.peers, best) if scenario.name in names]
+        if unknown := set(names) - {scenario.name for scenario in plan}:
+            raise SystemExit(f"there is no scenario “{'”, “'.join(sorted(unknown))}”")
         for repetition in range(7):
             for scenario in plan:
                 if repetition < scenario.repetitions:

@@ -21,6 +21,8 @@ export PROGRAMS="$FOUND/$host/release"
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
+# Of a former run.
+rm -f "$FOUND"/*.log "$FOUND"/*.seconds "$FOUND"/*.findings
 say "building the targets"
 # With --target the flags stay away from build scripts.
 RUSTFLAGS=$coverage cargo build --manifest-path fuzz/Cargo.toml --release --locked --quiet \

@@ -7,10 +7,12 @@ import datetime
 import json
 import pathlib
 import re
-import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benches"))
+import figures  # noqa: E402
+
 RECORD = ROOT / "docs/reliability/fuzz.json"
 RECORDED_FROM_MINUTES = 10
 
@@ -21,11 +23,11 @@ def summary(folder, target, minutes):
         "executions": re.search(r"stat::number_of_executed_units: *(\d+)", log),
         "edges_linked": re.search(r"Loaded 1 modules +\((\d+) inline", log),
     }
-    figures = {name: int(found.group(1)) if found else 0 for name, found in numbers.items()}
+    counts = {name: int(found.group(1)) if found else 0 for name, found in numbers.items()}
     return {
         "minutes": minutes,
         "processor_seconds": float((folder / f"{target}.seconds").read_text().split()[-1]),
-        **figures,
+        **counts,
         "edges": int(([0, *re.findall(r"cov: (\d+)", log)])[-1]),
         "findings": int((folder / f"{target}.findings").read_text()),
     }
@@ -36,11 +38,12 @@ def main():
     runs = {target: summary(folder, target, minutes) for target in targets}
     for target, run in runs.items():
         print(target, json.dumps(run))
+    if silent := [target for target, run in runs.items() if not run["executions"]]:
+        sys.exit(f"nothing was run of {', '.join(silent)}, and nothing is recorded; see {folder}/*.log")
     if minutes >= RECORDED_FROM_MINUTES:
-        head = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
         made = {
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
-            "revision": subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip(),
+            "revision": figures.revision(ROOT),
         }
         record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         record |= {target: run | made for target, run in runs.items()}
