@@ -451,7 +451,7 @@ def wakes(_):
         raise SystemExit(f"{HALT_POLL_NS} cannot be written: this takes root, in a guest with the haltpoll governor")
     names = [SERVICE, "axum + deadpool", WIRE]
     scenario = Scenario("1,000/s", 1000, 6, names, 5)
-    runs, late = {(most, name): [] for most in (0, 200, 2000) for name in names}, []
+    runs, late = {(most, name): {} for most in (0, 200, 2000) for name in names}, []
     for repetition in range(scenario.repetitions):
         for most, name in list(runs)[:: 1 if repetition % 2 == 0 else -1]:
             with halt_poll_us(most):
@@ -460,12 +460,12 @@ def wakes(_):
                 late.append(f"{name}, {most} µs: {reason}")
                 print("does not count:", late[-1], flush=True)
             else:
-                runs[most, name].append(run)
+                runs[most, name][repetition + 1] = run
         print(f"round {repetition + 1} of {scenario.repetitions} is done", flush=True)
     kept = ("runs", "p50_us", "p99_us", "cpu_us")
     found = [
-        {"halt_poll_us": most, "contestant": name}
-        | {figure: value for figure, value in figures.summary(made, []).items() if figure in kept}
+        {"halt_poll_us": most, "contestant": name, "rounds": list(made)}
+        | {figure: value for figure, value in figures.summary([*made.values()], []).items() if figure in kept}
         for (most, name), made in runs.items()
     ]
     return {

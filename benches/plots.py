@@ -58,7 +58,7 @@ def percentiles(scenario):
 
 
 def ladders(results, delay_us, figure):
-    """Medians of `figure` over the climbs, as far as every climb went."""
+    """Medians of `figure` over the climbs, as far as more than half of them went."""
 
     def draw(axes):
         for ladder in results["ladders"]:

@@ -454,10 +454,12 @@ def pools(performance, _):
 
 
 def by_round(ours, theirs, figure):
-    """This service's part of a contestant's figure, round by round; nothing beside itself, or where a run was late."""
-    if ours is theirs or len(ours[figure]) != len(theirs[figure]):
+    """This service's part of a contestant's figure, in the rounds in which both count; nothing beside itself."""
+    if ours is theirs:
         return "-"
-    return spread([one / other for one, other in zip(ours[figure], theirs[figure], strict=True)], 2)
+    # A record without rounds has all of them.
+    one, other = (dict(zip(of.get("rounds", range(of["runs"])), of[figure], strict=True)) for of in (ours, theirs))
+    return spread([one[round_] / other[round_] for round_ in one if round_ in other], 2)
 
 
 def wakes(performance, _):

@@ -4,6 +4,7 @@ The database has one core; servers, floors and the load generator share the othe
 the same real-time priority for all.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -16,6 +17,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+
+import figures
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
@@ -452,18 +455,16 @@ def pgbench(rate, seconds, seed):
     # client, transaction, latency, script, second, microsecond, lag
     lines = [(int(second) + int(micro) / 1e6, int(time_us)) for _, _, time_us, _, second, micro, *_ in lines]
     begin = min(at for at, _ in lines) + warm_up
-    values = sorted(time_us for at, time_us in lines if at >= begin)
-    counted = {}
-    for value in values:
-        counted[value] = counted.get(value, 0) + 1
-    at = lambda quantile: values[min(len(values) - 1, int(quantile * len(values)))]
+    values = [time_us for at, time_us in lines if at >= begin]
+    histogram = sorted(collections.Counter(values).items())
+    at = lambda quantile: figures.at(histogram, quantile)
     return {
         "rate": rate,
         "answered": len(values),
         "failed": 0,
-        "latency_us": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999), "max": values[-1],
+        "latency_us": {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999), "max": max(values),
                        "mean": statistics.fmean(values)},
-        "histogram": sorted(counted.items()),
+        "histogram": histogram,
     }  # fmt: skip
 
 
