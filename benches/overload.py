@@ -185,12 +185,15 @@ def growth(rows, seconds, rounds):
                     runs[name].append(run.result())
         removed = []
         for round_ in range(rounds):
-            runs["at rest"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
-            # A share of what is there, old enough to go.
-            age = 400 * 24 - (round_ + 1) * rows // rounds * 2 // 3600
-            with Verb(["prune", "--older-than", f"{age}h"], owner) as prune:
-                runs["pruned"].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
-                removed.append(prune.process.poll() is not None)
+            for name in ("at rest", "pruned")[:: 1 if round_ % 2 == 0 else -1]:
+                with contextlib.ExitStack() as verbs:
+                    if name == "pruned":
+                        # A share of what is there, old enough to go.
+                        age = 400 * 24 - (round_ + 1) * rows // rounds * 2 // 3600
+                        prune = verbs.enter_context(Verb(["prune", "--older-than", f"{age}h"], owner))
+                    runs[name].append(load(servers["grown"], RATE, seconds, "--keyed", seed=round_))
+                    if name == "pruned":
+                        removed.append(prune.process.poll() is not None)
     at = lambda name, what: [round(run["latency_us"][what] / 1e3, 3) for run in runs[name]]
     # By rounds, for the same reason.
     ratio = lambda name, of, what: round(statistics.median(map(operator.truediv, at(name, what), at(of, what))), 3)
