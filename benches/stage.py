@@ -125,6 +125,7 @@ class Process:
                 return socket.create_connection(("127.0.0.1", port)).close()
             except OSError:
                 time.sleep(0.02)
+        self.__exit__()
         raise SystemExit(f"{self.process.args} did not start")
 
 
@@ -148,6 +149,8 @@ class CpuGroup:
             for file, value in self.settings.items():
                 (self.folder / file).write_text(str(value))
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
             raise SystemExit(f"no control group of the processor can be made, which takes root: {error}") from None
         return self
 
