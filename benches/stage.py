@@ -213,18 +213,18 @@ def generate(port, rate, seconds, seed, *extra, warm_up=1.0):
 
 
 def instructions(name, payments_a_second=100, seconds=10, settings=None, program=None):
-    """Instructions in user space for one payment: a run with payments less one without."""
+    """Instructions in user space for one payment: a run with payments less one that makes its connections alone."""
     if name.startswith("go "):
         return None
-    counts, served = [], 0
-    for load in (False, True):
+    counts = []
+    for paying in (0, seconds):
         with tempfile.TemporaryDirectory() as folder:
             log = pathlib.Path(folder) / "log"
             tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
             with Server(name, settings, under=tool, program=program) as server:
                 time.sleep(5)
-                if load:
-                    served = generate(server.port, payments_a_second, seconds, 1, warm_up=0)["served"]
+                served = generate(server.port, payments_a_second, paying, 1, warm_up=0)["served"]
+                time.sleep(seconds - paying)
             counts.append(int(log.read_text().split("Collected : ")[1].split()[0]))
     return round((counts[1] - counts[0]) / served)
 
