@@ -58,7 +58,8 @@ DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$scratch/rootfs/payment-
 
 # What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
 mkdir "$scratch/rootfs/secrets"
-sed -e "s|$PAYMENTS_DEV/secrets|/secrets|; s|@localhost:|@127.0.0.1:|" "$PAYMENTS_DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
+sed -e "s|sslrootcert=.*/ca.crt|sslrootcert=/secrets/ca.crt|; s|@localhost:|@127.0.0.1:|" \
+  "$PAYMENTS_DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
 cp "$PAYMENTS_DEV/secrets/api_key" "$PAYMENTS_DEV/secrets/ca.crt" "$scratch/rootfs/secrets/"
 as_root chown -R 65534:65534 "$scratch/rootfs/secrets"
 chmod 755 "$scratch" "$scratch/rootfs"

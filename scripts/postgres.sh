@@ -119,8 +119,9 @@ CONF
 }
 
 write_secrets() {
-  local port=$1 options
-  options="sslmode=verify-full&sslrootcert=${secrets// /%20}/ca.crt"
+  local port=$1 options place=${secrets//%/%25}
+  place=${place// /%20}
+  options="sslmode=verify-full&sslrootcert=${place//&/%26}/ca.crt"
   mkdir -p "$secrets"
   chmod 700 "$secrets"
   (
@@ -169,7 +170,7 @@ start() {
   port=$(cat "$PAYMENTS_DEV/port")
   say "starting PostgreSQL on 127.0.0.1:$port"
   # -l is opened by the server's user, who owns the folder.
-  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port -k '$folder'" -w -t 60 start >/dev/null ||
+  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port -k '${folder//\'/\'\\\'\'}'" -w -t 60 start >/dev/null ||
     { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start"; }
   write_secrets "$port"
   provision
