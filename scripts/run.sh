@@ -4,7 +4,9 @@ source "$(dirname "$0")/lib.sh"
 
 port=${PORT:-8080}
 binary=target/release/payment-latency-api
-base="http://127.0.0.1:$port"
+host=${LISTEN_ADDRESS:-127.0.0.1}
+case $host in 0.0.0.0 | ::) host=127.0.0.1 ;; *:*) host="[$host]" ;; esac
+base="http://$host:$port"
 if ! [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65535 ]]; then
   die "PORT=$port is no port: it is a number from 1 to 65535"
 fi
