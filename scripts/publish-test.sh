@@ -11,18 +11,8 @@ need curl curl
 need jq jq
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-# Debian's registry, unpacked beside the checkout: the package would start a service.
+unpack docker-registry docker-registry || die "Debian's package docker-registry could not be fetched"
 registry="$TOOLS/docker-registry/usr/bin/docker-registry"
-if [ ! -x "$registry" ]; then
-  say "fetching docker-registry"
-  mkdir -p "$TOOLS/docker-registry"
-  (
-    cd "$TOOLS/docker-registry" || exit 1
-    apt-get download docker-registry >/dev/null 2>&1 ||
-      { as_root apt-get update >/dev/null 2>&1 && apt-get download docker-registry >/dev/null 2>&1; } || exit 1
-    dpkg -x docker-registry_*.deb . && rm -f docker-registry_*.deb
-  ) || die "Debian's package docker-registry could not be fetched"
-fi
 
 scratch=$(mktemp -d)
 service=
