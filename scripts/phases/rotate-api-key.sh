@@ -32,7 +32,7 @@ add() {
 }
 
 # The old one out of it.
-remove() {
+withdraw() {
   local site=$1 keys
   keys=$(current "$site")
   put_keys "$site" "${keys%%,*}"
@@ -87,4 +87,4 @@ under_way
 in_regions add
 step "callers change over now: aws secretsmanager get-secret-value shows the new key, the first of the two"
 ask_first "The old key is taken out next; whoever still uses it is refused (both are valid until then)" changed
-in_regions remove
+in_regions withdraw
