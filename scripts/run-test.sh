@@ -136,6 +136,9 @@ refused "the service ended: its log is above" PORT="$(free_port)" LISTEN_ADDRESS
 stopped
 use first
 pay
+mkdir "$scratch/other"
+: >"$scratch/other/secrets"
+refused "which holds something else" PORT="$(free_port)" PAYMENTS_DEV="$scratch/other"
 
 # make gives INT's own status; the script's is 0.
 say "Ctrl-C"
