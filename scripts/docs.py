@@ -90,8 +90,9 @@ class Document:
 
 def tracked(root):
     listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, check=True
-    )
+        ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     return [root / name for name in listed.stdout.split("\0") if (root / name).is_file()]
 
 

@@ -120,8 +120,8 @@ stage_in_memory() {
   flock -n 8 || die "another measurement runs on this machine"
   trap 'scripts/postgres.sh remove; rm -rf "$PAYMENTS_DEV"' EXIT
   scripts/postgres.sh start 8>&-
-  MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" \
-    "$SERVICE" migrate >/dev/null
+  MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" \
+    DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$SERVICE" migrate >/dev/null
 }
 
 # The tool that puts the list of crates into the binary.

@@ -170,7 +170,8 @@ start() {
   port=$(cat "$PAYMENTS_DEV/port")
   say "starting PostgreSQL on 127.0.0.1:$port"
   # -l is opened by the server's user, who owns the folder.
-  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" -o "-p $port -k '${folder//\'/\'\\\'\'}'" -w -t 60 start >/dev/null ||
+  as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" \
+    -o "-p $port -k '${folder//\'/\'\\\'\'}'" -w -t 60 start >/dev/null ||
     { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start"; }
   write_secrets "$port"
   provision

@@ -45,9 +45,11 @@ class DryRuns(Phases):
         for name, value in (("DRY_RUN", "1"), ("DRY_RUN", "true"), ("CONFIRM", "y")):
             self.assertIn(f"error: {name} is {value}: it is yes, or is left out", self.run_phase("5-secrets", code=1, **{name: value}))
         for name, value, other in (("REGISTRY", "ghcr", "ecr or plain"), ("CLUSTERS", "prod", "eks or given")):
-            self.assertIn(f"error: {name} is {value}: it is {other}", self.run_phase("5-secrets", code=1, **{name: value}))
-        for value, fault in (("france", "france, and the regions are spain and mexico"), ("shared", "shared, and the regions are"),
-                             (" ", "no region"), ("spain mexico spain", "spain twice")):
+            said = self.run_phase("5-secrets", code=1, **{name: value})
+            self.assertIn(f"error: {name} is {value}: it is {other}", said)
+        unknown = "and the regions are spain and mexico"
+        for value, fault in (("france", f"france, {unknown}"), ("shared", f"shared, {unknown}"), (" ", "no region"),
+                             ("spain mexico spain", "spain twice")):
             self.assertIn(f"error: SITES names {fault}", self.run_phase("5-secrets", code=1, SITES=value))
         self.assertEqual(self.calls(), [])
 
