@@ -98,6 +98,9 @@ pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
 /// Granularity of the sweep that ends connections whose time is over.
 pub const SWEEP_INTERVAL_MS: u64 = 100;
+
+/// `event_loop_lag_seconds` is observed this often.
+pub const LAG_INTERVAL_MS: u64 = 100;
 /// More between two sweeps does not count against callers: the process did not run.
 pub const SWEEP_GAP_MAX_MS: u64 = 500;
 /// Longest accepted `X-Request-Id`; a longer one is replaced.

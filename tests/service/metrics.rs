@@ -101,7 +101,9 @@ fn how_late_the_thread_comes_to_a_timer_is_observed() {
     service.signal("STOP");
     std::thread::sleep(Duration::from_millis(600));
     service.signal("CONT");
-    eventually("it shows", || late() == before + 1.0);
+    eventually("each timer that was missed shows", || {
+        late() >= before + 2.0
+    });
 }
 
 #[test]

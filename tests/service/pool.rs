@@ -128,10 +128,10 @@ fn a_crowd_that_is_refused_is_counted_in_the_log_and_not_listed() {
         answer.assert_problem(503, "pool_exhausted", "");
         refused += 1;
         let lines = service.logs("payment_refused");
-        if lines.len() == 2 {
+        if lines.len() >= 2 {
             break lines;
         }
-        assert!(lines.len() < 2 && began.elapsed() < PATIENCE, "{lines:#?}");
+        assert!(began.elapsed() < PATIENCE, "{lines:#?}");
     };
     assert!(began.elapsed() >= Duration::from_millis(LOG_REPEAT_INTERVAL_MS));
     assert_eq!(lines[0]["request_id"], "refused-0");
@@ -709,7 +709,7 @@ fn idle_connections_are_kept_alive_and_validated() {
     };
     let before = used();
     assert_eq!(before.len(), 2, "{before:?}");
-    eventually("both were proven", || {
+    eventually("both were validated", || {
         let now = used();
         now.len() == 2 && now.iter().all(|line| !before.contains(line))
     });

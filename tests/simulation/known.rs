@@ -49,3 +49,33 @@ pub(crate) async fn no_connection_outlives_a_proxys_limit() {
     assert_eq!(pool.figures().open, 3);
     world.end(&pool).await;
 }
+
+/// Each of the three, ten times in ten intervals; a round of maintenance more now and then, since half of them stay for
+/// payments.
+pub(crate) async fn idle_connections_are_validated_once_an_interval() {
+    let (world, pool) = World::start(Dice::new(3), Profile::quiet());
+    world.recover(&pool).await;
+    let before = world.validations.get();
+    sleep(world.profile.pool.idle_probe_interval * 10).await;
+    let asked = world.validations.get() - before;
+    assert!((27..=30).contains(&asked), "{asked} validations");
+    world.end(&pool).await;
+}
+
+/// Never are all of them idle, and still there are not more than the pool's size once the old ones are over their age.
+pub(crate) async fn an_old_connection_goes_also_while_another_one_is_busy() {
+    let mut profile = Profile::quiet();
+    profile.commit_ms = (500, 500);
+    let lifetime = profile.pool.connection_lifetime;
+    let (world, pool) = World::start(Dice::new(4), profile);
+    world.recover(&pool).await;
+    sleep(lifetime * 85 / 100).await;
+    let ends = Instant::now() + lifetime * 20 / 100;
+    while Instant::now() < ends {
+        let payment = world.payment(None, 0);
+        let ended = world.attempt(&payment, Duration::from_secs(1), 0).await;
+        assert!(matches!(ended, Some(Ok(_))), "{ended:?}");
+    }
+    assert_eq!(pool.figures().open, 3);
+    world.end(&pool).await;
+}

@@ -139,6 +139,18 @@ fn no_connection_outlives_a_proxys_limit() {
 }
 
 #[test]
+fn idle_connections_are_validated_once_an_interval() {
+    let course = known::idle_connections_are_validated_once_an_interval();
+    assert_eq!(watch(false, course), None);
+}
+
+#[test]
+fn an_old_connection_goes_also_while_another_one_is_busy() {
+    let course = known::an_old_connection_goes_also_while_another_one_is_busy();
+    assert_eq!(watch(false, course), None);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let lines = |seed| {
         assert_eq!(run(seed, true), None);

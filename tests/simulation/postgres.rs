@@ -439,6 +439,7 @@ impl Session {
         };
         match portal.statement.kind {
             Kind::Validation => {
+                world.validations.set(world.validations.get() + 1);
                 wire::put_row(out, &[vec![1], vec![1]]);
                 wire::put(out, b'C', b"SELECT 1\0");
             }

@@ -182,6 +182,8 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) table: Rc<Table>,
     pub(crate) count: Rc<Count>,
+    /// Validation queries that the database was asked.
+    pub(crate) validations: Cell<u64>,
     pub(crate) crash: Notify,
     pub(crate) healed: Cell<bool>,
     closing: Cell<bool>,
@@ -239,6 +241,7 @@ impl World {
             dice: Rc::new(dice),
             table: Rc::default(),
             count: Rc::default(),
+            validations: Cell::new(0),
             crash: Notify::new(),
             healed: Cell::new(false),
             closing: Cell::new(false),
