@@ -10,7 +10,7 @@ need chrt util-linux
 need valgrind valgrind
 recorded=$(python3 -c 'import json; print(json.load(open("docs/performance/results.json"))["machine"]["revision"])')
 revision=${REVISION:-$recorded}
-commit=$(git rev-parse --verify --quiet "$revision^{commit}") ||
+commit=$(git rev-parse --verify --quiet "${revision%% *}^{commit}") ||
   die "there is no revision $revision here (a shallow clone? git fetch --unshallow)"
 target=$(rustc -vV | sed -n 's/^host: //p')
 # A folder for each commit: cargo goes by times, and a file's time is its commit's, which may be before the last build.

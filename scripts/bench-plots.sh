@@ -4,6 +4,6 @@ source "$(dirname "$0")/lib.sh"
 
 MATPLOTLIB_VERSION=3.11.2
 need_packages "$TOOLS/venv-plots" "matplotlib==$MATPLOTLIB_VERSION"
-python3 benches/report.py
+python3 -B benches/report.py
 python3 -B benches/quotes.py
 "$VENV/bin/python" benches/plots.py

@@ -27,4 +27,4 @@ fi
 
 stage_in_memory "$ROOT/target/$target/release/payment-latency-api"
 export SERVICE_WITH_SYMBOLS="$ROOT/target/symbols/$target/release/payment-latency-api"
-python3 benches/bench.py "$@"
+python3 -B benches/bench.py "$@"

@@ -118,7 +118,10 @@ stage_in_memory() {
   export SERVICE=$1 PAYMENTS_DEV=/dev/shm/payment-latency-api-measured
   exec 8>"$PAYMENTS_DEV.lock"
   flock -n 8 || die "another measurement runs on this machine"
-  trap 'scripts/postgres.sh remove; rm -rf "$PAYMENTS_DEV"' EXIT
+  # Whoever has the lock may clean up what a run left that was killed.
+  scripts/postgres.sh remove >/dev/null 2>&1 8>&- || true
+  rm -rf "$PAYMENTS_DEV"
+  trap 'scripts/postgres.sh remove || true; rm -rf "$PAYMENTS_DEV"' EXIT
   scripts/postgres.sh start 8>&-
   MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url" \
     DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$SERVICE" migrate >/dev/null

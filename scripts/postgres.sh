@@ -190,7 +190,7 @@ case "${1:-}" in
   stop) stop ;;
   status) if running; then echo "running on port $(cat "$PAYMENTS_DEV/port")"; else echo stopped; fi ;;
   remove)
-    choose_folder
+    claim_dev
     exec 9>"$PAYMENTS_DEV/lock"
     flock -n 9 || die "'make run' runs in $PAYMENTS_DEV: stop it with Ctrl-C first"
     stop

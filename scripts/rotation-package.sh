@@ -3,9 +3,10 @@
 # scripts/rotation-package.sh FILE.zip
 source "$(dirname "$0")/lib.sh"
 
-# Pure Python, so they run on any processor: the driver, and what it needs.
+# Pure Python, so they run on any processor: the driver, and what it needs. They come before Lambda's own packages, whose
+# client of AWS wants a dateutil below 3.
 PG8000_VERSION=1.31.6
-PACKAGES=("pg8000==$PG8000_VERSION" scramp==1.5.0 asn1crypto==1.5.1 python-dateutil==4.0.0 tzdata==2026.6)
+PACKAGES=("pg8000==$PG8000_VERSION" scramp==1.5.0 asn1crypto==1.5.1 python-dateutil==2.9.0.post0 six==1.17.0)
 if [[ $# != 1 || $1 != *.zip ]]; then
   die "usage: scripts/rotation-package.sh FILE.zip"
 fi

@@ -13,7 +13,7 @@ cargo build --locked --quiet
 PAYMENTS_DEV=$(mktemp -d)
 export PAYMENTS_DEV
 stop() {
-  scripts/postgres.sh remove >/dev/null
+  scripts/postgres.sh remove >/dev/null || true
   rm -rf "$PAYMENTS_DEV"
 }
 trap stop EXIT
@@ -22,6 +22,8 @@ scripts/postgres.sh start
 say "packing the function, as Lambda would get it"
 scripts/rotation-package.sh "$PAYMENTS_DEV/rotation.zip"
 "$VENV/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
+# Alone, as there: nothing of the environment that runs the test.
+"$VENV/bin/python" -I -S -c 'import sys; sys.path.insert(0, sys.argv[1]); import pg8000.native' "$PAYMENTS_DEV/function"
 
 say "rotating"
 FUNCTION="$PAYMENTS_DEV/function" PG_SOCKET=$(scripts/postgres.sh folder) PG_PORT=$(cat "$PAYMENTS_DEV/port") \

@@ -343,6 +343,7 @@ if dry; then
   state_buckets
   exit
 fi
+check_image
 tools
 credentials
 inputs

@@ -7,6 +7,7 @@ begin "phase 1" "both regions in AWS, by Terraform" "make phase-2" "$@"
 
 # AWS makes each of these with the first call that takes it, and refuses that very call where the role is not known
 # everywhere yet: a group of nodes, for one, then stays as one that failed. Auto Scaling's is named by a key's policy, too.
+# They are the account's, and so asked for where IAM is.
 LINKED_ROLES='
 autoscaling AWSServiceRoleForAutoScaling
 rds AWSServiceRoleForRDS
@@ -19,9 +20,9 @@ linked_roles() {
   local service role
   while read -r service role; do
     [ -n "$service" ] || continue
-    if ! dry && aws_in "$CONTROL" iam get-role --role-name "$role" >/dev/null 2>&1 </dev/null; then continue; fi
+    if ! dry && aws_in "$CONTROL" --region us-east-1 iam get-role --role-name "$role" >/dev/null 2>&1 </dev/null; then continue; fi
     step "service-linked role $role, once an account"
-    change aws_in "$CONTROL" iam create-service-linked-role --aws-service-name "$service.amazonaws.com" >/dev/null </dev/null
+    change aws_in "$CONTROL" --region us-east-1 iam create-service-linked-role --aws-service-name "$service.amazonaws.com" >/dev/null </dev/null
   done <<<"$LINKED_ROLES"
 }
 

@@ -13,7 +13,7 @@ what_to_build() {
   changed=$(git status --porcelain -- "${SOURCES[@]}" argocd chart ':!argocd/releases')
   [ -z "$changed" ] || dry || die "these are not committed, so nobody could tell what runs: ${changed//$'\n'/,}"
   REVISION=$(git log -1 --format=%H -- "${SOURCES[@]}")
-  VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+  VERSION=$(version)
   TAG="$VERSION-${REVISION:0:12}"
 }
 
@@ -40,13 +40,15 @@ log_in() {
 
 # A release's image, instead of one that is built here. Of an index, the nodes' architecture.
 choose_signed() {
-  [[ $IMAGE =~ ^[^@[:space:]]+@sha256:[0-9a-f]{64}$ ]] || die "IMAGE: must end with @sha256: and 64 hexadecimal digits, not $IMAGE"
-  command -v cosign >/dev/null || dry || die "IMAGE: cosign, which verifies its signature, is missing: install 3 or later from https://docs.sigstore.dev"
-  [ -n "$IMAGE_SIGNER" ] || die "IMAGE_SIGNER: must say whose signature $IMAGE has (docs/RELEASES.md)"
+  local architecture
   change cosign verify --output text --certificate-oidc-issuer https://token.actions.githubusercontent.com \
     --certificate-identity "$IMAGE_SIGNER" "$IMAGE" >/dev/null || die "$IMAGE has no good signature of $IMAGE_SIGNER"
   PICK=(--override-os linux --override-arch amd64)
   SOURCE=docker://$IMAGE
+  if ! dry; then
+    architecture=$(skopeo "${PICK[@]}" inspect --format '{{.Architecture}}' "$SOURCE") || die "$IMAGE cannot be read"
+    [ "$architecture" = amd64 ] || die "IMAGE: is for $architecture, and the nodes are amd64: give the index, or amd64's"
+  fi
   TAG="$VERSION-signed-${IMAGE: -64:12}"
   COPY_AUTH=("${COPY_AUTH[@]/#--authfile/--dest-authfile}")
   step "$IMAGE is signed by $IMAGE_SIGNER: nothing is built"
@@ -116,6 +118,7 @@ branch=$(git branch --show-current)
 [ "$branch" = "$RELEASE_BRANCH" ] || dry ||
   die "this is branch ${branch:-(none)}, and releases go to $RELEASE_BRANCH: switch to it, or set RELEASE_BRANCH"
 what_to_build
+check_image
 load_all_outputs
 for site in $SITES; do log_in "$site"; done
 if [ -n "$IMAGE" ]; then choose_signed; else find_source; fi

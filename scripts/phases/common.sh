@@ -165,6 +165,18 @@ mark() {
   while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line" || true; done
 }
 
+version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
+
+# What can be said of a release's image without asking anybody.
+check_image() {
+  [ -n "$IMAGE" ] || return 0
+  [[ $IMAGE =~ ^[^@[:space:]]+/[^@:/[:space:]]+@sha256:[0-9a-f]{64}$ ]] ||
+    die "IMAGE: must be REGISTRY/NAME@sha256: and 64 hexadecimal digits, without a tag, not $IMAGE"
+  [[ $IMAGE_SIGNER == *@refs/tags/v$(version) ]] ||
+    die "IMAGE_SIGNER: must say whose signature $IMAGE has, and end with @refs/tags/v$(version), which this checkout is (docs/RELEASES.md)"
+  have cosign || die "IMAGE: cosign, which verifies its signature, is missing: install 3 or later from https://docs.sigstore.dev"
+}
+
 # wait_until WHAT SECONDS COMMAND...: COMMAND is asked again until it holds; it may say in SEEN how far it is.
 wait_until() {
   local what=$1 limit=$2 began=$SECONDS said=$SECONDS

@@ -66,8 +66,8 @@ applications() {
   for site in $SITES; do change "${argocd[@]}" delete secret "cluster-$site" --ignore-not-found; done
   if [[ " $SITES " = *" $CONTROL "* ]]; then
     change "${argocd[@]}" delete "appproject/$PROJECT" secret/repository --ignore-not-found
-  else
-    step "the ApplicationSet again, for the regions that stay"
+  elif dry || [ -n "$("${argocd[@]}" get application "$PROJECT-$CONTROL" --ignore-not-found --output name)" ]; then
+    step "the ApplicationSet again, for the region that stays"
     change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
   fi
 }

@@ -380,7 +380,7 @@ class Terraform(Phases):
         self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
 
     def test_mexico_is_worked_on_while_spain_is_away(self):
-        self.first(rule("environments/spain|context spain", complains="no route to host\n", code=1))
+        self.first(rule("environments/spain|context spain|eu-south-2", complains="no route to host\n", code=1))
         self.run_phase("1-terraform", code=1, SITES="mexico")
         self.assertEqual(self.calls("mexico (plan|apply)"), [])
         self.run_phase("1-terraform", SITES="mexico", CONTROL_ADDRESSES='["192.0.2.77"]')
@@ -553,12 +553,20 @@ class Image(Phases):
 
     def test_a_release_is_copied_once_its_signature_is_good(self):
         image = "ghcr.io/owner/name@sha256:" + "e" * 64
-        signer = "https://github.com/Owner/Name/.github/workflows/release.yaml@refs/tags/v1.2.3"
-        said = self.run_phase("3-image", code=1, IMAGE=image)
-        self.assertIn("error: IMAGE_SIGNER: must say whose signature", said)
-        said = self.run_phase("3-image", code=1, IMAGE="ghcr.io/owner/name:1.2.3", IMAGE_SIGNER=signer)
-        self.assertIn("error: IMAGE: must end with @sha256:", said)
-        self.first(rule("cosign verify", complains="no matching signatures\n", code=1, times=1), rule("cosign verify"),
+        workflow = "https://github.com/Owner/Name/.github/workflows/release.yaml@refs/tags/v"
+        signer = workflow + re.search(r'^version = "(.*)"', (self.stage.repository / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        for wrong, said in (
+            ({"IMAGE": image}, "IMAGE_SIGNER: must say whose signature"),
+            ({"IMAGE": image, "IMAGE_SIGNER": workflow + "9.9.9"}, "IMAGE_SIGNER: must say whose signature"),
+            ({"IMAGE": "ghcr.io/owner/name:1.2.3", "IMAGE_SIGNER": signer}, "IMAGE: must be REGISTRY/NAME@sha256:"),
+            ({"IMAGE": image.replace("@", ":1.2.3@"), "IMAGE_SIGNER": signer}, "IMAGE: must be REGISTRY/NAME@sha256:"),
+        ):
+            for phase in ("0-check", "3-image"):
+                self.assertIn(f"error: {said}", self.run_phase(phase, code=1, **wrong))
+        self.first(rule("skopeo .* inspect --format ..Architecture.. docker://ghcr.io", "arm64\n"), rule("cosign verify"))
+        self.assertIn("error: IMAGE: is for arm64", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
+        self.first(rule("skopeo .* inspect --format ..Architecture.. docker://ghcr.io", "amd64\n"),
+                   rule("cosign verify", complains="no matching signatures\n", code=1, times=1), rule("cosign verify"),
                    *[rule(f"skopeo --override-os linux --override-arch amd64 copy .* docker://{ACCOUNT}.dkr.ecr.{region}", sets=[site],
                           writes={r"--digestfile (\S+)": DIGEST + "\n"}) for site, region in SITES.items()])
         self.assertIn(f"has no good signature of {signer}", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))

@@ -257,7 +257,7 @@ variable "domain" {
   }
 
   validation {
-    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain))
+    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]([a-z0-9-]*[a-z0-9])$", var.domain))
     error_message = "domain is a host name in lower case, for example pay.example.com."
   }
 }
