@@ -220,11 +220,16 @@ class Down(Phases):
         self.assertEqual(len(self.calls("delete ingress --all")), 2)
 
     def test_one_region_alone_leaves_the_other_its_application(self):
+        self.first(rule("context spain .* get application payment-latency-api-spain .*--output name", "application/payment-latency-api-spain\n"))
         self.run_phase("down", SITES="mexico")
         self.assertEqual(self.calls("delete application payment-latency-api-spain|context spain .*delete ingress|spain destroy"), [])
         self.assertTrue(self.calls("mexico destroy"))
         self.in_order("delete applicationset", "delete application payment-latency-api-mexico", "delete secret cluster-mexico",
                       "context spain apply .*applicationset.yaml")
+
+    def test_a_region_that_is_not_deployed_is_not_deployed_by_the_end_of_the_other(self):
+        self.run_phase("down", SITES="mexico")
+        self.assertEqual(self.calls("applicationset.yaml"), [])
 
     def test_both_regions_leave_no_application_set(self):
         self.run_phase("down")

@@ -380,7 +380,9 @@ class Terraform(Phases):
         self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
 
     def test_mexico_is_worked_on_while_spain_is_away(self):
-        self.first(rule("environments/spain|context spain|eu-south-2", complains="no route to host\n", code=1))
+        # What is asked of another region goes through.
+        away = "environments/spain|context spain|--region eu-south-2 (?!--region us-east-1)"
+        self.first(rule(away, complains="no route to host\n", code=1))
         self.run_phase("1-terraform", code=1, SITES="mexico")
         self.assertEqual(self.calls("mexico (plan|apply)"), [])
         self.run_phase("1-terraform", SITES="mexico", CONTROL_ADDRESSES='["192.0.2.77"]')
@@ -563,9 +565,9 @@ class Image(Phases):
         ):
             for phase in ("0-check", "3-image"):
                 self.assertIn(f"error: {said}", self.run_phase(phase, code=1, **wrong))
-        self.first(rule("skopeo .* inspect --format ..Architecture.. docker://ghcr.io", "arm64\n"), rule("cosign verify"))
+        self.first(rule("skopeo .* inspect --format .*Architecture.* docker://ghcr.io", "arm64\n"), rule("cosign verify"))
         self.assertIn("error: IMAGE: is for arm64", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
-        self.first(rule("skopeo .* inspect --format ..Architecture.. docker://ghcr.io", "amd64\n"),
+        self.first(rule("skopeo .* inspect --format .*Architecture.* docker://ghcr.io", "amd64\n"),
                    rule("cosign verify", complains="no matching signatures\n", code=1, times=1), rule("cosign verify"),
                    *[rule(f"skopeo --override-os linux --override-arch amd64 copy .* docker://{ACCOUNT}.dkr.ecr.{region}", sets=[site],
                           writes={r"--digestfile (\S+)": DIGEST + "\n"}) for site, region in SITES.items()])
