@@ -244,8 +244,14 @@ GROUPS = [
 ]  # fmt: skip
 
 
-def instruction_groups(payments_a_second=100, seconds=10):
-    """Instructions for one payment by the part of the program, from a build with symbols."""
+def instruction_groups(seconds=10):
+    """Instructions for one payment by the part of the program, from a build with symbols; as above."""
+    (idle, _), (busy, served) = (instructions_by_group(paying) for paying in (0, seconds))
+    return {name: round((busy[name] - idle[name]) / served) for name in busy}
+
+
+def instructions_by_group(seconds, payments_a_second=100):
+    """Of a run with its connections, and how many payments it made."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind"
         tool = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
@@ -266,9 +272,9 @@ def instruction_groups(payments_a_second=100, seconds=10):
             place = found.group(2).split(":")[0]
             name = next(name for name, pattern in GROUPS if re.search(pattern, place))
             counts[name] += int(found.group(1).replace(",", ""))
-    if empty := [name for name, count in counts.items() if not count]:
+    if served and (empty := [name for name, count in counts.items() if not count]):
         raise SystemExit(f"no instruction was found of: {'; '.join(empty)}")
-    return {name: round(count / served) for name, count in counts.items()}
+    return counts, served
 
 
 def segments(rate=1000, seconds=10):
