@@ -142,6 +142,12 @@ def against_peers(performance, _):
     unnamed, named = runs(performance, "1,000/s, unnamed statements"), runs(performance, "1,000/s")
     _, measured = report.against(unnamed["p99_us"], named["p99_us"], "`named` ones")
     rows.append(["p99 at 1,000/s with `unnamed` statements, which the regions use", measured])
+    if "statements" not in performance:
+        raise Missing("docs/performance/results.json has no “statements”")
+    climbs = [climb for climb in performance["statements"]["climbs"] if climb["commit_delay_us"]]
+    direct, pooled = (next(climb for climb in climbs if climb["mode"].endswith(end)) for end in ("`named`", "pgbouncer"))
+    rows.append(["payments/s with p99 under 25 ms, commits of 3 ms, `unnamed` through a pooler (another machine)",
+                 f"{spread(pooled['sustained'], 0)} against {spread(direct['sustained'], 0)} with `named`, direct"])  # fmt: skip
     return table(["Figure", "Measured, and the ratio"], rows)
 
 
