@@ -450,7 +450,7 @@ class Terraform(Phases):
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, env=self.environment(), start_new_session=True,
                               # A test run in the background may have been told to ignore it.
-                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+                              preexec_fn=lambda: [signal.signal(which, signal.SIG_DFL) for which in (signal.SIGINT, signal.SIGHUP)]) as process:
             said, holding = "", set()
             # Until both have written down how they were called, and know what to do when they are told to end.
             while len(holding) < len(SITES):
@@ -460,7 +460,11 @@ class Terraform(Phases):
                 holding |= {site for site in SITES if re.match(rf"{site} +\| holding on$", line)}
             interrupt(process)
             said += "" if process.stdout.closed else process.stdout.read()
-            process.wait(300)
+            try:
+                process.wait(300)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         return process.returncode, said
 
     def test_without_inputs_it_names_the_phase_that_asks(self):
