@@ -246,12 +246,12 @@ GROUPS = [
 
 def instruction_groups(seconds=10):
     """Instructions for one payment by the part of the program, from a build with symbols; as above."""
-    (idle, _), (busy, served) = (instructions_by_group(paying) for paying in (0, seconds))
+    (idle, _), (busy, served) = (instructions_by_group(paying, seconds) for paying in (0, seconds))
     return {name: round((busy[name] - idle[name]) / served) for name in busy}
 
 
-def instructions_by_group(seconds, payments_a_second=100):
-    """Of a run with its connections, and how many payments it made."""
+def instructions_by_group(paying, seconds, payments_a_second=100):
+    """Of a run with its connections that pays for so many of its seconds, and how many payments it made."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind"
         tool = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
@@ -260,9 +260,9 @@ def instructions_by_group(seconds, payments_a_second=100):
             generate(server.port, payments_a_second, 2, 1, warm_up=0)
             control = ["callgrind_control", "-i"]
             subprocess.run([*control, "on", str(server.process.pid)], capture_output=True, check=True)
-            served = generate(server.port, payments_a_second, seconds, 2, warm_up=0)["served"]
+            served = generate(server.port, payments_a_second, paying, 2, warm_up=0)["served"]
             # Under valgrind it takes connections in later than they were made.
-            time.sleep(2)
+            time.sleep(2 + seconds - paying)
             subprocess.run([*control, "off", str(server.process.pid)], capture_output=True, check=True)
         listed = subprocess.run(
             ["callgrind_annotate", "--threshold=100", "--auto=no", str(out)], capture_output=True, text=True, check=True
