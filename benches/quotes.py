@@ -77,6 +77,12 @@ def fact(results, name):
     return results["facts"][name]
 
 
+def part(results, name):
+    if name not in results:
+        raise Missing(f"docs/performance/results.json has no “{name}”")
+    return results[name]
+
+
 def us(values):
     return f"{median(values):,.0f}"
 
@@ -142,9 +148,7 @@ def against_peers(performance, _):
     unnamed, named = runs(performance, "1,000/s, unnamed statements"), runs(performance, "1,000/s")
     _, measured = report.against(unnamed["p99_us"], named["p99_us"], "`named` ones")
     rows.append(["p99 at 1,000/s with `unnamed` statements, which the regions use", measured])
-    if "statements" not in performance:
-        raise Missing("docs/performance/results.json has no “statements”")
-    climbs = [climb for climb in performance["statements"]["climbs"] if climb["commit_delay_us"]]
+    climbs = [climb for climb in part(performance, "statements")["climbs"] if climb["commit_delay_us"]]
     direct, pooled = (next(climb for climb in climbs if climb["mode"].endswith(end)) for end in ("`named`", "pgbouncer"))
     rows.append(["payments/s with p99 under 25 ms, commits of 3 ms, `unnamed` through a pooler (another machine)",
                  f"{spread(pooled['sustained'], 0)} against {spread(direct['sustained'], 0)} with `named`, direct"])  # fmt: skip
@@ -429,9 +433,7 @@ def fuzzing(*_):
 
 
 def threads(performance, _):
-    if "threads" not in performance:
-        raise Missing("docs/performance/results.json has no “threads”")
-    found = performance["threads"]
+    found = part(performance, "threads")
     rows = [
         [workers, *[spread(costs[workers], 1) for costs in found["cpu_us"].values()],
          f"{sum(calls.values()):.1f}", f"{calls.get('futex', 0):.1f}"]
@@ -444,9 +446,7 @@ def threads(performance, _):
 
 
 def pools(performance, _):
-    if "pools" not in performance:
-        raise Missing("docs/performance/results.json has no “pools”")
-    found = performance["pools"]
+    found = part(performance, "pools")
     rows = [
         [f"{load['rate']:,}/s" + (", commits of 3 ms" if load["commit_delay_us"] else ""), str(load["pool_size"]),
          spread(load["p50_us"], 0), spread(load["p99_us"], 0), f"{median(load['in_an_exchange']):.1f}",
@@ -470,9 +470,7 @@ def by_round(ours, theirs, figure):
 
 def wakes(performance, _):
     """Latency and CPU at one rate, by how long idle processors look out for work."""
-    if "wakes" not in performance:
-        raise Missing("docs/performance/results.json has no “wakes”")
-    found = performance["wakes"]
+    found = part(performance, "wakes")
     rows = []
     for most in sorted({load["halt_poll_us"] for load in found["loads"]}):
         of = {load["contestant"]: load for load in found["loads"] if load["halt_poll_us"] == most}
@@ -492,9 +490,7 @@ def wakes(performance, _):
 
 def neighbours(performance, _):
     """Latency by how the service has its core: with a limit of processor time, and beside a busy neighbour."""
-    if "neighbours" not in performance:
-        raise Missing("docs/performance/results.json has no “neighbours”")
-    found = performance["neighbours"]
+    found = part(performance, "neighbours")
     percent = lambda shares: f"{100 * median(shares):.0f} %"
     rows = [
         [load["load"], load["share"], percent(load["of_a_core"]), percent(load["stopped"]), spread(load["p50_us"], 0),
@@ -509,9 +505,7 @@ def neighbours(performance, _):
 
 def statements(performance, _):
     """Throughput by the statements' mode, and through a pooler; latency and CPU at a rate that all of them sustain."""
-    if "statements" not in performance:
-        raise Missing("docs/performance/results.json has no “statements”")
-    found = performance["statements"]
+    found = part(performance, "statements")
     rows = []
     for way in found["climbs"]:
         others = [other for other in found["climbs"] if other["commit_delay_us"] == way["commit_delay_us"]]

@@ -43,7 +43,7 @@ make_addresses() {
   local plan="$WORK/addresses.plan" doomed
   change tf "$CONTROL" plan -input=false -no-color -lock-timeout=5m -out="$plan" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
   if ! dry; then
-    doomed=$(tf "$CONTROL" show -json "$plan" | jq -r '.resource_changes[]? | select(.change.actions | index("delete")) | .address')
+    doomed=$(doomed "$CONTROL" "$plan")
     if [ -n "$doomed" ]; then
       step "some would go, with the gateways that hold them; the other region forgets them at the make phase-1 after this one"
       return

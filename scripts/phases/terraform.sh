@@ -43,14 +43,19 @@ apply() {
   plan_and_apply "$1" "${VARIABLES[@]}"
 }
 
-# plan_and_apply SITE ARGUMENTS...: a plan that takes something away is shown first, and waits for CONFIRM=yes. A pause is
-# nothing that could be taken away: the cluster's is replaced with every version of Kubernetes.
+# doomed SITE PLAN: what the plan would take away. A pause is nothing that could be: the cluster's is replaced with every
+# version of Kubernetes.
+doomed() {
+  tf "$1" show -json "$2" | jq -r '.resource_changes[]? |
+    select(.type != "time_sleep" and (.change.actions | index("delete"))) | .address'
+}
+
+# plan_and_apply SITE ARGUMENTS...: a plan that takes something away is shown first, and waits for CONFIRM=yes.
 plan_and_apply() {
   local site=$1 plan="$WORK/$1.plan" doomed
   change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${@:2}"
   if ! dry; then
-    doomed=$(tf "$site" show -json "$plan" | jq -r '.resource_changes[]? |
-      select(.type != "time_sleep" and (.change.actions | index("delete"))) | .address')
+    doomed=$(doomed "$site" "$plan")
     if [ -n "$doomed" ] && [ "$CONFIRM" != yes ]; then
       die "the plan would remove or replace what is listed here; if that is meant, run it with CONFIRM=yes: ${doomed//$'\n'/, }"
     fi

@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was read, if nothing was wrong. A `None` without a error cannot come from here: each
+    /// What was read, if nothing was wrong. A `None` without an error cannot come from here: each
     /// reading method notes one before it returns it.
     pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, ConfigErrors> {
         match read {
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a secret comes from: one of two variables, and not both. Unlike other settings, a
-    /// secret that is set but empty is a error: somebody meant to give it.
+    /// secret that is set but empty is an error: somebody meant to give it.
     fn source(&mut self, plain: &Setting, file: &Setting) -> Option<SecretSource> {
         let literal = self.environment.var(plain.variable);
         let path = self.environment.var(file.variable);

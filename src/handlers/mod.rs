@@ -44,7 +44,7 @@ pub struct App {
     random: RefCell<Random>,
     date: DateCache,
     timestamps: Rfc3339Cache,
-    /// Lines about payments that were not made, of each code.
+    /// Lines about payments that were refused, of each code.
     refusals: RefCell<[log::Limited; Code::ALL.len()]>,
 }
 
@@ -95,14 +95,14 @@ impl App {
         self.metrics.http.draining.set(1);
     }
 
-    /// Counts an answered request, and logs it if that was asked for, with the id of its payment if it was one.
-    pub fn note(&self, caller: &Caller, status: Status, transaction_id: Option<[u8; 16]>) {
+    /// Counts an answered request, and logs it if that was asked for.
+    pub fn note(&self, caller: &Caller, status: Status, answered: &Next) {
         let elapsed = caller.received.elapsed();
         self.metrics
             .http
             .request(caller.route, caller.method, status, elapsed);
         if self.log_requests {
-            let id = transaction_id.map(|id| hex::uuid(&id));
+            let id = answered.transaction_id().map(|id| hex::uuid(&id));
             let id = id.as_ref().and_then(|id| std::str::from_utf8(id).ok());
             log::info("request")
                 .field("request_id", caller.request_id.as_str())
@@ -116,8 +116,8 @@ impl App {
         }
     }
 
-    /// Logs a payment that was not made for want of what others have, but not each of them: there are as many as an
-    /// overload has callers, and each has its answer.
+    /// Logs payments that were refused for want of room: of each code one line in a while, since an overload has
+    /// thousands a second.
     #[allow(clippy::indexing_slicing)] // by an enum, over an array of its size
     fn note_refused(&self, caller: &Caller, code: Code) {
         if let Some(line) = self.refusals.borrow_mut()[code as usize].warn("payment_refused") {
@@ -233,7 +233,7 @@ pub enum Next {
 
 impl Next {
     /// The payment that the answer speaks of.
-    pub fn transaction_id(&self) -> Option<[u8; 16]> {
+    fn transaction_id(&self) -> Option<[u8; 16]> {
         match self {
             Self::Deferred(Deferred::Payment(payment)) => payment.transaction_id(),
             _ => None,

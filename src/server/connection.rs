@@ -167,10 +167,9 @@ impl Connection {
                 }
             }
         };
-        let transaction_id = next.transaction_id();
+        app.note(&caller, status, &next);
         // The payment is over, whether or not its caller takes the answer.
         drop(next);
-        app.note(&caller, status, transaction_id);
         self.left = self.left.saturating_sub(1);
         self.after_answer().await?;
         if status == Status::ServiceUnavailable {
