@@ -544,9 +544,46 @@ def statements(_):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "climbs": found}
 
 
+def wal(_):
+    """What a payment writes to the write-ahead log: with and without a key, with each page's first change after a
+    checkpoint in it, and with whole pages compressed."""
+    rate, seconds, rows = 1000, 5, 1_000_000
+    loads = [(0, ()), (0, ("--keyed",)), (rows, ()), (rows, ("--keyed",))]
+    found = []
+    for filled, keyed in loads:
+        for compression in ("off", "lz4"):
+            stage.sql(f"ALTER SYSTEM SET wal_compression = '{compression}'")
+            stage.sql("SELECT pg_reload_conf()")
+            stage.empty_table()
+            if filled:
+                stage.sql(stage.FILL.format(first=1, last=filled))
+                stage.sql("CHECKPOINT")
+            with stage.Server(SERVICE) as server:
+                before = stage.log_written()
+                served = stage.generate(server.port, rate, seconds, 1, *keyed, warm_up=0)["served"]
+            time.sleep(1)
+            size, pages = (after - former for after, former in zip(stage.log_written(), before, strict=True))
+            found.append({
+                "rows": filled, "keyed": bool(keyed), "compression": compression, "payments": served,
+                "bytes": round(size / served), "whole_pages": round(pages / served, 3),
+            })  # fmt: skip
+            print(found[-1], flush=True)
+    stage.sql("ALTER SYSTEM RESET wal_compression")
+    stage.sql("SELECT pg_reload_conf()")
+    stage.empty_table()
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "rate": rate, "seconds": seconds, "loads": found}
+
+
 # Parts of the record that can be measured alone; `make bench` measures the first ones, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
-EXTRA_PARTS = {"threads": threads, "pools": pools, "wakes": wakes, "neighbours": neighbours, "statements": statements}
+EXTRA_PARTS = {
+    "threads": threads,
+    "pools": pools,
+    "wakes": wakes,
+    "neighbours": neighbours,
+    "statements": statements,
+    "wal": wal,
+}
 
 
 def saturated_anew(result, bench):

@@ -25,6 +25,8 @@ COMMIT_US = 3000
 # machine that carries half as much: else the checkout's time limit refuses, half a second later.
 BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
 BOUND_RATE = 660
+# The same with nothing that refuses: a queue for all callers there are, and a minute to wait in it.
+PATIENT = BOUND | {"WAITERS_MAX": "65536", "CHECKOUT_TIMEOUT_MS": "60000", "PAYMENT_DEADLINE_MS": "60000"}
 # More than one core carries, generator included, by more callers than the pool and its queue hold.
 FLOOD_FACTOR, FLOOD_CALLERS = 1.5, 2048
 # Nobody carries so much; fewer callers than the queue holds, so that nothing is refused.
@@ -119,6 +121,12 @@ def overload(seconds):
             figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
             record("overload", f"{factor} times", figures)
             wrong += figures["failed_otherwise"] + figures["calm_failed"]
+    with stage.Server(SERVICE, PATIENT) as server:
+        stage.empty_table()
+        figures = flooded(server, BOUND_RATE * 3, seconds)
+        figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
+        record("overload", "3 times, all wait", figures)
+        wrong += figures["refused"] + figures["failed_otherwise"] + figures["calm_failed"]
     stage.set_commit_delay(0)
     stage.empty_table()
     with stage.Server(SERVICE) as server:
@@ -133,15 +141,6 @@ def overload(seconds):
     stage.empty_table()
     if wrong:
         raise SystemExit(f"{wrong} answers were neither 200 nor 503 with Retry-After")
-
-
-FILL = """
-INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, currency, region, status,
-  processing_ms, created_at, idempotency_key)
-SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
-  sha256('x'), 1234, 2, 'EUR', 'local', 'approved', 0, at, md5(n::text)
-FROM generate_series({first}, {last}) n, LATERAL (SELECT now() - interval '400 days' + n * interval '2 seconds' AS at) t
-"""
 
 
 def growth(rows, seconds, rounds):
@@ -164,7 +163,7 @@ def growth(rows, seconds, rounds):
     by_key = owner_sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'payments_idempotency_key'").strip()
     owner_sql("ALTER TABLE payments DROP CONSTRAINT payments_pkey; DROP INDEX payments_idempotency_key")
     for first in range(1, rows + 1, 1_000_000):
-        owner_sql(FILL.format(first=first, last=min(rows, first + 999_999)))
+        owner_sql(stage.FILL.format(first=first, last=min(rows, first + 999_999)))
     owner_sql(f"ALTER TABLE payments ADD PRIMARY KEY (transaction_id); {by_key}")
     owner_sql("VACUUM (ANALYZE) payments")
     print(f"filled in {time.monotonic() - began:.0f} s", flush=True)

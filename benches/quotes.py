@@ -519,8 +519,22 @@ def statements(performance, _):
     return table(columns, rows) + "\n\n" + prose("Recorded on {date} at revision {revision} on {cpu}: 3 climbs each, in turns.".format(**found))
 
 
+def wal(performance, _):
+    """Log written for a payment, by its key, the table it goes to, and the compression of whole pages."""
+    found = part(performance, "wal")
+    rows = [
+        [f"{load['rows']:,}", "yes" if load["keyed"] else "no", load["compression"], f"{load['whole_pages']:.2f}", f"{load['bytes']:,}"]
+        for load in found["loads"]
+    ]
+    columns = ["Rows there", "`Idempotency-Key`", "`wal_compression`", "Whole pages for a payment", "Bytes of log for a payment"]
+    return table(columns, rows) + "\n\n" + prose(
+        "Recorded on {date} at revision {revision}: {rate:,}/s for the first {seconds} s after a checkpoint.".format(**found)
+    )
+
+
 PARTS = {
     "threads": threads,
+    "wal": wal,
     "statements": statements,
     "neighbours": neighbours,
     "wakes": wakes,

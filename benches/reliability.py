@@ -94,7 +94,7 @@ def overload(results):
     if "maximum" not in found:
         return ""
     rows = [["the most it carries", "", f"{found['maximum']['goodput']:,}", "", "", "", "", "", "", ""]]
-    for name in ("3 times", "10 times", "processor", "processor, again"):
+    for name in ("3 times", "3 times, all wait", "10 times", "processor", "processor, again"):
         run = found.get(name)
         if run:
             share = f" ({run['share_of_maximum']:.0%})" if "share_of_maximum" in run else ""

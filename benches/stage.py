@@ -95,6 +95,21 @@ def empty_table():
     sql("CHECKPOINT")
 
 
+# Payments of the days behind, two seconds apart, each with an Idempotency-Key.
+FILL = """
+INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, currency, region, status,
+  processing_ms, created_at, idempotency_key)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
+  sha256('x'), 1234, 2, 'EUR', 'local', 'approved', 0, at, md5(n::text)
+FROM generate_series({first}, {last}) n, LATERAL (SELECT now() - interval '400 days' + n * interval '2 seconds' AS at) t
+"""
+
+
+def log_written():
+    """Bytes of the write-ahead log so far, and whole pages among them; of sessions that have ended."""
+    return [int(figure) for figure in sql("SELECT pg_current_wal_lsn() - '0/0', wal_fpi FROM pg_stat_wal").split("|")]
+
+
 class Process:
     """A program that is ended with its block."""
 
