@@ -49,7 +49,7 @@ act "drift" "what was changed and deleted by hand is healed" drift
 act "API keys" "rotated by make rotate-api-key; no process is another one, no payment failed" keys
 act "passwords" "rotated by the function that Lambda gets; no process is another one, no payment failed" passwords
 act "secrets away" "Spain's Secrets Manager is silent: a new pod starts, what was fetched stays; no payment failed" away
-act "new version" "committed, built, rolled out pod by pod in both regions; no payment failed" release
+act "new version" "committed, built, rolled out pod by pod in Spain, with Mexico held, then there; no payment failed" release
 act "roll back" "by the runbook's blocks: both regions to the former version, then one region by itself; no payment failed" roll_back
 act "runbook" "its blocks that ask for it, and commands in its sentences, work by hand in both regions; a deployment at 0 pods is left at 0" runbook
 act "down" "no Application, Ingress, Secret, role, namespace or process is left" tear_down

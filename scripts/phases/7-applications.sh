@@ -7,14 +7,16 @@ begin "phase 7" "both applications, until each has served a payment at its publi
 
 # Argo CD has this commit in the region, and finds it well.
 settled() {
-  local site=$1 wanted state sync health revision message
+  local site=$1 wanted found state sync health revision message held
   wanted=$(git ls-remote "$URL" "refs/heads/$RELEASE_BRANCH" 2>/dev/null | cut -f 1)
-  state=$(kube "$CONTROL" --namespace argocd get application "$PROJECT-$site" --output json 2>/dev/null | jq -r '
+  found=$(kube "$CONTROL" --namespace argocd get application "$PROJECT-$site" --output json 2>/dev/null) || found=""
+  held=$(held <<<"$found")
+  state=$(jq -r '
     [.status.sync.status // "Unknown", .status.health.status // "Unknown", .status.sync.revision // "-",
      ([.status.conditions[]? | select(.type | endswith("Error")) | .message] + [.status.operationState | select(.phase == "Failed" or .phase == "Error") | .message]
-      | first // "" | gsub("\\s+"; " ") | .[:300])] | join("\u001f")') || true
+      | first // "" | gsub("\\s+"; " ") | .[:300])] | join("\u001f")' <<<"$found") || true
   IFS=$'\x1f' read -r sync health revision message <<<"${state:-Unknown}"
-  SEEN="$sync, ${health:-no Application yet}${message:+: $message}"
+  SEEN="$sync, ${health:-no Application yet}${held:+, held at $held}${message:+: $message}"
   [ "$sync" = Synced ] && [ "$health" = Healthy ] && [ "$revision" = "$wanted" ]
 }
 

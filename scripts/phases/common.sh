@@ -165,6 +165,9 @@ mark() {
   while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line" || true; done
 }
 
+# Reads an Application: where it is held, if it does not follow the branch of releases.
+held() { jq -r --arg branch "$RELEASE_BRANCH" '.spec.source.targetRevision // $branch | select(. != $branch) | .[:12]'; }
+
 version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
 
 # What can be said of a release's image without asking anybody.

@@ -45,11 +45,12 @@ image() {
 application() { kube "$CONTROL" --namespace argocd get application "$PROJECT-$1" --output json; }
 
 sync() {
-  local found sync
+  local found sync held
   found=$(application "$1") || return 2
   sync=$(jq -r '.status.sync.status // "Unknown"' <<<"$found")
-  echo "$sync at $(jq -r '.status.sync.revision // "-" | .[:12]' <<<"$found")"
-  [ "$sync" = Synced ]
+  held=$(held <<<"$found")
+  echo "$sync at $(jq -r '.status.sync.revision // "-" | .[:12]' <<<"$found")${held:+: held at $held, and not at $RELEASE_BRANCH}"
+  [ "$sync" = Synced ] && [ -z "$held" ]
 }
 
 health() {

@@ -266,10 +266,16 @@ release_meanwhile() {
     scripts/version-set.sh "$version"
     git commit --quiet --all --message "Version $version"
   )
+  open_runbook
+  by_hand mexico "$STAGE/shared/runbook"/*-sh-hold
   phase phase-3
+  for site in $SITES; do by_hand "$site" "$(look_again)"; done
+  wait_until "every pod of spain runs $version, and no other one" 300 all_run spain "$version"
   show_status
+  all_run mexico "$(cat "$STAGE/shared/former.version")" || die "mexico is held, and runs $SEEN"
+  by_hand mexico "$STAGE/shared/runbook"/*-sh-let-go
   phase phase-7
-  for site in $SITES; do wait_until "every pod of $site runs $version, and no other one" 120 all_run "$site" "$version"; done
+  wait_until "every pod of mexico runs $version, and no other one" 120 all_run mexico "$version"
   all_well
 }
 

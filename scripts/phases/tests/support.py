@@ -261,11 +261,11 @@ class Phases(unittest.TestCase):
             self.assertIsNotNone(at, f"{pattern} is missing or too early in:\n" + "\n".join(lines))
 
 
-def application(sync="Synced", health="Healthy", revision="", message=""):
+def application(sync="Synced", health="Healthy", revision="", message="", follows="main"):
     status = {"sync": {"status": sync, "revision": revision}, "health": {"status": health}}
     if message:
         status["conditions"] = [{"type": "ComparisonError", "message": message}]
-    return json.dumps({"status": status})
+    return json.dumps({"spec": {"source": {"targetRevision": follows}}, "status": status})
 
 
 def nodes(ready=3, all_of_them=3):

@@ -32,6 +32,8 @@ class Status(Phases):
             (rule("--context mexico .*get deployment", deployment(image="r/payment-latency-api@sha256:" + "b" * 64)),
              f"! image      sha256:{'b' * 64}, but {DIGEST} is released"),
             (rule("get application payment-latency-api-mexico", application("OutOfSync")), "! sync       OutOfSync at "),
+            (rule("get application payment-latency-api-mexico", application(revision="e" * 40, follows="e" * 40)),
+             f"! sync       Synced at {'e' * 12}: held at {'e' * 12}, and not at main"),
             (rule("get application payment-latency-api-mexico", application(health="Degraded")), "! health     Degraded"),
             (rule("curl .*mexico.*/health", "503"), "! endpoint   https://mexico.pay.example.com: 503"),
             (rule("curl --config -", each="403 0.1 0.2 \n"), "! payments   none of 20: status 403"),

@@ -782,6 +782,11 @@ class Applications(Phases):
         self.assertIn("not within 2 s: payment-latency-api-spain is Synced and Healthy (Synced, Healthy)", said)
         self.assertEqual(self.calls("terraform .* plan"), [])
 
+    def test_a_region_that_is_held_says_so(self):
+        self.first(rule("get application payment-latency-api-mexico", application(revision="0" * 40, follows="0" * 40)))
+        said = self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2")
+        self.assertIn(f"(Synced, Healthy, held at {'0' * 12})", said)
+
     def test_what_argo_cd_complains_of_is_shown(self):
         self.first(rule("get application payment-latency-api-mexico", application("Unknown", "Missing", message="failed to load\n target state")))
         self.assertIn("(Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2"))
