@@ -433,7 +433,7 @@ def pools(_):
 
 @contextlib.contextmanager
 def halt_poll_us(most):
-    """How long, at most, this guest's idle processors look out for work before they halt."""
+    """How long, at most, this guest's idle processors poll for work before they halt."""
     former = HALT_POLL_NS.read_text()
     # Told to end in between, too, it puts back what was there.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
@@ -446,7 +446,7 @@ def halt_poll_us(most):
 
 def wakes(_):
     """What the ratios at a low rate owe to the price of a wake-up: the same, where idle processors halt at once and where
-    they look out for work first, in turns."""
+    they poll for work first, in turns."""
     if not os.access(HALT_POLL_NS, os.W_OK):
         raise SystemExit(f"{HALT_POLL_NS} cannot be written: this takes root, in a guest with the haltpoll governor")
     names = [SERVICE, "axum + deadpool", WIRE]

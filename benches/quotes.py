@@ -469,7 +469,7 @@ def by_round(ours, theirs, figure):
 
 
 def wakes(performance, _):
-    """Latency and CPU at one rate, by how long idle processors look out for work."""
+    """Latency and CPU at one rate, by how long idle processors poll for work."""
     found = part(performance, "wakes")
     rows = []
     for most in sorted({load["halt_poll_us"] for load in found["loads"]}):
@@ -480,7 +480,7 @@ def wakes(performance, _):
                 f"{most:,}", name, spread(load["p50_us"], 0), against("p50_us"), spread(load["p99_us"], 0),
                 against("p99_us"), *([spread(load["cpu_us"], 1), against("cpu_us")] if "cpu_us" in load else ["-", "-"]),
             ])  # fmt: skip
-    columns = ["Looks out for work, µs at most", f"{found['rate']:,}/s", "p50 µs", "this service's, against it", "p99 µs",
+    columns = ["Polls for work, µs at most", f"{found['rate']:,}/s", "p50 µs", "this service's, against it", "p99 µs",
                "this service's, against it", "CPU µs for a payment", "this service's, against it"]  # fmt: skip
     late = f" Late, and not counted: {'; '.join(found['late'])}." if found["late"] else ""
     return table(columns, rows) + "\n\n" + prose(

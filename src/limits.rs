@@ -124,7 +124,8 @@ pub const PROCESSING_MAX_MS: u64 = 2_000;
 /// Payments inside their simulated processing or their write, all together: each keeps room for two buffers of the
 /// usual size, and all of them leave enough for the requests of others, `/livez` among them.
 pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
-/// Health checks that wait for the database's answer, all together; beyond it they are told at once that it has none.
+/// Health checks that wait for the database's answer, all together; one that would be the next is told at once that
+/// there is none.
 pub const HEALTH_WAITING_MAX_COUNT: usize = 512;
 /// Of few connections, those that payments in flight leave to the requests of others: an eighth, at most this many.
 pub const OTHERS_MAX_COUNT: usize = 16;
