@@ -6,7 +6,6 @@ use payment_latency_api::limits::{PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT};
 use payment_latency_api::{probe, prune};
 use std::time::Duration;
 
-/// One of the verbs.
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve,
@@ -45,7 +44,6 @@ Options:
 Everything else is set by environment variables: see docs/APPLICATION.md.
 Exit codes: 0 done, 1 failed, 64 wrong command line, 78 wrong configuration.";
 
-/// Reads the command line.
 pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
     let command = match parser.next()? {
         None => Command::Serve,

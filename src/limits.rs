@@ -25,7 +25,7 @@ const fn bound(default: u64, min: u64, max: u64) -> Bound {
 pub const TARGET_MAX_BYTES: usize = 8 * 1024;
 /// Header fields in one request; four times what browsers and load balancers send together.
 pub const HEADERS_MAX_COUNT: usize = 64;
-/// Header fields that are made room for at first; more than that take a second look.
+/// Header fields that the first parse has room for; with more, the header block is parsed again.
 pub const USUAL_HEADERS_COUNT: usize = 16;
 /// All header lines of one request together; Node's and HAProxy's default.
 pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
@@ -56,43 +56,51 @@ pub const PARK_AFTER_MS: u64 = 5_000;
 pub const KEEP_ALIVE_MS: u64 = 75_000;
 /// An answer that the peer does not take in this time ends the connection.
 pub const WRITE_TIMEOUT_MS: u64 = 10_000;
-/// After a refusal, bytes still arriving are read and thrown away this long, so that the reset
-/// that a close with unread data causes does not destroy the answer (RFC 9112 section 9.6).
+/// After its last answer on a connection, the service reads and discards what still arrives for
+/// this long: a close with unread data causes a reset, which can destroy the answer (RFC 9112
+/// section 9.6).
 pub const LINGER_MS: u64 = 1_000;
 /// Bytes thrown away while lingering.
 pub const LINGER_MAX_BYTES: u64 = 256 * 1024;
-/// A connection's buffer as first taken, one for each direction; most requests and every payment's
-/// answer fit.
+/// Initial size of a connection's buffers, one for each direction; most requests and every
+/// payment's answer fit.
 pub const BUFFER_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are collected up to this size before they are written.
 pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
-/// Pipelined requests answered in one turn: then, or behind a flush, other connections have theirs.
+/// Pipelined requests answered in one turn. After them, or a flush of `PIPELINE_FLUSH_BYTES`, other
+/// connections have theirs.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
-/// What the kernel holds of a caller that is not read from: it takes twice as much, its own records included. That is
-/// what it begins with anyway; less makes it drop what comes in one piece, and the caller send it again.
+/// `SO_RCVBUF`: what the kernel holds of a caller that is not read from. It doubles this for its
+/// own records; that is the size it begins with anyway. With less it drops what comes in one piece,
+/// and the caller sends it again.
 pub const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
-/// The same of answers that a caller does not take: beyond it no further request of that caller is answered.
+/// `SO_SNDBUF`: the same for answers that a caller does not read. Beyond it no further request of
+/// that caller is answered.
 pub const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 /// All bytes buffered for connections, process-wide; beyond it 503 and close.
 pub const BUFFERED_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// From here on, whoever takes a buffer, or a larger one, ends the caller that has been sending a request or taking an
-/// answer for the longest time: the slow ones do not use up what the others need.
+/// Above this, each buffer that is taken or enlarged ends a caller, usually the one that has been
+/// sending a request or reading an answer for longest: slow callers do not use up what others need.
 pub const BUFFERED_TIGHT_BYTES: usize = BUFFERED_MAX_BYTES / 4 * 3;
-/// Up to here a payment may wait with more than `BUFFER_BYTES` of what its caller has sent ahead; beyond it 503 and
-/// close. The waiting ones together then stay below `BUFFERED_TIGHT_BYTES`.
+/// Up to this much in use, a payment may wait with more than `BUFFER_BYTES` sent ahead by its
+/// caller; above it, such a payment gets 503 and close. All waiting ones together then do not
+/// exceed `BUFFERED_TIGHT_BYTES`.
 pub const BUFFERED_AMPLE_BYTES: usize = BUFFERED_MAX_BYTES / 8;
 /// Buffers kept for reuse; more than that are freed.
 pub const SPARE_BUFFERS_MAX_COUNT: usize = 256;
-/// When all connections are in use and none is idle, a newcomer gets the place of the caller that has been sending a
-/// request or taking an answer for the longest time, if for so long: slow ones together do not keep others out.
-/// With the default of `MAX_CONNECTIONS` the buffers are tight before.
+/// When all connections are in use and none is idle, a newcomer takes the place of the caller that
+/// has been sending a request or reading an answer for longest, if for at least this long: slow
+/// callers together do not keep others out. With the default of `MAX_CONNECTIONS`, buffers become
+/// tight earlier.
 pub const SLOW_AFTER_MS: u64 = 1_000;
 /// Pending connections in the kernel's queue; the kernel cuts it to `net.core.somaxconn`.
 pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
-/// Pause after a failed accept when no idle connection could be closed for it.
+/// Pause after a failed accept, unless a connection was ended to free a descriptor or the newcomer
+/// has gone.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
-/// Open connections. Beyond it the oldest idle one is closed, else the slowest, else a pipeline that waits
-/// for its turn, else the newcomer gets 503.
+/// Open connections. At the bound, one ends for a newcomer: one that only lingers, else the one
+/// idle for longest, else the slowest, else a pipeline that waits for its turn. Without any, the
+/// newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
 pub const RESERVED_DESCRIPTORS_COUNT: u64 = 128;
@@ -101,7 +109,8 @@ pub const SWEEP_INTERVAL_MS: u64 = 100;
 
 /// `event_loop_lag_seconds` is observed this often.
 pub const LAG_INTERVAL_MS: u64 = 100;
-/// More between two sweeps does not count against callers: the process did not run.
+/// A gap between two sweeps counts against callers only up to this: beyond it the process did not
+/// run.
 pub const SWEEP_GAP_MAX_MS: u64 = 500;
 /// Longest accepted `X-Request-Id`; a longer one is replaced.
 pub const REQUEST_ID_MAX_BYTES: usize = 128;
@@ -114,31 +123,33 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 pub const PAYMENT_DEADLINE_MS: Bound = bound(2_000, 10, 60_000);
 /// Part of the deadline that may be spent waiting for a connection.
 pub const CHECKOUT_TIMEOUT_MS: Bound = bound(500, 1, 60_000);
-/// Time one exchange with PostgreSQL may take; half a deadline, so that a retry fits behind it.
+/// Time one exchange with PostgreSQL may take; less than half a deadline, so that a retry fits.
 pub const EXCHANGE_TIMEOUT_MS: Bound = bound(900, 10, 30_000);
 /// Payments waiting for a connection; beyond it 503 at once. Four times what the pool writes in one go (8 connections
 /// with 32 each): a burst of a thousand is carried instead of refused.
 pub const WAITERS_MAX: Bound = bound(1_024, 0, 65_536);
 /// Longest simulated acquirer time.
 pub const PROCESSING_MAX_MS: u64 = 2_000;
-/// Payments inside their simulated processing or their write, all together: each keeps room for two buffers of the
-/// usual size, and all of them leave enough for the requests of others, `/livez` among them.
+/// Payments in simulated processing or being written, all together. Each keeps room for two buffers
+/// of the usual size; all of them leave enough for other requests, `/livez` among them.
 pub const IN_FLIGHT_MAX_COUNT: usize = 2_560;
-/// Health checks that wait for the database's answer, all together; one that would be the next is told at once that
-/// there is none.
+/// Health checks that wait for the database's answer, all together. One more is answered at once,
+/// by whether the database has answered within `HEALTH_FRESH_MS`.
 pub const HEALTH_WAITING_MAX_COUNT: usize = 512;
-/// Of few connections, those that payments in flight leave to the requests of others: an eighth, at most this many.
+/// With few connections, how many of them payments in flight leave to other requests: an eighth, at
+/// most this many.
 pub const OTHERS_MAX_COUNT: usize = 16;
 /// `Retry-After` on a 503; the pool recovers in less.
 pub const RETRY_AFTER_S: u64 = 1;
-/// Who asks again before that goes behind everybody else for up to this much less.
+/// A refused caller that asks again within `Retry-After`, less up to this much by connection, goes
+/// behind all others.
 pub const RETRY_SPREAD_MS: u64 = 500;
 /// Amounts are stored as a bigint of minor units; this many digits always fit.
 pub const AMOUNT_MAX_DIGITS: usize = 15;
 /// Longest decoded name or value of a query parameter; the longest valid one, an amount, has 16
 /// characters. Also where an unknown name is cut before it is repeated in an answer.
 pub const PARAMETER_MAX_BYTES: usize = 32;
-/// Longest API key; two are compared in full on every request.
+/// Longest API key; what a caller presents is hashed on every request.
 pub const API_KEY_MAX_BYTES: usize = 256;
 /// Shortest API key: 128 bits written as hexadecimal take 32, in base64 22; 16 is the floor.
 pub const API_KEY_MIN_BYTES: usize = 16;
@@ -162,8 +173,9 @@ pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
 pub const MAINTENANCE_INTERVAL_MS: u64 = 1_000;
 /// Resolving, connecting, TLS and authentication of one connection, together.
 pub const CONNECT_TIMEOUT_MS: Bound = bound(5_000, 100, 60_000);
-/// Of this, what one address of the host gets to take the connection: as long as the kernel waits before it
-/// repeats a SYN. After it the next address has its turn, or the name is resolved anew.
+/// Of this, the time that one address of the host has to accept the connection: as long as the
+/// kernel waits before it repeats a SYN. Then the next address is tried, or the name is resolved
+/// anew.
 pub const CONNECT_ADDRESS_TIMEOUT_MS: u64 = 1_000;
 /// Rounds of HMAC that a server may ask for; 25 times PostgreSQL's default, and pgjdbc's bound.
 pub const SCRAM_ITERATIONS_MAX_COUNT: u32 = 100_000;
@@ -171,7 +183,7 @@ pub const SCRAM_ITERATIONS_MAX_COUNT: u32 = 100_000;
 pub const SCRAM_NONCE_BYTES: usize = 18;
 /// Connections being opened at the same time: one waits for the server while the other computes.
 pub const OPENING_MAX_COUNT: usize = 2;
-/// By how much the threads that open connections step back behind payments (nice(2)).
+/// Niceness of the threads that open connections, so that payments go first (nice(2)).
 pub const CONNECTOR_NICENESS: i32 = 10;
 /// First pause after a failed connection attempt; doubles, jittered.
 pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
@@ -179,23 +191,26 @@ pub const RECONNECT_BACKOFF_MIN_MS: u64 = 50;
 pub const RECONNECT_BACKOFF_MAX_MS: u64 = 1_000;
 /// `TCP_USER_TIMEOUT` of database sockets: unacknowledged data this old ends the connection.
 pub const TCP_USER_TIMEOUT_MS: u32 = 5_000;
-/// A connection of `migrate` or `prune` that is silent for this long is asked whether it lives.
+/// A connection of `migrate` or `prune` that is silent for this long is probed by the kernel (TCP
+/// keep-alive).
 pub const OWNER_KEEPALIVE_MS: u64 = 10_000;
 /// `migrate` waits this long for another `migrate`, and tries this long to get its locks.
 pub const MIGRATE_LOCK_TIMEOUT_MS: u64 = 10_000;
-/// A statement of `migrate` waits this long for a table: payments queue behind it meanwhile. Less than the
-/// `lock_timeout` of payments, which is 750 ms in the regions, and than the time of an exchange.
+/// A statement of `migrate` waits this long for a table, while payments queue behind it. Less than
+/// the `lock_timeout` of payments, which is 750 ms in the regions, and than the time of an
+/// exchange.
 pub const MIGRATE_STATEMENT_LOCK_TIMEOUT_MS: u64 = 200;
-/// A statement of `migrate` takes this long at most: payments may wait for what it has locked, and only so long. One
-/// that they do not wait for sets a `statement_timeout` of its own.
+/// Longest time of a `migrate` statement, since payments may wait for what it has locked. A
+/// statement that they do not wait for sets a `statement_timeout` of its own.
 pub const MIGRATE_STATEMENT_TIMEOUT_MS: u64 = 2_000;
 /// Pause of `migrate` before it tries again: payments that have queued are through by then.
 pub const MIGRATE_RETRY_PAUSE_MS: u64 = 500;
-/// First pause between two attempts; doubles. The very first repetition does not wait.
+/// First pause between two attempts; doubles. The first retry after a lost answer does not wait.
 pub const RETRY_PAUSE_MIN_MS: u64 = 10;
 /// Longest pause between two attempts.
 pub const RETRY_PAUSE_MAX_MS: u64 = 200;
-/// A message from PostgreSQL; the answers that are expected have a few hundred bytes.
+/// Longest message accepted from PostgreSQL; the answers that are expected have a few hundred
+/// bytes.
 pub const PG_MESSAGE_MAX_BYTES: usize = 64 * 1024;
 /// What is kept of the text with which PostgreSQL refuses: enough to recognise it in a log.
 pub const PG_REFUSAL_MAX_BYTES: usize = 160;
@@ -221,7 +236,7 @@ pub const BATCH_MAX_COUNT: usize = 32;
 
 /// The listen port; 0 lets the kernel pick a free one.
 pub const PORT: Bound = bound(8_080, 0, 65_535);
-/// What `/metrics` says of the process is read again when it is older than this.
+/// `/metrics` reads the figures of the process again when they are older than this.
 pub const PROCESS_FRESH_MS: u64 = 1_000;
 /// Longest `REGION` and `ENVIRONMENT`; a Kubernetes label's length, so that both can be labels.
 pub const DEPLOYMENT_NAME_MAX_BYTES: usize = 63;
@@ -229,10 +244,11 @@ pub const DEPLOYMENT_NAME_MAX_BYTES: usize = 63;
 pub const APPLICATION_NAME_MAX_BYTES: usize = 63;
 /// Longest host name, as RFC 1035 section 2.3.4 has it, in its dotted form.
 pub const HOST_MAX_BYTES: usize = 253;
-/// Time between the first signal and the listener's close; a load balancer needs it to let go.
+/// Time between the first signal and the listener's close; a load balancer needs it to stop
+/// sending.
 pub const DRAIN_MS: Bound = bound(15_000, 0, 300_000);
-/// After the drain, requests under way have the longest processing, the payment's deadline and this
-/// long to finish: 5 s by default.
+/// After the drain, requests under way have this long to finish, on top of the longest processing
+/// and the payment's deadline: 5 s by default.
 pub const FINISH_MARGIN_MS: u64 = 1_000;
 /// Secret files are compared with what is in force this often.
 pub const SECRET_POLL_INTERVAL_MS: u64 = 1_000;
@@ -246,16 +262,20 @@ pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
 pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
 /// Rows removed by one statement of `prune`: so few that a payment beside it hardly waits longer.
 pub const PRUNE_BATCH_COUNT: Bound = bound(100, 1, 100_000);
-/// `prune` pauses so many times as long as a batch took: payments have the database for 98 % of the time.
+/// `prune` pauses for this many times the duration of a batch: payments have the database for 98 %
+/// of the time.
 pub const PRUNE_PAUSE_FACTOR: u32 = 49;
-/// But no longer than this: a batch that had to wait for its lock or for a stalled disk says nothing of the next one.
+/// Longest such pause: a batch that had to wait for its lock or for a stalled disk says nothing
+/// about the next one.
 pub const PRUNE_PAUSE_MAX_MS: u64 = 60_000;
-/// `prune` waits this long for the table; whoever changes it then may take long.
+/// `prune` waits this long for a lock on the table; a session that changes the table may hold it
+/// for long.
 pub const PRUNE_LOCK_TIMEOUT_MS: u64 = 5_000;
-/// A batch that takes longer is given up: it holds vacuum back, and its locks.
+/// A batch that takes longer is given up: it holds its locks, and holds vacuum back.
 pub const PRUNE_STATEMENT_TIMEOUT_MS: u64 = 60_000;
-/// `prune` looks at ids that are younger than its age by up to this: a pod whose clock is ahead gives such ids, and few
-/// are further ahead. Payments of this time are read once in a run, without need for most of them.
+/// `prune` also looks at ids up to this much younger than its age: a pod whose clock is ahead makes
+/// such ids, and few clocks are further ahead. Payments in this window are read once in a run, most
+/// of them needlessly.
 pub const PRUNE_CLOCK_MARGIN_S: u64 = 300;
 /// Age past which `prune` removes payments.
 pub const PRUNE_AGE_HOURS: Bound = bound(90 * 24, 1, 36_500 * 24);
@@ -264,7 +284,7 @@ pub const PRUNE_AGE_HOURS: Bound = bound(90 * 24, 1, 36_500 * 24);
 
 /// Requests a second that `probe` may be told to send; one machine does not serve more.
 pub const PROBE_RATE_MAX: u64 = 100_000;
-/// The least that it may be told; the time to the next request has to be one that a clock can hold.
+/// Its least rate; the time to the next request has to be one that a clock can hold.
 pub const PROBE_RATE_MIN: f64 = 0.001;
 /// Requests of one `probe`.
 pub const PROBE_REQUESTS_MAX: u64 = 10_000_000;
@@ -272,12 +292,12 @@ pub const PROBE_REQUESTS_MAX: u64 = 10_000_000;
 pub const PROBE_CONNECTIONS: Bound = bound(32, 1, 1_024);
 /// Time that `probe` gives one request, connecting included.
 pub const PROBE_TIMEOUT_MS: Bound = bound(5_000, 1, 600_000);
-/// Time in which `probe` sends requests; the default is enough for percentiles. Those of `--count` alone may take all
-/// of it: a day.
+/// Time in which `probe` sends requests; the default is enough for percentiles. With `--count` and
+/// no `--duration`, requests may take the maximum: a day.
 pub const PROBE_DURATION_MS: Bound = bound(10_000, 1, 24 * 3_600_000);
-/// An answer's body that `probe` reads.
+/// Longest body of an answer that `probe` reads.
 pub const PROBE_BODY_MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// One line of an answer's head, or of its chunks.
+/// Longest line of an answer's head, or of its chunks.
 pub const PROBE_LINE_MAX_BYTES: usize = 16 * 1024;
 
 const _: () = {

@@ -66,9 +66,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the process at SIGTERM or SIGINT, with the code that a shell gives: the first process of a container gets them
-/// only when it listens. What a transaction had begun, PostgreSQL takes back. Where no thread can be had, they do what
-/// they do by default.
+/// Ends the process at SIGTERM or SIGINT, with the code that a shell gives: the first process of a
+/// container receives them only if it handles them. PostgreSQL rolls back an open transaction.
+/// Where no thread can be had, the signals keep their default action.
 fn end_on_signal() {
     let wait = async || -> std::io::Result<i32> {
         let mut terminate = signal(SignalKind::terminate())?;

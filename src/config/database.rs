@@ -301,7 +301,7 @@ fn refusal(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What holds for the whole text, before it is taken apart.
+/// What must hold for the whole text, before it is split.
 fn check_characters(url: &str) -> Result<(), String> {
     if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(

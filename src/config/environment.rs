@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-/// A place that has variables. Only this module's [`ProcessEnvironment`] reads the real ones, so
-/// that tests need none.
+/// A source of variables. Only this module's [`ProcessEnvironment`] reads the real ones, so that
+/// tests need none.
 pub trait Environment {
-    /// The variable's value, as it stands there.
+    /// The variable's value, unchanged.
     fn var(&self, name: &str) -> Option<OsString>;
 }
 

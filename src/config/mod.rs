@@ -1,8 +1,8 @@
 //! The configuration: the only module that reads the environment.
 //!
-//! Everything is read at once and every error is reported together; nothing that is shown, here
-//! or in an error, holds a secret. It knows what settings mean, not what is done with them.
-//! Variables that it does not know are nobody's error: an environment is shared.
+//! Everything is read at once and every error is reported together; nothing that is shown, here or
+//! in an error, holds a secret. It knows what settings mean, not what is done with them. Unknown
+//! variables are not an error: an environment is shared.
 
 mod api_keys;
 mod database;
@@ -32,7 +32,7 @@ pub use residency::UNKNOWN_REGION;
 pub use secret::{Secret, SecretSource};
 pub use settings::{Accepts, SETTINGS, Setting, markdown_table};
 
-/// `ENVIRONMENT` when nobody has set it.
+/// The stage when `ENVIRONMENT` is not set.
 const DEFAULT_ENVIRONMENT: &str = "dev";
 /// Currencies of the regions that the service runs in; elsewhere it is the euro.
 const REGION_CURRENCIES: [(&str, Currency); 2] =
@@ -67,7 +67,7 @@ pub struct Config {
     pub api_keys: ApiKeys,
     /// Where to look for changed API keys.
     pub api_keys_source: SecretSource,
-    /// What is valid and should not stay so; each begins with its variable's name.
+    /// What is valid but should be changed; each begins with its variable's name.
     pub warnings: Vec<String>,
     in_force: Vec<(&'static str, String)>,
 }
@@ -112,7 +112,8 @@ impl Config {
         write_lines(&self.in_force, out);
     }
 
-    /// Reads in the order of [`SETTINGS`]; gives up only at the end, so that no error hides one.
+    /// Reads in the order of [`SETTINGS`]; gives up only at the end, so that no error hides
+    /// another.
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let mut warnings = Vec::new();
         let region = read_region(reader, &mut warnings);

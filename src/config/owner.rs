@@ -8,20 +8,20 @@ use super::settings::{
 };
 use super::{UNKNOWN_REGION, write_lines};
 
-/// As whom to change the schema, and for whom.
+/// As which role to change the schema, and for which application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerConfig {
     /// The owner: `MIGRATE_DATABASE_URL`, or else `DATABASE_URL`.
     pub owner: DatabaseTarget,
-    /// The application's target, when `DATABASE_URL` is set besides and is another one: its login
-    /// is the one to make if it is missing.
+    /// The application's target, when `DATABASE_URL` is set as well and is another one: its login
+    /// is made if it is missing.
     pub application: Option<DatabaseTarget>,
     owner_variable: &'static str,
     in_force: Vec<(&'static str, String)>,
 }
 
 impl OwnerConfig {
-    /// What should not stay as it is about the owner's target.
+    /// What should be changed about the owner's target.
     pub fn warning(&self) -> Option<String> {
         let warning = self.owner.warning()?;
         Some(format!("{}: {warning}", self.owner_variable))

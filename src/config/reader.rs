@@ -25,8 +25,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was read, if nothing was wrong. A `None` without an error cannot come from here: each
-    /// reading method notes one before it returns it.
+    /// What was read, if nothing was wrong. A `None` never comes without an error: each reading
+    /// method notes one before it returns `None`.
     pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, ConfigErrors> {
         match read {
             Some(read) if self.errors.is_empty() => Ok(read),
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text that is not secret; an empty one counts as absent, because ConfigMaps and compose
-    /// files pass variables on that nobody has set.
+    /// files pass on variables that nobody has set.
     pub(super) fn text(&mut self, variable: &'static str) -> Option<String> {
         match self.environment.var(variable)?.into_string() {
             Ok(text) if text.is_empty() => None,
@@ -82,8 +82,7 @@ impl<'a> Reader<'a> {
         self.number_up_to(setting, setting.bound.max, None)
     }
 
-    /// A number in its range and at most `ceiling`, which is `ceiling_variable`'s; the default is
-    /// cut to it.
+    /// A number in its range and at most `ceiling`, the value of `of`; the default is cut to it.
     pub(super) fn number_below(&mut self, setting: &Number, ceiling: u64, of: &Number) -> u64 {
         self.number_up_to(setting, ceiling, Some(of.variable))
     }
@@ -232,7 +231,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Digits only: no sign, no blank, nothing that another reader would take for another number.
+/// Digits only: no sign, no blank, nothing that another parser would read as another number.
 fn whole_number(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()

@@ -19,14 +19,15 @@ const DIRECTIONS: [&str; 9] = [
     "southwest",
     "west",
 ];
-/// Under these names RDS puts instances, clusters and proxies: `<name>.<account>.<region>.` before.
+/// The ends of RDS's host names for instances, clusters and proxies, behind
+/// `<name>.<account>.<region>`.
 const RDS_SUFFIXES: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
 
 /// Refuses a host that names another AWS region than `region`.
 ///
-/// A host names a region when one of its labels is a region's name, or, below RDS's own domain,
-/// when the label where RDS puts the region is any other one: a region that is newer than the list
-/// above is then refused as well.
+/// A host names a region when one of its labels is a region's name, or, below RDS's own domain, by
+/// the label in the region's place, whatever it is: a region that is newer than the list above is
+/// then refused as well.
 pub(super) fn check(host: &str, region: &str) -> Result<(), String> {
     if region == UNKNOWN_REGION {
         return Ok(());

@@ -12,12 +12,12 @@ use crate::limits::SECRET_FILE_MAX_BYTES;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text into keeping.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for whoever must send or compare it.
+    /// The text itself, for code that must send or compare it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -62,7 +62,7 @@ impl SecretSource {
         Self { variable, origin }
     }
 
-    /// The secret as it is now, less one line end behind it, which editors and `echo` leave.
+    /// The secret as it is now, without the one line end at its end that editors and `echo` leave.
     ///
     /// # Errors
     /// The file cannot be read, is longer than [`SECRET_FILE_MAX_BYTES`], empty, or not UTF-8. The

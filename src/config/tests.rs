@@ -403,7 +403,7 @@ fn check_config_shows_both_targets_and_the_mistakes_of_both() {
     assert_eq!(names, ["DATABASE_URL", "PORT", "MIGRATE_DATABASE_URL"]);
 }
 
-/// The planted word stands in every variable in turn, right or wrong there.
+/// The planted word is put into every variable in turn, valid there or not.
 #[test]
 fn no_secret_is_shown_anywhere() {
     let config = with(&[]).unwrap();
@@ -433,7 +433,7 @@ fn no_secret_is_shown_anywhere() {
     }
 }
 
-/// What the table says in words stands elsewhere as a number.
+/// Bounds that the table states in words stand elsewhere as numbers.
 #[test]
 fn the_words_of_the_table_say_the_bounds() {
     let accepts = |setting: Setting| match setting.accepts {
@@ -454,7 +454,8 @@ fn the_words_of_the_table_say_the_bounds() {
     assert!(settings::DEFAULT_CURRENCY.default.starts_with(&currencies));
 }
 
-/// A key that another session holds costs its own payment alone, not the exchange of all that travel with it.
+/// A key that another session has locked must cost its own payment alone, not the whole exchange
+/// that carries it.
 #[test]
 fn a_lock_of_the_regions_and_of_make_run_is_waited_for_less_long_than_an_exchange() {
     let said = settings::EXCHANGE_TIMEOUT_MS.setting().meaning;

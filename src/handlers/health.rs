@@ -46,7 +46,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    /// Asks the database, unless it answered a payment a moment ago.
+    /// Asks the database, unless it answered a moment ago or too many checks wait already.
     pub(super) async fn check(&mut self, app: &App) {
         let fresh = Duration::from_millis(HEALTH_FRESH_MS);
         let waiting = &app.health_waiting;

@@ -89,7 +89,8 @@ impl App {
         self.draining.get()
     }
 
-    /// From now on answers say that the connection ends, and `/readyz` that none should come.
+    /// From now on answers announce that the connection ends, and `/readyz` that no requests should
+    /// come.
     pub fn begin_drain(&self) {
         self.draining.set(true);
         self.metrics.http.draining.set(1);
@@ -116,8 +117,8 @@ impl App {
         }
     }
 
-    /// Logs payments that were refused for want of room: of each code one line in a while, since an overload has
-    /// thousands a second.
+    /// Logs payments refused for lack of room: at most one line in a while for each code, since an
+    /// overload refuses thousands a second.
     #[allow(clippy::indexing_slicing)] // by an enum, over an array of its size
     fn note_refused(&self, caller: &Caller, code: Code) {
         if let Some(line) = self.refusals.borrow_mut()[code as usize].warn("payment_refused") {
@@ -130,13 +131,14 @@ impl App {
     }
 }
 
-/// Payments that may be in flight beside each other: some of the connections are for others, `/livez` among them.
+/// Payments that may be in flight at the same time: some connections are left to other requests,
+/// `/livez` among them.
 fn in_flight_max(max_connections: usize) -> usize {
     let others = (max_connections / 8).min(OTHERS_MAX_COUNT);
     IN_FLIGHT_MAX_COUNT.min(max_connections - others)
 }
 
-/// Who asks, and how to answer.
+/// The caller, and how to answer it.
 #[derive(Debug)]
 pub struct Caller {
     route: Route,
@@ -148,7 +150,8 @@ pub struct Caller {
     request_id: RequestId,
     traceparent: Option<TraceParent>,
     received: Instant,
-    /// The time that its answer has: when it came in, or when what it waited for was there.
+    /// The time for its answer's `Date`: when it came in or, if it had to wait, when its result was
+    /// there.
     pub now: Instant,
 }
 
@@ -227,7 +230,7 @@ impl Caller {
 pub enum Next {
     /// The answer is written.
     Answered(Status),
-    /// The answer takes the database.
+    /// The answer needs the database.
     Deferred(Deferred),
 }
 
@@ -241,7 +244,7 @@ impl Next {
     }
 }
 
-/// A request that waits for the database. It stays where it is while it does: what a payment holds is not small.
+/// A request that waits for the database. It is not moved while it waits, since a payment is large.
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each payment
 pub enum Deferred {
     /// A payment.
@@ -253,7 +256,7 @@ pub enum Deferred {
 /// The caller has hung up, and nothing was written.
 pub struct HungUp;
 
-/// Has the route's handler look at `request`.
+/// Passes `request` to its route's handler.
 pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u8>) -> Next {
     let allowed = match (caller.route, request.method) {
         (_, Method::Get) | (Route::Unmatched, _) => true,
@@ -282,7 +285,8 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
     })
 }
 
-/// Answers something that is no request, as far as known of this `method`, and says that the connection ends.
+/// Answers what is no request, with `method` as far as it is known, and says that the connection
+/// ends.
 pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
     let context = Context {
         version: Version::Http11,
@@ -301,7 +305,8 @@ pub fn refuse(app: &App, refusal: Refusal, method: Method, out: &mut Vec<u8>) {
 }
 
 impl Deferred {
-    /// Begins it, with all earlier answers of its caller sent; the status if it was refused instead.
+    /// Begins it, after all earlier answers of its caller were sent; the status if it was refused
+    /// instead.
     pub fn begin(&mut self, app: &App, caller: &Caller, out: &mut Vec<u8>) -> Option<Status> {
         match self {
             Self::Payment(payment) => {
@@ -313,7 +318,7 @@ impl Deferred {
         }
     }
 
-    /// Asks the database, and tells when that was over.
+    /// Runs it, and returns the time when it was over.
     pub async fn run(
         &mut self,
         app: &App,
@@ -322,7 +327,7 @@ impl Deferred {
         match self {
             Self::Payment(payment) => payment.run(app, hang_up).await,
             Self::Health(state) => {
-                // In a box, or each payment would hold the room that a check takes.
+                // In a box: otherwise each payment would hold the room that a check takes.
                 Box::pin(state.check(app)).await;
                 Ok(Instant::now())
             }

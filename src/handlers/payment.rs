@@ -21,14 +21,14 @@ use crate::payment::{self, Amount, Currency, IdempotencyKey, Parameters};
 use crate::pg::payments::Insert;
 use crate::pool::{Failure, Unavailable, Written};
 
-/// A payment that its caller may make and, once it has run, what came of it.
+/// A payment that its caller may make and, once it has run, its result.
 pub struct Payment {
     payment: Insert,
     /// Once it has begun.
     in_flight: Option<InFlight>,
     /// The caller's own limit.
     timeout: Option<Duration>,
-    /// Until it has run: that nothing was written.
+    /// Until it has run: `Abandoned`, as nothing was written.
     result: Result<Written, Failure>,
     elapsed: Duration,
 }
@@ -40,7 +40,7 @@ pub(super) struct Rejection {
     field: Option<Cow<'static, str>>,
 }
 
-/// Checks who asks and for what, in this order, and writes nothing yet.
+/// Checks the API key, then the rest of the request; writes nothing yet.
 pub(super) fn accept(app: &App, request: &Request<'_>) -> Result<Payment, Rejection> {
     authenticate(app, request.api_key)?;
     let query = request.query.map(str::as_bytes);
@@ -124,7 +124,7 @@ impl Rejection {
 }
 
 impl Payment {
-    /// Takes its place among those under way, if there is one.
+    /// Takes its place among the payments under way, if there is room.
     pub(super) fn begin(&mut self, app: &App) -> Result<(), Rejection> {
         if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
             return Err(Rejection {
@@ -174,7 +174,7 @@ impl Payment {
 }
 
 impl Payment {
-    /// The id that the answer may name: of the row that it speaks of, or of one that there may be.
+    /// The id that the answer may name: of the row that it reports, or of a row that may exist.
     pub(super) fn transaction_id(&self) -> Option<[u8; 16]> {
         let own = self.payment.transaction_id;
         match &self.result {

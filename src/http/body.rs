@@ -16,7 +16,7 @@ pub struct Progress {
     pub complete: bool,
 }
 
-/// A body that is being read; it may stop and go on at any byte.
+/// A body that is being read; reading may pause at any byte.
 #[derive(Clone, Debug)]
 pub struct BodyReader {
     state: State,
@@ -30,7 +30,7 @@ pub struct BodyReader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many bytes, then nothing.
+    /// This many bytes, then the end.
     Plain(u64),
     /// In a chunk size, with its value so far once it has a digit.
     Size(Option<u64>),
@@ -131,7 +131,7 @@ impl BodyReader {
         match (self.state, byte) {
             (State::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                // Sixteen digits would wrap: the bound refuses long before.
+                // Seventeen digits would overflow: the bound refuses long before.
                 let size = size.unwrap_or(0) * 16 + digit;
                 match size > BODY_MAX_BYTES {
                     true => Err(Refusal::BodyTooLarge),
@@ -167,7 +167,7 @@ impl BodyReader {
 
     /// Trailer fields (RFC 9112 section 7.1.2) are checked and ignored.
     fn trailer(&mut self, state: State, byte: u8) -> Result<State, Refusal> {
-        // The blank line behind them is no trailer.
+        // The blank line that ends the trailers does not count.
         let is_end = matches!(
             (state, byte),
             (State::TrailerStart, b'\r') | (State::LastLf, _)

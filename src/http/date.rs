@@ -13,7 +13,7 @@ const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// The date now, formatted once a second: until the second ends nobody looks at the wall clock.
+/// The current date, formatted once a second: until the second ends the wall clock is not read.
 #[derive(Debug)]
 pub struct DateCache(Cell<(HttpDate, Instant)>);
 
@@ -30,7 +30,7 @@ impl DateCache {
         if now < until {
             return date;
         }
-        // Looked at first: a pause between the two clocks ends the second early, never late.
+        // Read first: a pause between reading the two clocks ends the second early, never late.
         let looked = Instant::now();
         let micros = u64::try_from(unix_micros()).unwrap_or(0);
         let date = format(micros / 1_000_000);

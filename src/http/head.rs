@@ -1,4 +1,4 @@
-//! Finds the end of a request head in bytes that arrive bit by bit.
+//! Finds the end of a request head in bytes that arrive in pieces.
 
 use super::refusal::Refusal;
 use super::request::is_token;
@@ -39,11 +39,11 @@ impl HeadScan {
         self.seen > self.line || self.headers > 0
     }
 
-    /// Looks at what `buffer` holds beyond the last look, and returns the length of the head, with
-    /// its leading and closing line ends, when it is complete.
+    /// Scans what `buffer` holds beyond the last call. When the head is complete, returns its
+    /// length, with its leading and closing line ends.
     ///
     /// # Errors
-    /// What makes the request refusable whatever follows.
+    /// What makes the request one to refuse, whatever follows.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<usize>, Refusal> {
         loop {
             if !self.after_cr {
@@ -73,15 +73,16 @@ impl HeadScan {
         }
     }
 
-    /// Passes over what is neither a line end nor a control character: of most bytes only the number
-    /// counts.
+    /// Skips what is neither a line end nor a control character: of most bytes only the number
+    /// matters.
     fn skip_text(&mut self, buffer: &[u8]) -> Result<(), Refusal> {
         if self.headers > 0 {
             self.seen += text_length(buffer.get(self.seen..).unwrap_or_default());
             return self.check_headers_size();
         }
         loop {
-            // A request line is looked at where its method is too long, and where itself is.
+            // A request line is checked at two lengths: where its method is too long, and where the
+            // line is.
             let bound = match self.seen - self.line <= METHOD_MAX_BYTES {
                 true => METHOD_MAX_BYTES,
                 false => LINE_MAX_BYTES,
@@ -155,8 +156,9 @@ impl HeadScan {
 
 /// How many bytes stand before the first control character.
 ///
-/// Eight bytes at a time: a subtraction borrows into the highest bit of a byte that is less than what is
-/// subtracted. Above the first such byte it may err, but only the first one is asked for.
+/// Eight bytes at a time: a subtraction borrows into the highest bit of a byte that is less than
+/// what is subtracted. Bytes above the first such byte may be marked wrongly, but only the first is
+/// used.
 fn text_length(bytes: &[u8]) -> usize {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGHEST: u64 = EACH << 7;

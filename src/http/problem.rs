@@ -12,11 +12,11 @@ labels! {
         InvalidRequest = "invalid_request",
         /// There is no API key.
         ApiKeyMissing = "api_key_missing",
-        /// The API key is not a valid one, or there twice.
+        /// The API key is not valid, or is there more than once.
         ApiKeyWrong = "api_key_wrong",
         /// There is no such path.
         NotFound = "not_found",
-        /// The path does not have this method.
+        /// The path does not allow this method.
         MethodNotAllowed = "method_not_allowed",
         /// The idempotency key belongs to another payment.
         IdempotencyKeyReused = "idempotency_key_reused",
@@ -26,7 +26,7 @@ labels! {
         PoolExhausted = "pool_exhausted",
         /// There is no connection.
         DatabaseUnavailable = "database_unavailable",
-        /// As many payments are under way as may be.
+        /// The limit of payments under way is reached.
         TooManyInFlight = "too_many_in_flight",
         /// The pool has not been complete yet.
         Starting = "starting",

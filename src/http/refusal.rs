@@ -4,8 +4,8 @@ use super::response::Status;
 
 macro_rules! refusals {
     ($($name:ident $status:ident $code:literal $detail:literal,)+) => {
-        /// Why a request is refused. The connection is closed behind every one of these: where the next
-        /// request begins is no longer sure, or no longer wanted.
+        /// Why a request is refused. The connection is closed after each of these: where the next
+        /// request begins is no longer certain, or no further request is wanted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Refusal { $(#[doc = $detail] $name,)+ }
 

@@ -119,8 +119,8 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
         .and_then(|line| line.strip_suffix(b"\r"))
         .unwrap_or_default();
     let (token, target, version) = split_line(line)?;
-    // httparse knows the two digits of its own versions only: the line was checked above, and it
-    // gets to see the header lines.
+    // httparse accepts only the versions that it knows itself. So the request line is checked
+    // above, and httparse sees the header lines only.
     let block = head.get(line.len() + 2..).unwrap_or_default();
     let mut few = [httparse::EMPTY_HEADER; USUAL_HEADERS_COUNT];
     let mut many;
@@ -149,7 +149,7 @@ pub fn parse(head: &[u8]) -> Result<Request<'_>, Refusal> {
     fields.into_request(method, version, path, query)
 }
 
-/// The three parts of a request line, checked but for what the target says.
+/// The three parts of a request line, checked except for the content of the target.
 fn split_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     let mut parts = line.split(|&b| b == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -174,7 +174,8 @@ fn split_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     Ok((method, target, version))
 }
 
-/// Tells apart what httparse refuses in one go. Tests and fuzzing ask it about what httparse takes, too.
+/// Tells apart faults that httparse reports as one. Tests and fuzzing also ask it about what
+/// httparse accepts.
 fn header_line_fault(line: &[u8]) -> Option<Refusal> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if matches!(line.first(), Some(b' ' | b'\t')) {
@@ -248,7 +249,7 @@ struct Fields<'a> {
     host: bool,
     has_length: bool,
     length: u64,
-    /// What is wrong with it, taken alone.
+    /// What is wrong with the length, taken alone.
     length_fault: Option<Refusal>,
     has_coding: bool,
     /// The last transfer coding is chunked.
@@ -276,7 +277,8 @@ impl<'a> Fields<'a> {
         match (name.first().map(u8::to_ascii_lowercase), name.len()) {
             (Some(b'h'), 4) if is(b"host") => return self.add_host(value),
             (Some(b'c'), 14) if is(b"content-length") => {
-                // Kept until the head is read to its end: a coding beside it outweighs its fault.
+                // Kept until the whole head is read: a Transfer-Encoding beside it outweighs its
+                // fault.
                 let result = self.add_length(value);
                 self.length_fault = self.length_fault.or(result.err());
             }

@@ -109,7 +109,7 @@ contents! {
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Digits that Content-Length is given before it is known: every length fits.
+/// Digits reserved for Content-Length before it is known: every length fits.
 const LENGTH_DIGITS: usize = 20;
 
 const _: () = assert!((usize::MAX.ilog10() as usize) < LENGTH_DIGITS);
@@ -117,7 +117,7 @@ const _: () = assert!((usize::MAX.ilog10() as usize) < LENGTH_DIGITS);
 /// What an answer needs to know of its request.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// The version to say that the connection stays open in.
+    /// The request's version: it decides how to say that the connection stays open.
     pub version: Version,
     /// Whether the connection is used again.
     pub keep_alive: bool,
@@ -137,7 +137,7 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Writes the status line, `Date` and what there is to say of the connection.
+    /// Writes the status line, `Date` and, where it is needed, `Connection`.
     pub fn begin(out: &'a mut Vec<u8>, context: &Context, status: Status) -> Self {
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(&context.date);

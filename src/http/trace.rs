@@ -48,8 +48,8 @@ pub fn traceparent(value: &[u8]) -> Option<TraceParent> {
         && (hex(trace, 32) && nonzero(trace))
         && (hex(parent, 16) && nonzero(parent))
         && hex(flags, 2);
-    // A later version may have more behind another dash; what is kept of it is version 00, with
-    // the one flag that version 00 knows ("Versioning of traceparent" in the recommendation).
+    // A later version may have more after another dash. It is reduced to version 00, with the one
+    // flag that version 00 knows ("Versioning of traceparent" in the recommendation).
     let ends = match text.get(TRACEPARENT_BYTES..) {
         Some("") => true,
         Some(rest) => version != "00" && rest.starts_with('-'),

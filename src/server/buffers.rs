@@ -18,8 +18,8 @@ pub(super) struct Buffers {
     metrics: Arc<Metrics>,
 }
 
-/// Room in the budget. Its memory comes with the first access for writing and goes back when it is dropped, or before:
-/// see [`Buffer::rest`].
+/// Room in the budget. Memory comes with the first access for writing. It goes back on drop, or
+/// earlier: see [`Buffer::lend_memory`].
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     counted_bytes: usize,
@@ -48,7 +48,8 @@ impl Buffers {
         })
     }
 
-    /// Memory for a buffer: of the spare ones the last that came back, which the processor still has in its cache.
+    /// Memory for a buffer: the spare one that came back last, which the processor may still have
+    /// in its cache.
     fn memory(&self) -> Vec<u8> {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
@@ -62,7 +63,7 @@ impl Buffers {
         }
     }
 
-    /// Whether so much is in use that slow requests have to give theirs up.
+    /// Whether so much is in use that slow callers have to be ended.
     pub(super) fn are_tight(&self) -> bool {
         self.used_bytes.get() > BUFFERED_TIGHT_BYTES
     }
@@ -98,8 +99,8 @@ impl Buffer {
         self.counted_bytes
     }
 
-    /// Gives back what a large request took, as far as the rest of the content allows. False when more than the usual
-    /// size stays.
+    /// Gives back what a large request took, as far as the remaining content allows. False when it
+    /// stays larger than the usual size.
     pub(super) fn shrink(&mut self) -> bool {
         if self.capacity() > BUFFER_BYTES {
             self.bytes.shrink_to(BUFFER_BYTES);
@@ -108,7 +109,7 @@ impl Buffer {
         self.capacity() <= BUFFER_BYTES
     }
 
-    /// While it is empty, somebody else may have its memory; its room stays its own.
+    /// Lends the memory of an empty buffer to others; its room stays its own.
     pub(super) fn lend_memory(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() == BUFFER_BYTES {
             self.home.keep(std::mem::take(&mut self.bytes));

@@ -28,7 +28,8 @@ use crate::metrics::ConnectionEnd;
 enum Stop {
     /// The connection has ended.
     End(ConnectionEnd),
-    /// The request cannot be taken; it is answered, and the connection closed. Its method, if its head is gone.
+    /// The request is refused: it is answered, and the connection closed. Its method, if its head
+    /// has been consumed already.
     Refuse(Refusal, Option<Method>),
     /// The last answer is written, or about to be.
     Close(ConnectionEnd),
@@ -57,13 +58,13 @@ pub(super) struct Connection {
     /// Answers not yet written.
     output: Option<Buffer>,
     scan: HeadScan,
-    /// The body of the request at the beginning of the input is gone already.
+    /// The body of the request at the beginning of the input has already been discarded.
     body_is_read: bool,
-    /// Its place was given away just as a request came in: that one is the last.
+    /// Its place was given away just as a request came in: that request is its last.
     evicted: bool,
     /// Requests that may be answered before others have their turn.
     left: u32,
-    /// Its last answer was a 503: when it may ask again.
+    /// When it may ask again, if its last answer was a 503.
     refused_until: Option<Instant>,
 }
 
@@ -83,8 +84,8 @@ impl Connection {
         }
     }
 
-    /// Serves the connection to its end. What serving takes is in a box that lives as long as requests
-    /// come; a parked connection is a socket and this small future.
+    /// Serves the connection to its end. The state of serving is in a box that lives as long as
+    /// requests come; a parked connection is a socket and this small future.
     // No `async fn`: that would hold the connection twice, as its argument and as what it is moved to.
     #[allow(clippy::manual_async_fn)]
     pub(super) fn run(mut self) -> impl Future<Output = ()> {
@@ -136,7 +137,7 @@ impl Connection {
         let head = self.read_head().await?;
         self.refused_until = None;
         self.place.set(Phase::Busy);
-        // Both are made where they stay: they are not small.
+        // Both are made where they stay, since they are large.
         let mut caller;
         let mut next = loop {
             let output = buffer(&mut self.output, &self.server)?;
@@ -158,7 +159,8 @@ impl Connection {
             Next::Answered(status) => *status,
             Next::Deferred(deferred) => {
                 self.flush().await?;
-                // Its time to be taken is over; the payment's answer gets one of its own.
+                // The time limit of earlier answers ends here; the payment's answer gets one of its
+                // own.
                 self.place.enter_phase(Phase::Busy);
                 self.prepare_to_wait(caller.method)?;
                 match deferred.begin(&app, &caller, buffer(&mut self.output, &self.server)?) {
@@ -189,7 +191,7 @@ impl Connection {
         }
     }
 
-    /// Has the database asked, and answers.
+    /// Runs a deferred request and writes its answer.
     async fn wait_for(
         &mut self,
         app: &App,
@@ -213,8 +215,8 @@ impl Connection {
         Ok(deferred.write(app, caller, output))
     }
 
-    /// Before a request has an effect: there must be room for its answer, and many that wait may not hold the buffers
-    /// that others need.
+    /// Checked before a request has an effect: there must be room for its answer, and waiting
+    /// requests must not hold buffers that others need.
     fn prepare_to_wait(&mut self, method: Method) -> Result<(), Stop> {
         let small = self.input.as_mut().is_none_or(Buffer::shrink);
         let is_ready = (small || self.server.buffers.are_ample())
@@ -222,7 +224,7 @@ impl Connection {
         if is_ready {
             return Ok(());
         }
-        // What stands there is the next request, and the refusal is of this one.
+        // The input holds the next request; the refusal is of this one.
         self.input = None;
         Err(Stop::Refuse(Refusal::BuffersExhausted, Some(method)))
     }
@@ -239,9 +241,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Before a next request that is here already: whoever asks for one thing comes before those who ask for many, of
-    /// whom thousands may become readable at once. So a request that was waited for is answered when it comes; those
-    /// behind it wait in the lane, and then some are answered together. Nothing is lost if it all ends meanwhile.
+    /// Called when the next request has already arrived: callers that ask for one thing come before
+    /// those that ask for many, thousands of which may become readable at once. So a request that
+    /// was waited for is answered as it comes; those behind it wait in the lane, and then some are
+    /// answered together. Nothing is lost if the connection ends meanwhile.
     async fn give_way(&mut self, too_soon: Option<Instant>) -> Result<(), Stop> {
         if too_soon.is_none() && self.left > 0 {
             return Ok(());
@@ -256,7 +259,7 @@ impl Connection {
                 None => lane.turn().await,
             }
         });
-        // Its room is needed: what it has asked and not yet been answered, it may ask elsewhere.
+        // Its room may be needed: what was not answered yet, the caller may ask elsewhere.
         let ended = poll_fn(|cx| match place.poll_ending(cx) {
             Poll::Ready(_) => Poll::Ready(true),
             Poll::Pending => turn.as_mut().poll(cx).map(|()| false),
@@ -267,15 +270,15 @@ impl Connection {
         }
     }
 
-    /// `Retry-After`, but for a part that differs from connection to connection: a crowd that was refused
-    /// together is not to come back together.
+    /// `Retry-After`, less a part that differs between connections: a crowd that was refused
+    /// together must not come back together.
     fn retry_after(&self) -> Duration {
         let spread_ms = self.place.number() as u64 % RETRY_SPREAD_MS;
         Duration::from_millis(RETRY_AFTER_S * 1_000 - spread_ms)
     }
 
-    /// Until when a caller that was refused and asks again before `Retry-After` goes behind all others, or
-    /// refusals would take the time that payments need.
+    /// Until when a refused caller that asks again before `Retry-After` goes behind all others:
+    /// otherwise refusals would take the time that payments need.
     fn asks_too_soon(&self) -> Option<Instant> {
         self.refused_until.filter(|until| Instant::now() < *until)
     }
@@ -387,7 +390,7 @@ impl Connection {
                 Some(stop) => return Err(stop),
             }
             if self.scan.has_begun() {
-                // Whoever sends a request in pieces waits behind those that do not.
+                // A caller that sends a request in pieces waits behind those that do not.
                 Box::pin(self.server.lane.turn_of(&self.place)).await?;
             }
             if self.input.is_none() && self.server.buffers.are_tight() && !self.sends().await? {
@@ -414,8 +417,9 @@ impl Connection {
         }
     }
 
-    /// Whether there are bytes to be read. A newcomer's socket looks readable before it has sent any, and so does that
-    /// of who has left: while buffers are tight, neither takes one, which somebody else would have to give up.
+    /// Whether there are bytes to read. A socket also looks readable before a newcomer has sent
+    /// any, and after the caller has left. While buffers are tight neither takes one, since another
+    /// caller would have to give it up.
     async fn sends(&self) -> Result<bool, Stop> {
         let mut byte = [0];
         let peeked = poll_fn(|cx| {
@@ -466,7 +470,7 @@ impl Connection {
         Ok(())
     }
 
-    /// As far as it can be told of a request that may be no request.
+    /// The method, as far as it can be told from bytes that may be no request.
     fn method_asked(&self) -> Method {
         let input = self.input.as_deref().map_or(&[][..], |input| input);
         let begins = input.iter().position(|byte| !b"\r\n".contains(byte));
@@ -490,8 +494,8 @@ impl Connection {
             handlers::refuse(app, refusal, method, output);
             return output.recount();
         }
-        // The budget is used up: this one answer is made outside of it, sent as far as the socket
-        // takes it, and gone.
+        // The budget is used up: this answer is made outside of it, and only what the socket takes
+        // at once is sent.
         let mut answer = Vec::new();
         handlers::refuse(app, refusal, method, &mut answer);
         let _ = self.stream.try_write(&answer);
@@ -537,7 +541,7 @@ impl From<Ending> for Stop {
     }
 }
 
-/// What the end of a connection means whose caller has not taken its answer.
+/// What an ending means for a connection whose caller has not read its answer.
 fn not_taken(ending: Ending) -> Stop {
     Stop::End(match ending {
         Ending::Evicted => ConnectionEnd::Evicted,
@@ -564,7 +568,7 @@ fn room_to_read<'a>(
     let fits = input.make_room();
     if !fits || input.capacity() > before {
         server.keep_room();
-        // It may be this one.
+        // The one that was ended may be this one.
         if let Some(ending) = place.ended() {
             return Err(ending.into());
         }
@@ -577,8 +581,8 @@ fn room_to_read<'a>(
 
 /// Reads what is there, without waiting.
 ///
-/// By `poll_read` and not by `try_read`: a read that does not fill the buffer tells tokio that the
-/// socket is empty, which spares the system call that would find it so.
+/// Uses `poll_read`, not `try_read`: a read that does not fill the buffer tells tokio that the
+/// socket is empty, which saves the system call that would find out.
 async fn read_now(stream: &mut TcpStream, input: &mut Vec<u8>) -> Poll<io::Result<usize>> {
     poll_fn(|cx| Poll::Ready(pin!(stream.read_buf(input)).poll(cx))).await
 }
@@ -602,7 +606,7 @@ impl Future for HangUp<'_> {
             else {
                 return Poll::Pending;
             };
-            // Memory is for what has come.
+            // Memory is taken only once bytes have come.
             if ready!(stream.poll_read_ready(cx)).is_err() {
                 return Poll::Ready(());
             }

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Raises the soft limit to `wanted`, as far as the hard limit allows, and returns what is in force.
 pub(super) fn raise_limit(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    // No limit is a limit that nothing reaches.
+    // An absent limit counts as one that nothing reaches.
     let (soft, hard) = (
         limit.current.unwrap_or(u64::MAX),
         limit.maximum.unwrap_or(u64::MAX),

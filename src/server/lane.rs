@@ -1,5 +1,5 @@
-//! The low-priority lane: what can wait is done one piece at a time, with a look at all sockets in between, so
-//! that a crowd of slow or greedy callers never stands before a payment.
+//! The low-priority lane: what can wait is done one piece at a time, and all sockets are polled in
+//! between, so that a crowd of slow or greedy callers never delays a payment.
 
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
@@ -14,14 +14,15 @@ impl Lane {
         Self(Semaphore::new(1))
     }
 
-    /// Ends when those that came before have had their turn, and whoever became ready meanwhile was
-    /// woken. With nobody before, that is one look at the sockets.
+    /// Ends when those ahead have had their turn, and every task that became ready meanwhile was
+    /// woken. With nobody ahead, that is one poll of the sockets.
     pub(super) async fn turn(&self) {
         let _first = self.0.acquire().await;
         yield_now().await;
     }
 
-    /// As `turn`, for a connection whose time goes on: an error when it is over.
+    /// As `turn`, for a connection whose time limit keeps running: an error when it was asked to
+    /// end.
     pub(super) async fn turn_of(&self, place: &Place) -> Result<(), Ending> {
         self.turn().await;
         place.ended().map_or(Ok(()), Err)

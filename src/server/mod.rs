@@ -96,7 +96,7 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
     tokio::task::spawn_local(watch_lag(server.clone()));
     let listener = Rc::new(listener);
     let accepting = tokio::task::spawn_local(accept(listener.clone(), server.clone()));
-    // The longest that a payment can take which has just begun.
+    // The longest that a payment which has just begun can take.
     let finish =
         config.payment_deadline + Duration::from_millis(PROCESSING_MAX_MS + FINISH_MARGIN_MS);
     drain(
@@ -111,7 +111,7 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of descriptors, and lowers that of connections to what it allows.
+/// Raises the limit of descriptors, or lowers the number of connections to what it allows.
 fn fit_descriptors(config: &Config) -> usize {
     let besides = RESERVED_DESCRIPTORS_COUNT + config.pool.size as u64;
     let wanted = config.max_connections as u64 + besides;
@@ -133,10 +133,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A listener of an earlier process may linger in TIME_WAIT.
+    // Connections of an earlier process may still be in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // Callers' sockets inherit both. Without them the kernel takes megabytes from a caller that waits for its turn, and
-    // for one that does not read its answers; they count against the pod's memory.
+    // Callers' sockets inherit both. Without them the kernel buffers megabytes from a caller that
+    // waits for its turn, and for one that does not read its answers; these count against the pod's
+    // memory.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket
@@ -154,7 +155,8 @@ async fn announce_ready(pool: Pool<TcpStream>) {
         .emit();
 }
 
-/// Time in which the process ran. While it stood still no caller could be served: that counts against nobody.
+/// Time in which the process ran. While it stood still no caller could be served, so that time is
+/// not counted.
 struct Awake {
     time: Duration,
     looked: Instant,
@@ -176,8 +178,8 @@ impl Awake {
     }
 }
 
-/// Ends connections whose time is over: one, then a look at the sockets, then the next. A crowd that came at once, and
-/// so is overdue at once, does not hold up payments.
+/// Ends connections whose time is over, one at a time, polling the sockets in between: a crowd that
+/// came at once, and so is overdue at once, does not hold up payments.
 async fn sweep(server: Rc<Server>) {
     let mut awake = Awake::since(Instant::now());
     let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
@@ -190,8 +192,8 @@ async fn sweep(server: Rc<Server>) {
     }
 }
 
-/// Observes how late the thread comes to a timer. Whoever was late for several at once observes each of them, or the
-/// longest wait would weigh as little as a short one.
+/// Observes how late the thread comes to a timer. After a long delay it observes every tick that
+/// was missed: otherwise the longest delay would weigh as little as a short one.
 async fn watch_lag(server: Rc<Server>) {
     let mut ticks = interval(Duration::from_millis(LAG_INTERVAL_MS));
     loop {
@@ -201,7 +203,7 @@ async fn watch_lag(server: Rc<Server>) {
     }
 }
 
-/// Accepts connections, with a look at the other sockets after each: a flood does not hold up payments.
+/// Accepts connections, polling the other sockets after each: a flood does not hold up payments.
 async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
     let mut warnings = log::Limited::default();
     loop {
@@ -219,8 +221,8 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
                 if let Some(line) = warnings.warn("accept_failed") {
                     line.field("reason", &error.to_string()).emit();
                 }
-                // A lack of descriptors passes when connections end: one for each newcomer. Who has left
-                // already takes nobody's time; what else there may be passes with time.
+                // When descriptors run out, one connection is ended for each newcomer. A newcomer
+                // that has already gone needs no pause; other errors pass with time.
                 let pause = match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::MFILE) => !server.registry.evict(),
                     Some(Errno::CONNABORTED) => false,
@@ -235,7 +237,7 @@ async fn accept(listener: Rc<TcpListener>, server: Rc<Server>) {
     }
 }
 
-/// Takes in who has connected already: to them, the close of the listener would be a reset.
+/// Accepts callers that have already connected: closing the listener would reset them.
 fn take_last(listener: &TcpListener, server: &Rc<Server>) {
     for _ in 0..LISTEN_BACKLOG_COUNT {
         // By the system call: tokio may not have heard of them yet.
@@ -250,8 +252,9 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
     }
 }
 
-/// Gives a newcomer the one answer that it gets, with what it has sent already read: unread bytes would turn the close
-/// into a reset, which may destroy the answer. By system calls: tokio may not know yet what the socket is ready for.
+/// Sends a newcomer its only answer and reads what it has sent so far: unread bytes would turn the
+/// close into a reset, which may destroy the answer. By system calls: tokio may not know yet what
+/// the socket is ready for.
 fn turn_away(stream: &TcpStream, answer: &[u8]) {
     let socket = SockRef::from(stream);
     let _ = socket.send(answer);
@@ -265,7 +268,7 @@ fn turn_away(stream: &TcpStream, answer: &[u8]) {
 }
 
 impl Server {
-    /// As buffers become tight, whoever takes more of them ends the caller that can be spared best.
+    /// While buffers are tight, each use of more of them ends the caller that can best be spared.
     fn keep_room(&self) {
         if self.buffers.are_tight() {
             self.registry.end_slowest();
@@ -295,8 +298,8 @@ impl Server {
     }
 }
 
-/// Waits for a signal, then for the load balancer to let go and for requests to finish. A second
-/// signal ends the process at once.
+/// Waits for a signal, then for the load balancer to stop sending and for requests to finish. A
+/// second signal ends the process at once.
 async fn drain(
     server: &Rc<Server>,
     (listener, accepting): (Rc<TcpListener>, JoinHandle<()>),
@@ -319,11 +322,12 @@ async fn drain(
     let finished = async {
         sleep(duration).await;
         server.stop_accepting.notify_one();
-        // It holds the listener, too: the one below is the last, and nobody comes between.
+        // The task holds the listener, too: after its end the one below is the last, and nobody
+        // comes between.
         let _ = accepting.await;
         take_last(&listener, server);
         drop(listener);
-        // They begin to wait before those that wait in vain are let go.
+        // The new connections begin to wait before idle ones are ended.
         yield_now().await;
         let empty = async {
             let look = Duration::from_millis(SWEEP_INTERVAL_MS);
@@ -331,7 +335,8 @@ async fn drain(
                 while server.registry.drain() {
                     yield_now().await;
                 }
-                // Who was writing its answer, or waiting for its turn, becomes idle later.
+                // A connection that was writing its answer, or waiting for its turn, becomes idle
+                // later.
                 let left = poll_fn(|cx| server.registry.poll_empty(cx));
                 if timeout(look, left).await.is_ok() {
                     break;
@@ -350,7 +355,7 @@ async fn drain(
         .field("finished", &in_time)
         .field("connections_left", &left)
         .emit();
-    // Whoever is still connected is cut off: the tasks end with the runtime.
+    // Connections that are still open are cut off: their tasks end with the runtime.
 }
 
 #[cfg(test)]

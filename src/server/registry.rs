@@ -1,8 +1,8 @@
 //! All connections of callers: how many, what each waits for, and since when.
 //!
-//! Every phase that has a time limit is a list in the order of entry. The limit is the same for all
-//! of a phase, so the first of a list is always the next one whose time is over, and the first of
-//! the parked ones is the oldest: to find who is overdue, a look at the heads of the lists is enough.
+//! Every phase with a time limit has a list in the order of entry. The limit is the same for the
+//! whole phase, so the first of a list is always the next one whose time is over, and the first
+//! parked one is the oldest: the heads of the lists are enough to find what is overdue.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::limits::{
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The first byte of a request, since a while or since it came in.
+    /// The first byte of a request, after a while of idling or after connecting.
     Parked,
     /// The first byte of the next request.
     Idle,
@@ -28,13 +28,13 @@ pub(super) enum Phase {
     Write,
     /// The caller's close.
     Linger,
-    /// Its next turn: what it has sent stands behind a request of its own, or comes too soon.
+    /// Its next turn: its request follows another one of its own, or comes too soon after a 503.
     Turn,
     /// Its own handler, which has limits of its own.
     Busy,
 }
 
-/// The phases that end from outside, and when. Turns come by themselves.
+/// The phases that end from outside, and when. A turn comes by itself.
 const LIMITS_MS: [(Phase, u64); 7] = [
     (Phase::Parked, KEEP_ALIVE_MS),
     (Phase::Idle, PARK_AFTER_MS),
@@ -82,7 +82,6 @@ struct State {
     empty: Option<Waker>,
 }
 
-/// The one registry.
 pub(super) struct Registry(RefCell<State>);
 
 /// A connection's place in the registry; given up on drop.
@@ -111,7 +110,7 @@ impl Registry {
         state.entries.len() - state.free.len()
     }
 
-    /// A place for one more, parked.
+    /// Registers one more connection, parked.
     pub(super) fn enter(self: &Rc<Self>) -> Place {
         let mut state = self.0.borrow_mut();
         let entry = Entry {
@@ -141,9 +140,9 @@ impl Registry {
         }
     }
 
-    /// Asks the connection that can be spared best to end: the first of those that have their last answer,
-    /// else the one that is idle for the longest time, else the slowest that is slow, else a greedy one. False when
-    /// there is none.
+    /// Asks the connection that can best be spared to end: the first that has its last answer, else
+    /// the one that has been idle for longest, else the slowest if it is slow, else a greedy one.
+    /// False when there is none.
     pub(super) fn evict(&self) -> bool {
         let mut state = self.0.borrow_mut();
         let lingering = state.first(Phase::Linger);
@@ -152,8 +151,8 @@ impl Registry {
             || state.end_slow_or_greedy(Ending::Evicted)
     }
 
-    /// Ends whoever takes the longest to send a request or to take an answer, as if its time were over; but
-    /// before those that are not slow yet, a greedy one.
+    /// Ends the caller that has been sending a request or reading an answer for longest, as if its
+    /// time were over. If it is not slow yet, a greedy one, if any, is ended instead.
     pub(super) fn end_slowest(&self) {
         let mut state = self.0.borrow_mut();
         if !state.end_slow_or_greedy(Ending::TimedOut) {
@@ -167,8 +166,8 @@ impl Registry {
         self.0.borrow_mut().end_idle(Ending::Drained)
     }
 
-    /// Ends one of those that are over their time at `now_ms`, which is counted from the registry's beginning.
-    /// False when there is none.
+    /// Sets the registry's clock to `now_ms` and ends one of those that are overdue. False when
+    /// there is none.
     pub(super) fn end_overdue(&self, now_ms: u64) -> bool {
         let mut state = self.0.borrow_mut();
         state.now_ms = now_ms;
@@ -192,7 +191,7 @@ impl Registry {
 }
 
 impl Place {
-    /// No other connection has it at the same time.
+    /// A number that no other open connection has.
     pub(super) fn number(&self) -> usize {
         self.index
     }
@@ -217,7 +216,7 @@ impl Place {
             .map_or(Phase::Busy, |entry| entry.phase)
     }
 
-    /// Whether the connection was asked to end since it last heard of it.
+    /// Why the connection was asked to end, if it was and has not heard of it yet.
     pub(super) fn ended(&self) -> Option<Ending> {
         let mut state = self.registry.0.borrow_mut();
         state.entries.get_mut(self.index)?.ending.take()
@@ -272,7 +271,7 @@ impl State {
         self.end(parked, ending) || self.end(idle, ending)
     }
 
-    /// Who takes the longest to send a request or to take an answer, and since when.
+    /// The one that has been sending a request or reading an answer for longest, and since when.
     fn slowest(&mut self) -> (usize, u64) {
         let firsts = [Phase::Head, Phase::Body, Phase::Write].map(|phase| self.first(phase));
         let began = |index: usize| Some((index, self.entries.get(index)?.since_ms));
@@ -281,7 +280,8 @@ impl State {
             .unwrap_or((NONE, self.now_ms))
     }
 
-    /// Ends the slowest, if it is slow; else whoever waits for its turn for the longest time.
+    /// Ends the slowest, if it is slow; else the one that has been waiting for its turn for
+    /// longest.
     fn end_slow_or_greedy(&mut self, ending: Ending) -> bool {
         let (slowest, since_ms) = self.slowest();
         let greedy = self.first(Phase::Turn);

@@ -23,7 +23,7 @@ enum Change {
         variable: &'static str,
         reason: String,
     },
-    /// It is still what it was when that was told.
+    /// It has not changed since its failure was told.
     StillFailed,
 }
 
@@ -55,10 +55,10 @@ struct Watched {
 }
 
 impl Watched {
-    /// Begins with what is `in_force`: a file that has changed since it was read for that is new.
+    /// Begins with what is `in_force`: content that has changed since that was read is new.
     fn new(source: &SecretSource, in_force: impl Fn(&str) -> bool) -> Option<Self> {
         source.is_file().then(|| Self {
-            // What cannot be read now is not in force either: the first look tells it.
+            // A file that cannot be read now is not in force either: the first look reports it.
             last: match source.read() {
                 Ok(secret) if in_force(secret.expose()) => Ok(secret),
                 _ => Err(String::new()),

@@ -102,7 +102,7 @@ fn percent_encoded_passwords_arrive_as_they_are() {
     }
 }
 
-/// Each reason is how the refusal of its URLs begins.
+/// Each reason is the beginning of the refusal of its URLs.
 fn assert_refused(table: &[(&str, &[&str])]) {
     for (reason, urls) in table {
         for url in *urls {
