@@ -18,8 +18,8 @@ pub fn unix_micros() -> i64 {
     })
 }
 
-/// Microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999. Of times that come close after
-/// each other the text of their second is formatted once.
+/// Microseconds since 1970 as RFC 3339 in UTC, for years from 0000 to 9999. For successive times in
+/// one second, the second's text is formatted once.
 #[derive(Debug)]
 pub struct Rfc3339Cache(Cell<(i64, Rfc3339)>);
 

@@ -22,15 +22,15 @@ pub fn uuid(id: &[u8; 16]) -> [u8; 36] {
     text
 }
 
-/// All at once: a byte of a word for each half of a byte, and every one of them made a digit by the
-/// same few steps.
+/// All at once: each half of a byte gets a byte of a word, and the same few steps make every one of
+/// them a digit.
 fn eight_digits(bytes: [u8; 4]) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let mut halves = u64::from(u32::from_be_bytes(bytes));
     halves = (halves | halves << 16) & 0x0000_ffff_0000_ffff;
     halves = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
     halves = (halves | halves << 4) & (EACH * 0x0f);
-    // Ten and six is the first sum that has a fifth bit.
+    // Ten plus six is the first sum that has a fifth bit.
     let letters = ((halves + EACH * 6) >> 4) & EACH;
     (halves + EACH * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }

@@ -1,7 +1,7 @@
 //! Enums whose variants have names that are seen from outside: in metrics, logs, answers, requests and settings.
 
-/// Declares an enum, the list of its variants and their names at once: an array with a counter for each of `ALL` has a
-/// place for every variant, at its number.
+/// Declares an enum, the list of its variants and their names at once: an array with a place for
+/// each of `ALL` can be indexed by a variant.
 macro_rules! labels {
     ($(#[$about:meta])* pub enum $name:ident { $($(#[$meaning:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$about])*

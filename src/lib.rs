@@ -1,6 +1,6 @@
 //! A payment simulator: one durable PostgreSQL write for each request.
 //!
-//! The way of a payment is the order of the modules below: `server` owns sockets and connections,
+//! A payment passes through these modules in this order: `server` owns sockets and connections,
 //! `http` turns bytes into requests and answers into bytes, `route` and `handlers` decide what an
 //! answer says, `payment` is the domain, `pool` hands work to connections, `pg` speaks PostgreSQL's
 //! wire. Calls go in one direction only; docs/ARCHITECTURE.md draws it.

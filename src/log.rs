@@ -21,7 +21,7 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
-/// Starts the writing thread. Before that, lines are written by whoever logs them.
+/// Starts the writing thread. Before that, each line is written by the thread that logs it.
 pub fn start() -> std::io::Result<()> {
     let (sender, receiver) = sync_channel(LOG_QUEUE_COUNT);
     std::thread::Builder::new()
@@ -46,7 +46,7 @@ fn write_all(entries: &Receiver<Entry>) {
     }
 }
 
-/// Without a reader there is nobody to tell.
+/// Errors are ignored: without a reader there is nobody to tell.
 fn write(line: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(line).and_then(|()| stdout.flush());

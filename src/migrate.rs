@@ -5,8 +5,8 @@
 //! they wait for longer than `MIGRATE_LOCK_TIMEOUT_MS`. It acts as the schema's owner and must never
 //! know how payments are made.
 //!
-//! Payments queue behind whoever waits for their table. So no statement waits for long: where a lock
-//! is not to be had, the whole transaction is given up and tried again a little later.
+//! Payments queue behind a session that waits for their table. So no statement waits for long:
+//! where a lock is not to be had, the whole transaction is given up and tried again a little later.
 
 mod report;
 mod roles;
@@ -45,7 +45,8 @@ pub const MIGRATIONS: [Migration; 1] = [Migration {
     sql: include_str!("../migrations/0001_payments.sql"),
 }];
 
-/// The advisory lock's key, `payments` in ASCII: whoever migrates this service's schema holds it.
+/// The advisory lock's key, `payments` in ASCII: held by any session that migrates this service's
+/// schema.
 const LOCK_KEY: i64 = i64::from_be_bytes(*b"payments");
 
 const CREATE_LEDGER: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -111,12 +112,12 @@ async fn attempt(
 ) -> Result<Report, MigrateError> {
     let mut transaction = client
         .build_transaction()
-        // Whoever waited for the lock must see what its holder committed.
+        // A session that waited for the lock must see what its holder committed.
         .isolation_level(IsolationLevel::ReadCommitted)
         .start()
         .await
         .map_err(failed("beginning"))?;
-    // None at all would be no limit.
+    // Zero would mean no limit.
     let left = end.saturating_duration_since(Instant::now()).as_millis();
     limit(&transaction, "lock_timeout", left.max(1)).await?;
     transaction
@@ -131,7 +132,8 @@ async fn attempt(
     }
     let schema = current_schema(&transaction).await?;
     let mut steps = Vec::new();
-    // Another database's migration may be making the same roles: no lock on a table is held while that is waited for.
+    // Another database's migration may be making the same roles: no table is locked while this one
+    // waits for it.
     let group = roles::make(&mut transaction, application, &mut steps).await?;
     apply_missing(&transaction, migrations, &schema, &mut steps).await?;
     if let Some(owner) = group {
@@ -190,7 +192,8 @@ async fn apply_missing(
             }
         }
     }
-    // A rollback of the service leaves them: they were made so that older versions can go on.
+    // A rollback of the service leaves later migrations in place: older versions can go on with
+    // them.
     let newest = migrations.last().map_or(0, |migration| migration.version);
     for row in applied.iter().filter(|row| row.get::<_, i32>(0) > newest) {
         let (version, name): (i32, &str) = (row.get(0), row.get(1));

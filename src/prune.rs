@@ -18,15 +18,15 @@ use crate::limits::{
 use crate::pg::error::ConnectError;
 use crate::pg::owner;
 
-/// The age is measured by the database's clock, once: later batches must not chase it. With it, the first id that is
-/// too young to be looked at: a UUID of version 7 begins with its milliseconds since 1970, and an age can reach back
-/// before that.
+/// The age is measured once, by the database's clock: later batches must not chase it. The second
+/// column is the first id that is too young to be looked at: a UUID of version 7 begins with its
+/// milliseconds since 1970, and an age can reach back before that.
 const CUTOFF_SQL: &str = "SELECT cutoff, (lpad(to_hex(greatest(0, \
      extract(epoch FROM cutoff + make_interval(secs => $2)) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid::text \
      FROM (SELECT now() - make_interval(secs => $1) AS cutoff) AS age";
 
-/// Whatever the planner makes of its statistics, which are absent or old just when much is due, only a walk along the
-/// ids reads no row twice.
+/// Statistics are absent or old just when much is due. Whatever the planner makes of them, only a
+/// walk along the ids reads no row twice.
 const WALK_SQL: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off";
 
 /// The server's own limits are for payments.
@@ -37,12 +37,13 @@ fn limits_sql() -> String {
     )
 }
 
-/// Goes on behind the last id that the batch before removed. Ids are in the order of time, so what lies between is due;
-/// pages do not stay in that order, since vacuum gives them to new rows.
+/// Continues behind the last id that the batch before removed. Ids are in the order of time, so the
+/// next rows are due; pages do not stay in that order, since vacuum gives them to new rows.
 ///
-/// Ids are made by the clocks of pods, `created_at` by the database's, and the second alone decides. So no row goes too
-/// early. One whose pod's clock was ahead by more than the bound's margin goes in a later run, once the bound has
-/// passed its id; one whose clock was behind is looked at from then on by every run, until it is due.
+/// Ids are made by the clocks of pods, `created_at` by the database's clock, and only `created_at`
+/// decides. So no row goes too early. A row whose pod's clock was ahead by more than the bound's
+/// margin goes in a later run, once the bound has passed its id. A row whose pod's clock was behind
+/// is looked at by every run before it is due.
 ///
 /// A second `prune` at the same time takes other rows.
 const DELETE_SQL: &str = "WITH removed AS (DELETE FROM payments WHERE ctid = ANY (ARRAY (\
@@ -72,8 +73,9 @@ pub fn run(
         .block_on(prune(target, older_than, batch, progress))
 }
 
-/// Reads an age: a whole number and its unit, `d` or `h`, as in `90d` or `12h`. Minutes are none: whoever writes `m`
-/// may mean months, and all but the payments of the last hour or two would go.
+/// Reads an age: a whole number and its unit, `d` or `h`, as in `90d` or `12h`. Minutes are no
+/// unit: `m` may be meant as months, and all but the payments of the last hour or two would be
+/// removed.
 ///
 /// # Errors
 /// A sentence that says what is expected.

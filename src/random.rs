@@ -26,8 +26,8 @@ impl Random {
     /// `N` fresh random bytes.
     ///
     /// # Panics
-    /// When the kernel has no random bytes to give, which it does not refuse once it has booted:
-    /// identifiers that are not unique must not be made.
+    /// When the kernel gives no random bytes, which does not happen once it has booted: identifiers
+    /// that are not unique must not be made.
     #[allow(clippy::expect_used)]
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(N <= BLOCK_BYTES) };

@@ -19,7 +19,8 @@ impl Counter {
     }
 }
 
-/// As many counters as a label has values; the standard library has a default for 32 of them only.
+/// As many counters as a label has values; the standard library has `Default` for arrays of up to
+/// 32 only.
 #[derive(Debug)]
 pub struct Counters<const N: usize>(pub [Counter; N]);
 

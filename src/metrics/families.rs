@@ -9,7 +9,6 @@ use crate::pool::Closed;
 use crate::route::Route;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// What kind of metric a family is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -17,7 +16,6 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// One sample's value.
 pub(super) enum Value<'a> {
     Counter(f64),
     Gauge(f64),
@@ -38,7 +36,8 @@ pub(super) trait Visitor {
     fn family(&mut self, name: &str, help: &str, kind: Kind, samples: &dyn Fn(Sink<'_>));
 }
 
-/// What alerts look at is there at 0: `rate()` does not see a series begin above it.
+/// Series that alerts look at are there from the start, at 0: `rate()` misses what a new series
+/// begins with.
 const STATUSES_FROM_THE_START: [Status; 4] = [
     Status::Ok,
     Status::InternalServerError,

@@ -60,7 +60,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at nought.
+    /// All at zero.
     pub fn new(build: Build) -> Self {
         Self {
             build,
@@ -103,7 +103,7 @@ pub struct HttpMetrics {
     pub buffered_bytes: Gauge,
     /// 1 from the first signal on.
     pub draining: Gauge,
-    /// How late the thread came to what was due.
+    /// How late the thread came to its timer.
     pub event_loop_lags: Durations,
 }
 
@@ -143,7 +143,7 @@ labels! {
         Evicted = "evicted",
         /// A request was refused.
         Refused = "refused",
-        /// The socket failed.
+        /// It was idle, slow or greedy, and its place was needed.
         Error = "error",
         /// The caller did not take its answer in time.
         WriteTimeout = "write_timeout",

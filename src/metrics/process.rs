@@ -1,4 +1,4 @@
-//! The process as the kernel sees it (proc(5)); what cannot be read is nought.
+//! The process as the kernel sees it (proc(5)); what cannot be read is zero.
 
 use std::fs;
 use std::sync::Mutex;
@@ -20,8 +20,8 @@ pub(super) struct Process {
     pub(super) start_seconds: f64,
 }
 
-/// As it is, or was a moment ago: asking takes dozens of system calls, which a crowd of scrapes does not
-/// get to repeat.
+/// The figures now, or a moment ago: reading them takes dozens of system calls, which a crowd of
+/// scrapes must not repeat.
 pub(super) fn figures() -> Process {
     static LAST: Mutex<Option<(Instant, Process)>> = Mutex::new(None);
     let Ok(mut last) = LAST.lock() else {
@@ -60,7 +60,8 @@ fn read() -> Process {
     }
 }
 
-/// The size of the folder, since Linux 6.2; before, the kernel has them listed, one by one.
+/// Since Linux 6.2 the size of the folder is the count; on older kernels the entries are listed one
+/// by one.
 fn open_fds() -> f64 {
     let folder = "/proc/self/fd";
     let count = match fs::metadata(folder) {

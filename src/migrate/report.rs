@@ -30,7 +30,7 @@ pub enum MigrateError {
         doing: String,
         /// What PostgreSQL said.
         reason: String,
-        /// Whether it was that a lock was not to be had in time.
+        /// Whether it failed because a lock was not to be had in time.
         is_lock_timeout: bool,
     },
     /// A migration that was applied is not the one of this version.
@@ -49,7 +49,7 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
-    /// Whether the same may succeed as soon as another session has let go.
+    /// Whether a new attempt may succeed once another session has released its lock.
     pub(super) fn is_lock_timeout(&self) -> bool {
         matches!(
             self,

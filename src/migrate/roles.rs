@@ -2,7 +2,7 @@
 //! login as a member of it.
 //!
 //! Roles belong to the whole server, not to one database, so the advisory lock does not keep two
-//! databases' migrations apart: whatever is missing is made in a savepoint and, where somebody else
+//! databases' migrations apart: each missing role is made in a savepoint and, where another session
 //! was quicker, looked for again.
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
@@ -91,7 +91,7 @@ async fn role(transaction: &Transaction<'_>, name: &str) -> Result<Option<bool>,
     Ok(row.map(|row| row.get(0)))
 }
 
-/// Runs `sql` in a savepoint; false when somebody else has done the same at this moment.
+/// Runs `sql` in a savepoint; false when another session has just done the same.
 async fn run_unless_done(
     transaction: &mut Transaction<'_>,
     sql: &str,
@@ -134,8 +134,8 @@ async fn make_group(
         .map_err(failed_for_rights("creating the group role", remedy))
 }
 
-/// Each right, with the question whether the group (`$1`) has it already. The schema's is looked for
-/// as a grant to the group itself, since what everybody has there may be revoked.
+/// Each right, with the question whether the group (`$1`) has it already. For the schema, only a
+/// grant to the group itself counts, since what everybody has there may be revoked.
 const RIGHTS: [(&str, &str); 4] = [
     (
         "CONNECT ON DATABASE {database}",
@@ -186,8 +186,8 @@ pub(super) async fn grant(
     revoke_temporary(transaction, owner, steps).await
 }
 
-/// Every login of a server may make temporary tables, which fill the disk that payments are written to. The first
-/// column says whether that is so here, the second whether the owner can end it.
+/// By default every login may make temporary tables, which fill the disk that payments are written
+/// to. The first column says whether that is so here, the second whether the owner can revoke it.
 const TEMPORARY_SQL: &str = "SELECT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) \
      WHERE grantee = 0 AND privilege_type = 'TEMPORARY'), pg_has_role(datdba, 'USAGE') \
      FROM pg_database WHERE datname = current_database()";

@@ -92,9 +92,9 @@ impl Parameters {
     /// however they are written, and what tells a replay from another request under the same key.
     ///
     /// The encoding is fixed-width, big-endian: context, minor units, exponent, currency's code,
-    /// outcome, milliseconds. It stays: hashes are stored, and a key that is repeated is compared with what an older
-    /// version wrote. A new parameter goes behind these, with a byte of its own before it, where it differs from its
-    /// default and only there.
+    /// outcome, milliseconds. It must not change: hashes are stored, and a repeated key is compared
+    /// with what an older version wrote. A new parameter goes behind these, with a byte of its own
+    /// before it, and only where it differs from its default.
     pub fn request_hash(&self) -> [u8; 32] {
         let Self {
             amount,

@@ -31,8 +31,8 @@ pub enum Broken {
     Transport(TransportError),
     /// The answer is not what the protocol allows here.
     Protocol,
-    /// PostgreSQL warned while it committed. A wait for the synchronous standby that somebody cancels is such
-    /// a warning and nothing else, and what the standby does not have is not durable
+    /// PostgreSQL warned while it committed. A cancelled wait for the synchronous standby shows as
+    /// such a warning and nothing else, and what the standby does not have is not durable
     /// (<https://www.postgresql.org/docs/17/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT>).
     Warned,
 }
@@ -77,8 +77,8 @@ impl From<io::Error> for Broken {
 /// A logged-in session over a stream `S`: a TCP socket, or the simulation's.
 ///
 /// One exchange at a time: queue statements, then call [`poll_exchange`](Self::poll_exchange) until
-/// it is ready. All state of the exchange is in here, so whoever polls may change on the way: a
-/// caller that cannot wait any longer can leave the rest to somebody else.
+/// it is ready. All state of the exchange is in here, so the polling task may change on the way: a
+/// caller that cannot wait any longer can leave the rest to another task.
 pub struct Connection<S> {
     stream: S,
     transport: Transport,
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Makes the exchange a look for the row of `payment`, or of another one with its key.
+    /// Makes the exchange a lookup of the row of `payment`, or of another one with its key.
     pub fn queue_lookup(&mut self, payment: &Insert) -> Result<(), Broken> {
         self.statement = Statement::Lookup;
         payments::lookup(self.mode, payment, &mut self.out)?;
@@ -178,8 +178,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// What the finished exchange's insert number `index` brought: when it was written, or `None`
-    /// where a row was there already.
+    /// When insert number `index` of the finished exchange was written, or `None` where a row was
+    /// there already.
     pub fn created_at(&self, index: usize) -> Option<i64> {
         self.inserts.get(index)?.1
     }
@@ -194,14 +194,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.refused.clone()
     }
 
-    /// Whether PostgreSQL said more than the end of the exchange, as it does before it shuts down.
+    /// Whether PostgreSQL sent more after the end of the exchange, as it does before it shuts down.
     pub fn said_more(&mut self) -> bool {
         !self.transport.messages().is_empty()
     }
 
-    /// Looks at an idle connection and leaves `cx` to be woken when something comes. Ready means
-    /// that it is of no use: closed, or the server said something that nobody asked for, as it does
-    /// before it shuts down.
+    /// Looks at an idle connection and registers `cx` to be woken when something comes. Ready means
+    /// that it is of no use: closed, or the server sent something unasked, as it does before it
+    /// shuts down.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.poll_receive(cx) {

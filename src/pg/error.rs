@@ -25,8 +25,9 @@ impl SqlState {
     }
 
     /// The session cannot be used for payments any more, though its answer was complete: the server
-    /// goes away (57P01, 57P02, 57P03, class 08), turned into a standby (25006), the role lost its right to
-    /// be there (28P01), or the session's statement is gone (26000) or no longer fits the table (0A000).
+    /// is going away (57P01, 57P02, 57P03, class 08) or has become a standby (25006), its login is
+    /// no longer accepted (28P01), or its statement is gone (26000) or no longer fits the table
+    /// (0A000).
     pub fn ends_connection(self) -> bool {
         matches!(
             &self.0,
@@ -178,8 +179,8 @@ impl ConnectError {
         }
     }
 
-    /// Whether `sslmode=prefer` tries again without TLS: as in libpq when TLS, or the server's
-    /// host-based rules for it, refused, and never for any other reason.
+    /// Whether `sslmode=prefer` tries again without TLS: as in libpq, when TLS or the server's
+    /// host-based rules refused it, and for no other reason.
     pub fn allows_plaintext(&self) -> bool {
         self.step == ConnectStep::Tls || self.state.is_some_and(|state| &state.0 == b"28000")
     }

@@ -19,7 +19,7 @@ pub struct Message<'b> {
     pub len: usize,
 }
 
-/// The bytes are not PostgreSQL's, or more than it has to say here.
+/// The bytes are no valid message, or one past the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 

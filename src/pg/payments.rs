@@ -1,5 +1,5 @@
-//! The statements of the service, as bytes: the durable insert of one payment or of several, and the
-//! look at the row that an earlier attempt or an earlier caller left.
+//! The statements of the service, as bytes: the durable insert of one payment or of several, and
+//! the lookup of the row that an earlier attempt or an earlier caller left.
 
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
@@ -11,8 +11,8 @@ use crate::config::StatementMode;
 use crate::payment::{Amount, Currency, IdempotencyKey, Outcome};
 use crate::pg::messages::{self, Columns, Malformed};
 
-/// A conflict is not an error here: it is a repeated attempt or a replayed key, and the row that is
-/// there already answers. `created_at` comes from the database, so a replay can repeat it exactly.
+/// A conflict is not an error here: it is a repeated attempt or a replayed key, and the existing
+/// row is the answer. `created_at` comes from the database, so a replay can repeat it exactly.
 const INSERT_SQL: &str = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, \
      amount_minor, amount_exponent, currency, region, status, processing_ms) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING \
@@ -27,10 +27,12 @@ const INSERT_MANY_SQL: &str = "INSERT INTO payments (transaction_id, idempotency
      AS payment (id, key, hash, minor, exponent, currency, status, processing_ms) \
      ON CONFLICT DO NOTHING RETURNING transaction_id, created_at";
 
-/// The row of this very payment comes before one with the same key: then the attempt had arrived.
+/// A row with this payment's own id comes before one with the same key: it shows that the attempt
+/// had arrived.
 ///
-/// A row can be seen before a standby has confirmed it, when the session that wrote it ended while it waited. So a row
-/// that is found writes a record of its own into the log: the commit of that waits for the standby, too.
+/// A row can be seen before a standby has confirmed it, when the session that wrote it ended while
+/// it waited. So a lookup that finds a row also writes a record into the log; its commit waits for
+/// the standby, too.
 /// <https://www.postgresql.org/docs/17/warm-standby.html#SYNCHRONOUS-REPLICATION-HA>
 const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amount_exponent, \
      currency, status, processing_ms, created_at FROM payments \
@@ -38,9 +40,9 @@ const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amo
      AND pg_logical_emit_message(true, 'payment', '') IS NOT NULL \
      ORDER BY transaction_id = $1 DESC LIMIT 1";
 
-/// What a login may lose, or be given, behind the configuration's back: the rights that payments take, and commits that
-/// do not wait for the disk. It takes no lock. A session shows by it that it is alive, too, since a proxy may answer a
-/// bare Sync by itself.
+/// Checks what may change behind the configuration's back: that the login has the rights that
+/// payments take, and that commits wait for the disk. It takes no lock. It also shows that the
+/// session is alive, since a proxy may answer a bare Sync by itself.
 const VALIDATION_SQL: &str = "SELECT current_setting('synchronous_commit') <> 'off', \
      has_table_privilege('payments', 'INSERT') AND has_table_privilege('payments', 'SELECT')";
 
@@ -191,7 +193,7 @@ fn insert_many(
     })
 }
 
-/// Appends the look at the row that an insert ran into.
+/// Appends the lookup of the row that an insert conflicted with.
 pub fn lookup(mode: StatementMode, payment: &Insert, out: &mut BytesMut) -> io::Result<()> {
     LOOKUP.call(mode, out, |column, out| payment.write(column, out))
 }

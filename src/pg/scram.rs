@@ -27,7 +27,8 @@ pub type Failure = &'static str;
 pub enum ChannelBinding {
     /// There is nothing to tie it to.
     Unsupported,
-    /// The client could, the server did not offer it: if somebody removed the offer, the server sees.
+    /// The client supports it, the server did not offer it: if the offer was removed on the way,
+    /// the server sees that.
     Unrequested,
     /// Tied to the hash of the server's certificate (RFC 5929 section 4).
     ServerEndPoint(Vec<u8>),
@@ -128,8 +129,8 @@ impl Proven {
     }
 }
 
-/// The nonce, the salt and the number of rounds of `server-first-message` (RFC 5802 section 7). What may
-/// come behind them is an extension that nobody has to know; one in front would be mandatory.
+/// The nonce, the salt and the number of rounds of `server-first-message` (RFC 5802 section 7).
+/// Extensions behind them may be ignored; one in front would be mandatory.
 fn parse_first(message: &str) -> Result<(&str, Vec<u8>, NonZeroU32), Failure> {
     let mut attributes = message.split(',');
     let mut attribute = |name| attributes.next().and_then(|next| next.strip_prefix(name));

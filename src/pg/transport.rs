@@ -1,7 +1,7 @@
 //! The byte transport under PostgreSQL's messages: plain, or TLS records around them.
 //!
-//! Pure state: it never touches a socket. Whoever owns the socket writes [`Transport::outgoing`]
-//! to it and reads into [`Transport::read_space`]; the same code therefore runs under the blocking
+//! Pure state: it never touches a socket. The socket's owner writes [`Transport::outgoing`] to it
+//! and reads into [`Transport::read_space`]; the same code therefore runs under the blocking
 //! handshake, under the runtime, and in the simulation.
 
 use rustls::client::UnbufferedClientConnection;
@@ -22,7 +22,7 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 pub enum TransportError {
     /// The TLS layer refused; for a certificate, the reason is inside.
     Tls(rustls::Error),
-    /// The peer sent more than the buffers' bound without a message coming to its end.
+    /// The peer sent more than the buffers' bound without completing a message.
     TooLarge,
     /// The peer closed the TLS session.
     Closed,
@@ -106,7 +106,8 @@ impl Transport {
         let Some(tls) = self.tls.as_deref_mut() else {
             return Ok(self.outgoing.push(plaintext)?);
         };
-        // What was received and waits for the rest of its message has to be there: rustls counts on it.
+        // Bytes received of an incomplete message have to be passed in as well: rustls counts on
+        // them.
         let UnbufferedStatus { discard, state } =
             tls.process_tls_records(self.incoming.filled_mut());
         match state.map_err(TransportError::Tls)? {
@@ -190,7 +191,7 @@ impl Transport {
                         }
                     }
                 }
-                // The bytes stay queued in `outgoing`; whoever owns the socket writes them next.
+                // The bytes stay queued in `outgoing`; the socket's owner writes them next.
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::BlockedHandshake => blocked = true,
                 ConnectionState::WriteTraffic(_) => {

@@ -24,8 +24,7 @@ pub trait Connect<S> {
     /// Makes one connection, logged in and idle.
     fn connect(&self) -> Connecting<S>;
 
-    /// A random number, by which pauses and lifetimes differ from each other. A simulation draws it
-    /// from its seed.
+    /// A random number for the jitter of pauses and lifetimes. A simulation draws it from its seed.
     fn draw(&self) -> u16 {
         let mut random = [0_u8; 2];
         // Without randomness there is no jitter, which harms nobody.
@@ -118,7 +117,8 @@ impl TcpConnector {
 /// Lowers the priority of the current thread: where it shares a core with the runtime's, payments go
 /// first.
 fn step_back() {
-    // To Linux, no process is the calling thread (setpriority(2)); failing leaves the priority as it was.
+    // `None` is process 0: to Linux, the calling thread (setpriority(2)). A failure leaves the
+    // priority as it was.
     let _ = rustix::process::setpriority_process(None, CONNECTOR_NICENESS);
 }
 
@@ -139,8 +139,9 @@ impl Job {
     }
 }
 
-/// Connects with `target`; when it is refused, and its source has other credentials for the same database, with these.
-/// To another database nobody goes before all do.
+/// Connects with `target`. When its login is refused and its source has other credentials for the
+/// same database, connects with those. No connection goes to another database before all of them
+/// do.
 fn make(
     target: &Arc<DatabaseTarget>,
     source: &SecretSource,
@@ -185,7 +186,7 @@ impl Connect<TcpStream> for TcpConnector {
                 return Err(gone());
             }
             let (made, used) = made.await.map_err(|_| gone())?;
-            // Unless the watcher of the file was faster.
+            // Unless the file's watcher has replaced them already.
             if !Arc::ptr_eq(&used, &asked_with)
                 && Arc::ptr_eq(&asked_with, &credentials.target.borrow())
             {

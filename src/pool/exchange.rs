@@ -55,7 +55,7 @@ struct Coalesced<S: Stream> {
     pool: Rc<Inner<S>>,
     /// In the order of the exchange's inserts.
     seats: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }>,
-    /// The place of the beginner's own insert among them.
+    /// The place of the initiator's own insert in the exchange.
     own: usize,
     started: Instant,
 }
@@ -80,14 +80,14 @@ impl<S: Stream> Drop for Coalesced<S> {
     }
 }
 
-/// An exchange on its way. Everything it needs is in here, so it may be finished by another task
-/// than the one that began it.
+/// An exchange under way. It holds everything it needs, so another task than the one that began it
+/// may finish it.
 pub(super) struct Exchange<S: Stream> {
     lease: Lease<S>,
     coalesced: Coalesced<S>,
     /// How many it carries.
     payments: usize,
-    /// When the exchange has failed.
+    /// When the exchange counts as failed.
     limit: Instant,
 }
 
@@ -108,7 +108,7 @@ impl<S: Stream> Exchange<S> {
             others.push(seat);
         }
         pool.gauges();
-        // An exchange that ends tells the waiters, so none may end while they are borrowed.
+        // The end of an exchange is told to the waiters, so none may end while they are borrowed.
         let (payments, queued) = {
             let waiters = pool.waiters.borrow();
             let mut batch: ArrayVec<(Option<Seat>, &Insert), BATCH_MAX_COUNT> = ArrayVec::new();
@@ -133,7 +133,7 @@ impl<S: Stream> Exchange<S> {
         exchange.begin(payments)
     }
 
-    /// Begins a look at the row that `payment` ran into.
+    /// Begins a lookup of the row that `payment` conflicts with.
     pub(super) fn lookup(lease: Lease<S>, payment: &Insert) -> Result<Self, Broken> {
         let mut exchange = Self::new(lease);
         exchange.connection()?.queue_lookup(payment)?;
@@ -182,8 +182,8 @@ impl<S: Stream> Exchange<S> {
         self.connection()?.poll_exchange(cx)
     }
 
-    /// Runs the exchange to its end, but not past `deadline`: then it goes on without its beginner,
-    /// and the connection is kept. `None` means that the deadline came first.
+    /// Runs the exchange to its end, but not past `deadline`: then it continues without its
+    /// initiator, and the connection is kept. `None` means that the deadline came first.
     ///
     /// Dropped at its await, the exchange closes the connection and tells those it carries.
     // No `async fn`, here and below: that would hold the exchange twice, as its argument and as what it is moved to.
@@ -272,7 +272,7 @@ impl<S: Stream> Exchange<S> {
     }
 }
 
-/// What the beginner of an exchange gets to see.
+/// What the initiator of an exchange gets to see.
 pub(super) struct Finished {
     pub(super) answer: Answer,
     /// The row that a lookup found.

@@ -1,4 +1,4 @@
-//! Looks after idle connections: hears when one is lost, keeps them alive, lets the old ones go.
+//! Looks after idle connections: notices when one is lost, keeps them alive, closes the old ones.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ impl<S: Stream> Inner<S> {
         if self.open.get() > self.settings.size {
             let idle = self.idle.borrow();
             let first = idle.iter().map(|member| member.expires).min();
-            // Whoever is too old may be busy, and is waited for.
+            // The one that is too old may be busy; then it is waited for.
             let is_known = idle.len() == self.open.get() || first.is_some_and(|first| first <= now);
             let first = first.filter(|_| is_known);
             drop(idle);

@@ -5,9 +5,9 @@
 //! one commit. The pool hands out work to connections; it knows nothing of HTTP and never sees
 //! PostgreSQL's wire.
 //!
-//! Reading order: `write` (one payment, its attempts and its deadline), `exchange` (one round trip),
-//! `waiters`, `opener` (new connections), `maintenance` (idle and ageing ones), `connector` (the thread
-//! that handshakes run on).
+//! Reading order: `write` (one payment, its attempts and its deadline), `exchange` (one round
+//! trip), `waiters`, `opener` (new connections), `maintenance` (idle and ageing ones), `connector`
+//! (the threads that handshakes run on).
 
 mod connector;
 mod exchange;
@@ -78,7 +78,7 @@ struct Member<S> {
     validated: Instant,
     /// An exchange on it has been answered.
     served: bool,
-    /// One with payments has.
+    /// An exchange with payments on it has been answered.
     paid: bool,
 }
 
@@ -93,26 +93,26 @@ struct Inner<S: Stream> {
     open: Cell<usize>,
     /// A connection is over its age and waits for its replacement.
     ageing: Cell<bool>,
-    /// Grows when another database takes the place of the one so far: connections of former eras take no
-    /// payment any more.
+    /// Grows when another database replaces the current one: connections of earlier eras take no
+    /// more payments.
     era: Cell<u32>,
     ready: Cell<bool>,
     closing: Cell<bool>,
     backoff: RefCell<Backoff>,
-    /// A payment's exchange came to its limit on a connection that had carried none. Until one is answered, or
-    /// for a while, connections are opened singly: the server goes on with what is left behind, and would
-    /// with more and more.
+    /// Set when a payment's exchange timed out on a connection that had completed none. Until one
+    /// is answered, or for a while, a connection is opened only when none is open: the server goes
+    /// on with exchanges left behind, and more connections would leave more of them.
     stalled_until: Cell<Option<Instant>>,
     /// A health check is under way.
     checking: Cell<bool>,
     checked: Notify,
     wanted: Notify,
     readied: Notify,
-    /// Woken when an idle connection has something to say.
+    /// Woken when an idle connection becomes readable or is closed.
     maintenance: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
-    /// What was refused last, and the lines about it.
+    /// The last refusal's SQLSTATE, and the limit on the lines about it.
     refusals: RefCell<(Option<SqlState>, log::Limited)>,
 }
 
@@ -196,7 +196,7 @@ impl<S: Stream> Pool<S> {
         }
         let asked = Instant::now();
         loop {
-            // One check at a time, whose result is everybody's: payments need the connections.
+            // One check at a time, whose result all of them share: payments need the connections.
             let again = if self.0.checking.replace(true) {
                 let _ = timeout_at(deadline, self.0.checked.notified()).await;
                 // The other one may have had less time than is left here.
@@ -220,8 +220,8 @@ impl<S: Stream> Pool<S> {
         self.0.wanted.notify_one();
     }
 
-    /// The credentials lead to another database from now on: closes what is idle, and the rest as it becomes
-    /// idle, so that the payments of one moment do not go to two of them.
+    /// The credentials now lead to another database: closes idle connections, and the others as
+    /// they become idle, so that payments of the same moment do not go to both databases.
     pub fn database_changed(&self) {
         self.0.era.set(self.0.era.get() + 1);
         self.0.ageing.set(false);
@@ -232,7 +232,7 @@ impl<S: Stream> Pool<S> {
         self.credentials_changed();
     }
 
-    /// Closes what is idle, and the rest as it becomes idle; opens nothing any more.
+    /// Closes idle connections, and the others as they become idle; opens no more.
     pub fn close(&self) {
         self.0.closing.set(true);
         self.0.wanted.notify_one();
@@ -272,15 +272,15 @@ labels! {
 }
 
 impl<S: Stream> Inner<S> {
-    /// An idle connection. There is none while somebody waits: `release` serves those first.
+    /// An idle connection. There is none while somebody waits: `release` serves waiters first.
     fn idle_lease(self: &Rc<Self>) -> Option<Lease<S>> {
         let member = self.idle.borrow_mut().pop()?;
         self.gauges();
         Some(Lease::new(self.clone(), member))
     }
 
-    /// A round trip on one connection, if it can be had and had in time: true when the connection was lost, and
-    /// another one may be well.
+    /// A round trip on one connection, if one is free in time: true when the connection was lost,
+    /// since another one may be healthy.
     async fn validate_one(self: &Rc<Self>, deadline: Instant) -> bool {
         match self.lease(deadline).await {
             Some(lease) => match Exchange::validate(lease) {
@@ -290,7 +290,8 @@ impl<S: Stream> Inner<S> {
                     .is_some_and(|over| over.is_lost()),
                 Err(_) => true,
             },
-            // The queue is full. The answer to somebody else is a sign of life as well.
+            // The queue is full, or the time is over. An answer to somebody else is a sign of life
+            // as well.
             None => {
                 sleep_until(deadline).await;
                 false
@@ -318,7 +319,8 @@ impl<S: Stream> Inner<S> {
         let Some(mut member) = self.waiters.borrow_mut().grant(member, now) else {
             return self.gauges();
         };
-        // Leaves the waker of maintenance with the socket: it hears of the end of an idle connection.
+        // Registers the waker of maintenance with the socket, so that the end of an idle connection
+        // is noticed.
         let maintenance = self.maintenance.borrow();
         if member
             .connection
@@ -331,8 +333,8 @@ impl<S: Stream> Inner<S> {
         self.gauges();
     }
 
-    /// Closes a connection that is of no use, and asks for another; after a pause, if this one took
-    /// no payments or never served: the next one may be no better.
+    /// Closes a connection that is of no use, and asks for another: after a pause if the server
+    /// ended this one or it never served, since the next one may be no better.
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
         let served = member.served;
         if Instant::now() >= member.expires {
@@ -369,7 +371,7 @@ impl<S: Stream> Inner<S> {
     }
 
     fn validate(self: &Rc<Self>, member: Box<Member<S>>) {
-        // What fails to begin closes the connection on drop.
+        // An exchange that fails to begin closes the connection on drop.
         if let Ok(exchange) = Exchange::validate(Lease::new(self.clone(), member)) {
             tokio::task::spawn_local(exchange.run_to_limit());
         }
@@ -382,12 +384,12 @@ impl<S: Stream> Inner<S> {
             None => {
                 self.last_success.set(Some((Instant::now(), elapsed)));
                 self.metrics.pool.success();
-                // While others fail to connect, the ones that work do not speed up their attempts.
+                // While connecting fails, answers on open connections do not end the back-off.
                 if self.last_failure.get().is_none() {
                     self.backoff.borrow_mut().reset();
                 }
             }
-            // A payment that fails by it says so in its own line.
+            // A payment that fails by this logs a line of its own.
             Some(error) => {
                 let (last, lines) = &mut *self.refusals.borrow_mut();
                 if last.replace(error.state) != Some(error.state) {
@@ -402,7 +404,7 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    /// A payment's exchange came to its limit on a connection that had carried none.
+    /// A payment's exchange timed out on a connection that had completed none.
     fn stall(&self) {
         let pause = Duration::from_millis(RECONNECT_BACKOFF_MAX_MS);
         let end = Instant::now() + 2 * self.settings.exchange_timeout + pause;

@@ -53,7 +53,7 @@ pub(super) enum Verdict {
 pub(super) enum Turn<M> {
     /// A connection of its own.
     Granted(M),
-    /// Another waiter's exchange, which began then, carried its payment.
+    /// Its payment was carried by another waiter's exchange, which began then.
     Carried(Answer, Instant),
 }
 
@@ -62,7 +62,7 @@ enum State<M> {
     /// It is passed over after this deadline; its owner finds out by itself.
     Queued(Instant),
     Granted(M),
-    /// In another waiter's exchange, since then without an owner if that one gave up.
+    /// In another waiter's exchange, which began then; `left` if its own waiter has given up.
     Taken {
         left: bool,
         began: Instant,
@@ -72,8 +72,8 @@ enum State<M> {
 
 struct Slot<M> {
     state: State<M>,
-    /// Without a payment it is not coalesced: a lookup, or a retry of its own. It stays here while another
-    /// exchange carries it: it is not small.
+    /// `None` is not coalesced: a lookup, a validation or a retry alone. The payment stays here
+    /// while another exchange carries it, since it is large.
     payment: Option<Insert>,
     waker: Option<Waker>,
 }
@@ -134,7 +134,7 @@ impl<M> Waiters<M> {
         None
     }
 
-    /// The next in the queue, if it may be coalesced, from now on carried by the caller's exchange.
+    /// Moves the next in the queue into the caller's exchange, if it may be coalesced.
     pub(super) fn take(&mut self, now: Instant) -> Option<Seat> {
         let slot = self.next(now)?;
         slot.payment.as_ref()?;
@@ -162,7 +162,7 @@ impl<M> Waiters<M> {
         self.slots.get_mut(*self.queue.front()?)
     }
 
-    /// Tells a carried payment's waiter how the exchange ended that `began` then.
+    /// Tells a carried payment's waiter how the exchange that `began` then has ended.
     pub(super) fn deliver(&mut self, seat: Seat, answer: Answer, began: Instant) {
         let Some(slot) = self.slots.get_mut(seat) else {
             return;
@@ -206,7 +206,7 @@ impl<M> Waiters<M> {
         Poll::Ready(turn)
     }
 
-    /// Gives a seat up before its turn came; a connection that was granted comes back.
+    /// Gives up a seat; a connection that was already granted comes back.
     pub(super) fn leave(&mut self, seat: Seat) -> Option<M> {
         let slot = self.slots.get_mut(seat)?;
         match std::mem::replace(&mut slot.state, State::Free) {

@@ -50,7 +50,7 @@ pub enum Failure {
 /// Why no connection was to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// As many payments wait already as may.
+    /// The queue of waiting payments is full.
     WaitersFull,
     /// All connections stayed busy for the whole checkout time.
     CheckoutTimeout,
@@ -61,8 +61,8 @@ pub enum Unavailable {
 impl<S: Stream> Pool<S> {
     /// Writes `payment`; when this returns `Ok`, it is durable.
     ///
-    /// `abandoned` is ready when the caller has hung up; it is asked only as long as nothing was
-    /// sent. Dropped while it waits, this leaves the queue; dropped during an exchange, it closes
+    /// `abandoned` is ready when the caller has hung up; it is polled only while nothing was sent.
+    /// Dropped while it waits, this future leaves the queue; dropped during an exchange, it closes
     /// the connection, and the outcome is unknown.
     pub async fn write(
         &self,
@@ -119,8 +119,8 @@ impl<S: Stream> Pool<S> {
         }
     }
 
-    /// Finds the row that an insert ran into. `None` means that the row has gone again, or that the
-    /// look failed and may be repeated.
+    /// Finds the row that an insert conflicted with. `None` means that the row is gone again, or
+    /// that the lookup failed and may be repeated.
     async fn resolve(
         &self,
         payment: &Insert,
@@ -166,7 +166,8 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    /// Waits for a turn: up to the checkout limit, or once something was `sent` up to the deadline.
+    /// Waits for a turn: up to the checkout limit or, once something was `sent`, up to the
+    /// deadline.
     async fn wait(
         self: &Rc<Self>,
         payment: Option<&Insert>,
@@ -208,7 +209,7 @@ impl<S: Stream> Inner<S> {
             return rest.map_err(|_| Failure::Deadline { sent: true });
         }
         let failure = match outcome {
-            // The turn came, and the deadline before this task did.
+            // The turn came, but the deadline passed before this task ran.
             Ok(Some(Turn::Granted(lease))) if Instant::now() >= deadline => {
                 lease.give_back();
                 Failure::Deadline { sent }
@@ -228,7 +229,7 @@ impl<S: Stream> Inner<S> {
         Err(self.reject(failure))
     }
 
-    /// That there is no connection for a payment: because of `busy` ones, or because none is open.
+    /// Why a payment gets no connection: `busy` as given, or that none is open.
     fn unavailable(&self, busy: Unavailable) -> Failure {
         Failure::Unavailable(match self.open.get() {
             0 => Unavailable::Disconnected,
@@ -248,8 +249,8 @@ impl<S: Stream> Inner<S> {
         failure
     }
 
-    /// Observes the wait that has ended with a connection, or where somebody else's exchange began that
-    /// carries the payment.
+    /// Observes a wait that ended with a connection, or when the exchange that carries the payment
+    /// began.
     fn note_turn(&self, joined: Instant, end: Instant) {
         self.metrics
             .pool
@@ -297,11 +298,12 @@ impl<S: Stream> Drop for Waiting<S> {
 /// What the attempts of one payment came to so far.
 #[derive(Default)]
 struct Progress {
-    /// A statement left for PostgreSQL: no failure may say any more that nothing was written.
+    /// A statement was sent to PostgreSQL: running out of time or of connections no longer means
+    /// that nothing was written.
     sent: bool,
     /// An attempt's answer was lost.
     unknown: bool,
-    /// From now on it is not coalesced: what PostgreSQL refuses, or does not answer, is its own.
+    /// From now on it is not coalesced, so that a refusal or a lost answer is its own.
     alone: bool,
     /// The last attempt ran into a row.
     conflicted: bool,
@@ -310,7 +312,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Takes an attempt in; `Some` when the payment has come to its end.
+    /// Records an attempt; `Some` when the payment has come to its end.
     fn take(&mut self, attempt: Result<Answer, Failure>) -> Option<Result<Written, Failure>> {
         match attempt {
             Ok(answer) => self.answered(answer),
@@ -352,9 +354,10 @@ impl Progress {
                 }
                 None
             }
-            // The first repetition is at once: another connection may be well.
+            // The first retry is immediate: another connection may be healthy.
             Verdict::Lost => {
-                // The next one goes alone: what is lost again may be for its own key, which another session has locked.
+                // Lost again: the next one goes alone, since the cause may be its own key, which
+                // another session has locked.
                 if self.unknown {
                     self.alone = true;
                     self.grow_pause();

@@ -52,8 +52,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// One request that was `due` then, and its answer's status. One whose time is over is not sent. The connection is
-    /// kept as long as the server keeps it.
+    /// Sends one request that was `due` then, and returns its answer's status. A request whose time
+    /// is over is not sent. The connection is kept as long as the server keeps it.
     pub(super) fn exchange(&mut self, due: Instant) -> Result<u16, Failure> {
         let deadline = due + self.options.timeout;
         time_left(deadline)?;
@@ -143,7 +143,7 @@ fn read_answer(
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => {
                     let length = value.parse().map_err(|_| Failure::Malformed)?;
-                    // Transfer-Encoding comes before it.
+                    // Transfer-Encoding takes precedence.
                     if !matches!(body, Body::Chunked) {
                         body = Body::Length(length);
                     }
@@ -188,7 +188,7 @@ fn read_line(stream: &mut BufReader<TcpStream>, deadline: Instant) -> Result<Str
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
-/// What has come and was not taken yet, at least a byte.
+/// Bytes that have come and were not taken yet, at least one.
 fn fill(stream: &mut BufReader<TcpStream>, deadline: Instant) -> Result<&[u8], Failure> {
     let left = time_left(deadline)?;
     stream.get_ref().set_read_timeout(Some(left))?;

@@ -48,7 +48,8 @@ fn once(options: &Options) -> Verdict {
     }
 }
 
-/// When requests are due: exponential gaps make arrivals that know nothing of each other (Poisson).
+/// When requests are due: exponential gaps make arrivals that are independent of each other
+/// (Poisson).
 struct Schedule {
     due: Instant,
     left: u64,
@@ -64,7 +65,7 @@ impl Schedule {
         }
         self.left -= 1;
         let due = self.due;
-        // xorshift64; its upper 53 bits make an even number in (0, 1].
+        // xorshift64; its upper 53 bits make a uniform number in (0, 1].
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

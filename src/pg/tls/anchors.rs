@@ -1,4 +1,4 @@
-//! Whom `verify-ca` and `verify-full` trust: AWS's authorities, or the file of `sslrootcert`.
+//! What `verify-ca` and `verify-full` trust: AWS's authorities, or the file of `sslrootcert`.
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

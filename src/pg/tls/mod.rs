@@ -26,8 +26,8 @@ use crate::config::SslMode;
 use crate::pg::error::{ConnectError, ConnectStep};
 use verifier::{Checks, Verifier};
 
-/// Registered for PostgreSQL; version 17's libpq sends it on every TLS connection, and its server
-/// closes one that was started without SSLRequest and does not. Older servers ignore it.
+/// Registered for PostgreSQL. Version 17's libpq sends it on every TLS connection, and version 17's
+/// server closes one that was started without SSLRequest and lacks it. Older servers ignore it.
 const ALPN: &[u8] = b"postgresql";
 
 /// Makes the client side of TLS for `mode`, with TLS 1.2 and 1.3.

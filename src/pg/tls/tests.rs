@@ -253,7 +253,7 @@ fn without_a_root_file_those_of_both_regions_and_of_the_proxy_are_trusted() {
     assert_eq!(trusted(None).unwrap(), anchors::compiled_in());
 }
 
-/// Needs a look before it fails: the README of anchors/ says how to refresh them.
+/// Fails two years before an anchor expires; the README of anchors/ says how to refresh them.
 #[test]
 fn anchors_are_authorities_that_stay_valid() {
     use x509_parser::prelude::{FromDer, X509Certificate};

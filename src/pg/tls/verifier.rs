@@ -24,7 +24,7 @@ pub(super) enum Checks {
     ChainAndName,
 }
 
-/// Verifies as [`Checks`] say. That the server has the certificate's key is verified always.
+/// Verifies as [`Checks`] say. It is always verified that the server has the certificate's key.
 #[derive(Debug)]
 pub(super) struct Verifier {
     checks: Checks,
