@@ -148,7 +148,7 @@ fn exchange_all(stream: &mut TcpStream, request: &[u8]) {
     }
 }
 
-/// Of [`PAYMENTS`] payments, made by so many callers beside each other.
+/// Allocations of [`PAYMENTS`] payments, made by so many callers at the same time.
 fn allocations(
     cluster: &Cluster,
     sslmode: &str,
@@ -227,7 +227,7 @@ fn a_payment_allocates_nothing_but_what_rustls_does() {
                 bounds.contains(&counted),
                 "{counted} instead of {expected} with sslmode={sslmode}"
             );
-            // Those that share an exchange share its records.
+            // Payments that share an exchange share its records.
             let counted = allocations(&cluster, sslmode, statement_mode, (40, "1"));
             let most = expected / 2 + ALLOCATIONS_BESIDE_MAX;
             assert!(

@@ -42,7 +42,7 @@ fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
 /// The id that a pod gives at `$at`, without its random part.
 const ID_AT: &str = "lpad(to_hex((extract(epoch FROM $at) * 1000)::bigint), 12, '0')";
 
-/// Payments whose ids and rows have the same time, as the service's have but for a moment.
+/// Payments whose ids and rows have the same time, as the service's nearly have.
 fn insert_payments(cluster: &Cluster, count: u32, age: &str) {
     insert_payments_by_a_clock(cluster, count, age, "0");
 }
@@ -165,7 +165,7 @@ fn a_statement_that_takes_long_is_given_up_and_leaves_nothing_unless_it_says_so_
     let error = run("ALTER TABLE payments ADD note text; SELECT pg_sleep(60)");
     let error = error.unwrap_err().to_string();
     assert!(error.contains("statement timeout"), "{error}");
-    // A column that was left would be there already.
+    // If the failed attempt had left the column, this would fail.
     run(
         "SET LOCAL statement_timeout = 0; SELECT pg_sleep(2.5); ALTER TABLE payments ADD note text",
     )
@@ -333,8 +333,8 @@ fn the_login_that_migrate_made_opens_the_services_connection() {
     assert!(!cluster.log().contains(postgres::PASSWORD));
 }
 
-/// What becomes of a connector whose login is refused when its file says `now` by then: where it failed, if it did,
-/// and whether it goes on with what the file says.
+/// Has a connector's login refused when its file already says `now`: where it failed, if it did,
+/// and whether the connector goes on with what the file says.
 fn refused_while_the_file_says(cluster: &Cluster, now: &str) -> (Option<ConnectStep>, bool) {
     let right = cluster.url(APPLICATION, "verify-full");
     let wrong = right.replace(postgres::PASSWORD, "of-yesterday");
@@ -549,7 +549,7 @@ fn a_batch_that_is_exactly_full_is_followed_by_an_empty_one() {
 fn pages_asked_for(cluster: &Cluster) -> u64 {
     let others = "SELECT count(*) FROM pg_stat_activity \
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    // A session's figures are there when it is gone, and it goes a little later than its client.
+    // A session's figures appear when it has ended, a little later than its client.
     let gone = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         cluster.psql(others) == "0"
@@ -569,7 +569,7 @@ fn a_batch_reads_as_little_where_new_rows_lie_before_the_old_ones() {
     migrate::run(&owner, None).unwrap();
     insert_payments(&cluster, 40_000, "200 days");
     insert_payments(&cluster, 250, "100 days");
-    // The first generation went, and its pages have gone to a new one.
+    // The first generation is removed, and its pages go to new rows.
     cluster.psql("DELETE FROM payments WHERE created_at < now() - interval '150 days'");
     cluster.psql("VACUUM payments");
     insert_payments(&cluster, 40_000, "1 day");
@@ -584,8 +584,8 @@ fn a_batch_reads_as_little_where_new_rows_lie_before_the_old_ones() {
     let age = Duration::from_secs(90 * 86_400);
     assert_eq!(prune::run(&owner, age, 25, |_| {}).unwrap(), 250);
     let asked = pages_asked_for(&cluster) - before;
-    // For each row: its place in the index, itself, its lock and its end. Reading what lies before, in each of the
-    // eleven batches, would be more than 20 for each row on top.
+    // For each row: its place in the index, the row itself, its lock and its removal. Reading what
+    // lies before, in each of the eleven batches, would add more than 20 for each row.
     assert!(asked < 250 * 12, "{asked} pages for 250 rows");
 }
 
@@ -648,8 +648,8 @@ fn two_prunes_at_the_same_moment_remove_each_payment_once() {
         .psql("SELECT count(*) FROM payments")
         .parse()
         .unwrap();
-    // One may end while the other still holds the rest of its last batch, so a little can be left
-    // to nobody's loss; nothing is counted twice.
+    // One may end while the other still holds the rest of its last batch, so a few rows
+    // can be left, which does no harm; nothing is counted twice.
     assert_eq!(removed + left, 2_000);
     prune::run(&owner, age, 50, |_| {}).unwrap();
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "0");

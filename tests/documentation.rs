@@ -33,7 +33,7 @@ fn rows(head: &str) -> Vec<Vec<&'static str>> {
     found
 }
 
-/// What stands between backticks and is one lower-case name.
+/// Lower-case names between backticks.
 fn names(cell: &str) -> BTreeSet<String> {
     let quoted = cell.split('`').skip(1).step_by(2);
     let name = |text: &&str| {
@@ -83,7 +83,7 @@ fn words_behind(prefix: &str) -> Vec<String> {
     words
 }
 
-/// What a scrape says that finds a service which has done nothing yet.
+/// The first scrape of a service that has done nothing yet.
 fn first_scrape() -> String {
     let metrics = Metrics::new(Build::default());
     let mut text = Vec::new();
@@ -165,7 +165,7 @@ fn the_events_of_the_log_and_their_fields_are_those_of_the_document() {
     assert_same(fields, column(EVENTS, 1), "fields of the log");
 }
 
-/// Bounds that shape the inside only: nobody meets them from outside.
+/// Bounds of the inside only, which cannot be met from outside.
 const INTERNAL: [&str; 21] = [
     "SCRAM_NONCE_BYTES",
     "CONNECTOR_NICENESS",

@@ -185,7 +185,7 @@ const OK: [u8; 9] = *b"R\0\0\0\x08\0\0\0\0";
 const READY: [u8; 6] = *b"Z\0\0\0\x05I";
 /// The row of the validation query: the login can pay.
 const VALIDATED: &[u8] = b"D\0\0\0\x10\0\x02\0\0\0\x01\x01\0\0\0\x01\x01C\0\0\0\x0dSELECT 1\0";
-/// The body of one that says that it cannot.
+/// The body of such a row for a login that cannot pay.
 const NO: &[u8] = b"\0\x02\0\0\0\x01\x01\0\0\0\x01\0";
 const NOTICE: &[u8] = b"N\0\0\0\x0dSNOTICE\0\0";
 const WARNING: &[u8] = b"N\0\0\0\x17SWARNING\0VWARNING\0\0";
@@ -201,7 +201,7 @@ fn inserted() -> Vec<u8> {
     [b"1\0\0\0\x042\0\0\0\x04", ROW, END].concat()
 }
 
-/// A row of which some bytes are other ones.
+/// A row with some bytes changed.
 fn row(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = ROW[5..].to_vec();
     change(&mut body);
@@ -354,7 +354,8 @@ fn a_server_that_is_hostile_before_tls_is_refused() {
             |peer| {
                 peer.0.read_exact(&mut [0; 8])?;
                 peer.send(b"S")?;
-                // All of its first record: a close with something unread would be a reset.
+                // Reads all of the client's first record: closing with unread bytes would be a
+                // reset.
                 let mut header = [0; 5];
                 peer.0.read_exact(&mut header)?;
                 let len = u16::from_be_bytes([header[3], header[4]]);
@@ -576,9 +577,9 @@ use Ends::{Broken, Refused, Stalled, Written};
 enum Ends {
     Written,
     Refused,
-    /// By the time-out: what there is so far is no fault.
+    /// By the time-out: nothing sent so far is at fault.
     Stalled,
-    /// By what was sent, which is at fault.
+    /// By a fault in what was sent.
     Broken,
 }
 
@@ -596,7 +597,7 @@ fn settings(exchange_timeout: Duration) -> PoolSettings {
     }
 }
 
-/// Runs `work` with a pool of one connection to `server`, whose exchanges have so much time.
+/// Runs `work` with a pool of one connection to `server`, whose exchanges have this much time.
 fn with_pool<T>(
     server: &Server,
     mode: &str,
@@ -644,7 +645,7 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     let began = Instant::now();
     let (time, of_one_exchange) = match expected {
         Ends::Stalled => (2 * SHORT, SHORT),
-        // Its attempts are repeated for as long.
+        // Its attempts are repeated for this long.
         Ends::Broken => (8 * SHORT, AMPLE),
         // One exchange: a second one would be another case.
         Ends::Refused | Ends::Written => (AMPLE, AMPLE),
@@ -666,7 +667,8 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     assert!(began.elapsed() < AMPLE / 2, "{what}: it took all its time");
 }
 
-/// Whether a connection was closed for what it brought: that breaks the protocol, or says that the session ends.
+/// Whether a connection was closed for what it sent: a breach of the protocol, or word that the
+/// session ends.
 fn is_broken(metrics: &Metrics) -> bool {
     let mut text = Vec::new();
     metrics.write_text(&mut text);

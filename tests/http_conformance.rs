@@ -98,7 +98,7 @@ fn every_requirement_names_tests_or_cases_that_exist() {
     for cells in &requirements {
         assert!(["MUST", "SHOULD"].contains(&cells[1]), "{cells:?}");
         let shown: Vec<&str> = in_quotes(cells[4]).collect();
-        // What a server does not do, it cannot be tested for; then the row says so.
+        // What a server never does cannot be tested; then the row says so.
         assert!(!shown.is_empty() || cells[4] == "(not sent)", "{cells:?}");
         for name in shown {
             assert!(

@@ -107,8 +107,8 @@ fn a_problem_repeats_the_request_id_unless_no_handler_saw_the_request() {
     }
 }
 
-/// Callers pass over fields that they do not know, and the document lets them. The service has none that it does not
-/// say.
+/// Callers ignore fields that they do not know, and the document lets them. The service must have
+/// none that the document lacks.
 fn without_more_fields(document: &str) -> String {
     let strict = |line: &str| match line.trim_start() {
         "type: object" => line.replace("type: object", "additionalProperties: false"),
@@ -166,7 +166,7 @@ fn the_service_does_what_its_openapi_document_says() {
         "{text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // That it passed because it asked for nothing would be no success.
+    // A run that made no payments would pass as well, and show nothing.
     let labels = "{method=\"GET\",endpoint=\"/api/payment/simulate\",status=\"200\"}";
     let made = service.metric(&format!("http_requests_total{labels}"));
     assert!(made >= 5.0, "{made} payments were made\n{text}");

@@ -213,7 +213,7 @@ fn a_request_has_one_time_limit_however_many_pieces_its_answer_comes_in() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        // A line that is too long at last, and takes longer than the limit until then.
+        // A line that ends up too long, but takes longer than the limit to get there.
         for mut stream in listener.incoming().map_while(Result::ok) {
             while stream.write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
@@ -249,7 +249,7 @@ fn a_signal_ends_it_with_the_code_of_a_shell() {
             .spawn()
             .unwrap();
         let id = running.id().to_string();
-        // Before it listens, it would end by the signal itself.
+        // Before it handles the signal, the signal's default action would end it.
         let listens = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();

@@ -123,8 +123,8 @@ impl Drop for Prometheus {
     }
 }
 
-/// An address that leads to the service and keeps Prometheus' wish for OpenMetrics to itself:
-/// Prometheus has no setting for it that all of its versions know.
+/// An address that leads to the service and drops Prometheus' request for OpenMetrics: no setting
+/// for this exists in all versions of Prometheus.
 fn text_only(service: &Service) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

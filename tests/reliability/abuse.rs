@@ -120,7 +120,7 @@ abuses! {
     };
 }
 
-/// Until memory is looked at again after an attack, longer than a connection takes to be parked.
+/// Time after an attack before memory is read again; longer than a connection takes to be parked.
 const CALM: Duration = Duration::from_secs(10);
 /// Between two bytes of a slow caller.
 const TICK: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ impl Field {
         self.operations.fetch_add(answers, Ordering::Relaxed);
     }
 
-    /// One more byte on each connection, again and again; who is thrown out comes back.
+    /// One more byte on each connection, again and again; a caller that is thrown out comes back.
     fn drip(&self, first: &[u8]) {
         let mut crowd = self.connect(first);
         self.until_stopped(|| {
@@ -248,7 +248,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
 fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service: &Service) -> Paid {
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
-            // In a test, on a machine that is busy with others, an attack would never come.
+            // In a test, on a machine that is busy with others, an attack would never get to run.
             if asked_for("ABUSE_SECONDS").is_some() {
                 only_when_nobody_else_runs();
             }
@@ -264,9 +264,10 @@ fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service:
     })
 }
 
-/// Attackers have machines of their own: here this thread runs while nobody else on its core would. That counts within
-/// a session only (sched(7), autogroups), and each of PostgreSQL's processes has one of its own: for the record,
-/// everybody but the attackers and the service has a real-time priority (scripts/reliability.sh).
+/// Real attackers have machines of their own: here this thread runs only while nothing else on its
+/// core would. That counts within a session only (sched(7), autogroups), and each of PostgreSQL's
+/// processes has one of its own: for the record, everything but the attackers and the service has a
+/// real-time priority (scripts/reliability.sh).
 fn only_when_nobody_else_runs() {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
     let idle = Command::new("chrt")
@@ -276,7 +277,7 @@ fn only_when_nobody_else_runs() {
     assert!(idle.expect("chrt runs").success(), "util-linux has it");
 }
 
-/// What was said to those who paid for a while, and what the service took meanwhile.
+/// What callers that paid for a while were told, and what the service used meanwhile.
 struct Paid {
     ledger: Ledger,
     most_kib: u64,

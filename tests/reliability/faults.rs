@@ -52,7 +52,7 @@ const USUAL: Fault = Fault {
     meanwhile: Meanwhile::Refusals,
 };
 
-/// Faults of what lies between.
+/// Faults of the network between the service and its database.
 const NETWORK: Fault = Fault {
     scene: Scene::Network,
     settings: IMPATIENT,
@@ -67,8 +67,8 @@ const IMPATIENT: &[(&str, &str)] = &[
     ("EXCHANGE_TIMEOUT_MS", "250"),
     ("CONNECT_TIMEOUT_MS", "500"),
 ];
-/// In a test, where the machine is busy with others, too, a new connection may take its time; the records are of
-/// the defaults.
+/// In a test the machine is busy with others, too, and a new connection may take long; the records
+/// are of the defaults.
 const PATIENT: [(&str, &str); 2] = [
     ("CHECKOUT_TIMEOUT_MS", "20000"),
     ("PAYMENT_DEADLINE_MS", "20000"),
@@ -178,7 +178,7 @@ faults! {
         hold_ms: [900, 1_500],
         strike: |stage| stage.proxy().set(Mode::Swallow),
         mend: |stage| {
-            // Whoever lost bytes is told when the network is back.
+            // Connections that lost bytes are reset once the network is back.
             stage.proxy().reset();
             stage.proxy().set(Mode::Forward);
         },
@@ -219,8 +219,8 @@ faults! {
             swap(&stage.database_url, &url);
             stage.noted = opened(stage);
         },
-        // At every tenth, since it takes longer than the others may: whatever is opened from then on is opened with
-        // the new password, but for those that were under way.
+        // In every tenth round, since this takes longer than the others may: connections opened
+        // from then on have the new password, except those already being opened.
         mend: |stage| {
             if stage.rounds % 10 == 3 {
                 eventually("connections are opened again", || opened(stage) > stage.noted + 2.0);
@@ -247,7 +247,7 @@ faults! {
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
 
-    // The file holds the key in use and the next one: that before them is dead at once.
+    // The file holds the key in use and the next one: the key before them is invalid at once.
     api_key_rotated_every_second {
         rounds: [2, 60],
         strike: |stage| {
@@ -347,7 +347,7 @@ fn opened(stage: &Stage) -> f64 {
     stage.service().metric("pool_connections_opened_total")
 }
 
-/// Gives the login another password, which the old one does not survive; the URL with it.
+/// Gives the login another password, which invalidates the old one; returns the URL with it.
 fn change_password(stage: &Stage) -> String {
     let url = std::fs::read_to_string(&stage.database_url).unwrap();
     let (old, new) = match stage.rounds {
@@ -384,7 +384,7 @@ fn try_fault(name: &str, fault: &Fault) {
     }
     let asked = asked_for("FAULT_ROUNDS");
     let full = usize::from(asked.is_some());
-    // Of twenty rounds, which is what the full numbers are for.
+    // The full numbers are for twenty rounds.
     let rounds = match asked {
         Some(asked) => (fault.rounds[1] * asked).div_ceil(20),
         None => fault.rounds[0],
@@ -452,8 +452,8 @@ fn assert_allowed(meanwhile: Meanwhile, counts: &Counts) {
     assert!(counts.paid >= 20, "{counts:?}");
 }
 
-/// Runs the test `name` once more where its mounts are its own and end with it; false when that was
-/// done here, so that the caller has nothing to do. Needs root, whom `make test` asks for.
+/// Runs the test `name` once more in a mount namespace of its own; false when that was done here,
+/// so that the caller has nothing to do. Needs root, which `make test` asks for.
 fn alone_with_its_mounts(name: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     if std::env::var_os("ALONE_WITH_ITS_MOUNTS").is_some() {
@@ -480,7 +480,7 @@ fn alone_with_its_mounts(name: &str) -> bool {
     false
 }
 
-/// An even random part of `most`.
+/// A uniformly random part of `most`.
 pub fn random(most: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let share = (RandomState::new().hash_one(0) >> 40) as f64 / (1_u64 << 24) as f64;

@@ -16,11 +16,11 @@ pub struct Plan {
     pub rate: f64,
     /// Keep-alive connections, each with a thread.
     pub callers: usize,
-    /// One in so many payments is the last one of its connection; 0 keeps all.
+    /// One in this many payments is the last one of its connection; 0 keeps all connections.
     pub churn: u64,
     /// The first payment's number.
     pub first: u64,
-    /// Where callers connect: whom a load balancer would choose from.
+    /// Where callers connect: the instances that a load balancer would choose from.
     pub endpoints: Arc<Mutex<Vec<SocketAddr>>>,
     pub key: Arc<Mutex<&'static str>>,
 }
@@ -90,7 +90,7 @@ struct Shared {
     /// Payments that have no answer yet, and the most of them at once.
     under_way: AtomicU64,
     most_under_way: AtomicU64,
-    /// When the youngest payment with a good answer was sent, in nanoseconds from the beginning.
+    /// When the latest payment with a good answer was sent, in nanoseconds from the beginning.
     sent_and_paid: AtomicU64,
 }
 
@@ -192,7 +192,7 @@ impl Shared {
                     let endpoints = plan.endpoints.lock().unwrap();
                     endpoints[index % endpoints.len()]
                 };
-                // Who finds nobody listening has not sent anything.
+                // If nobody listens, nothing has been sent.
                 connection = Caller::try_connect(address);
                 used = Instant::now();
             }
@@ -382,7 +382,7 @@ impl Ledger {
             |number: u64| format!("|2|EUR|approved|{}", key_of(number).unwrap_or_default());
         let row =
             |number: u64, id: u128| format!("{}{}", uuid::Uuid::from_u128(id), content(number));
-        // Also what nobody was told of.
+        // Also rows that no caller was told of.
         for (number, found) in &rows {
             if !found.ends_with(&content(*number)) {
                 faults.push(format!("{number} was written as {found}"));

@@ -45,7 +45,7 @@ struct Network {
 struct Pair {
     near: TcpStream,
     far: TcpStream,
-    /// Its end is not passed on in good order.
+    /// It was reset: its end is not passed on as an orderly one.
     torn: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl Proxy {
         Self { port, network }
     }
 
-    /// From now on bytes fare like this, on old connections, too.
+    /// Sets what happens to bytes from now on, on old connections, too.
     pub fn set(&self, mode: Mode) {
         self.network.mode.store(mode as u8, Ordering::Relaxed);
     }
@@ -105,7 +105,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.network.ended.store(true, Ordering::Relaxed);
-        // The thread that accepts notices by a connection.
+        // A connection makes the accepting thread notice.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.cut();
     }

@@ -98,6 +98,6 @@ fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
         late.0 <= early.0 + GROWTH_MAX_KIB,
         "memory grows: {samples:?}"
     );
-    // A connection more is made before an old one ends.
+    // One more connection is made before an old one ends.
     assert!(late.1 <= early.1 + 8, "descriptors grow: {samples:?}");
 }

@@ -79,7 +79,8 @@ impl Stage {
             (_, Some(pooler)) => pooler.port,
             _ => cluster.port(),
         };
-        // The service goes on reading its files when the database that they lie beside is replaced.
+        // In a folder of its own: the service goes on reading its files when the database is
+        // replaced.
         let folder =
             std::env::temp_dir().join(format!("payments-stage-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();

@@ -190,7 +190,7 @@ fn a_lost_exchange_leaves_none_of_the_others_without_an_answer_or_with_two_rows(
         .map(|n| send(&service, "amount=9", &format!("lost-{n}")))
         .collect();
     wait_for(&service, sent.len());
-    // The first exchange is lost, and all that wait are carried by the connection that follows it.
+    // The first exchange is lost, and all waiting payments are carried by the connection after it.
     let end =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'";
     cluster.psql(end);
@@ -271,7 +271,7 @@ fn two_services_with_the_same_keys_in_opposite_order_do_not_deadlock() {
         ids[1].reverse();
         assert_eq!(ids[0], ids[1], "one row for each key, whoever wrote it");
     }
-    // A deadlock costs a second exchange and nothing else, so only the server tells.
+    // A deadlock costs a second exchange and nothing else, so only the server's log shows it.
     let log = cluster.log();
     assert!(!log.contains("deadlock detected"), "{log}");
 }

@@ -24,7 +24,7 @@ fn a_drain_under_load_answers_every_request() {
     let paid = service.pay("");
     assert_eq!(paid.status, 200, "payments are served while draining");
     assert_eq!(paid.header("connection"), "close");
-    // What a load balancer does with an instance that is not ready.
+    // A load balancer, too, stops sending to an instance that is not ready.
     let answers = load.stop();
     assert_eq!(service.wait().code(), Some(0));
     let failed: Vec<u16> = answers
@@ -93,7 +93,7 @@ fn a_request_whose_head_is_completed_during_the_drain_is_answered() {
 
 #[test]
 fn a_request_whose_head_is_never_complete_is_refused_before_the_end() {
-    // Time enough for that.
+    // Time enough for the head's limit to pass.
     let service = Service::start(shared(), &[("PAYMENT_DEADLINE_MS", "20000")]);
     let mut caller = Caller::connect(service.address);
     caller.send(b"GET /livez HTTP/1.1\r\nHost: a");
@@ -118,15 +118,15 @@ fn who_is_left_when_the_time_to_finish_is_over_is_cut_off() {
     let stopped = service.wait_for_log("stopped");
     assert_eq!(stopped["finished"], false);
     assert_eq!(stopped["connections_left"], 1);
-    // Its body would have had more time than that, and then an answer.
+    // Its body's limit is longer, and would have ended in an answer.
     const { assert!(BODY_TIMEOUT_MS > DEADLINE_MS + PROCESSING_MAX_MS + FINISH_MARGIN_MS) };
     assert!(caller.try_receive("GET").is_none());
 }
 
-/// Tells the service to end when it has something of a request; when that was.
+/// Tells the service to end once it has read part of a request; returns when that was.
 fn begin_drain_once_it_reads(service: &Service) -> Instant {
     eventually("it has begun to read the request", || {
-        // Two buffers are of who asks.
+        // Two buffers belong to this scrape.
         service.metric("http_buffered_bytes") > (2 * BUFFER_BYTES) as f64
     });
     let began = Instant::now();

@@ -1,5 +1,6 @@
-//! What a caller has to wait for when others are slow or greedy: the service stands still while all of them send, and
-//! a newcomer asks how many of the others were served before it. A count: no time is in it.
+//! What a caller has to wait for when others are slow or greedy: the service stands still while all
+//! of them send, and a newcomer asks how many of the others were served before it. This counts, and
+//! measures no time.
 
 use crate::postgres::Cluster;
 use crate::support::{
@@ -12,7 +13,7 @@ use payment_latency_api::limits::{
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Others who may be served before a newcomer, whom the service meets in three looks at its sockets:
+/// Others that may be served before a newcomer, which the service meets in three looks at its sockets:
 /// connected, registered, readable.
 const AHEAD_MAX: f64 = 64.0;
 
@@ -32,7 +33,8 @@ fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f6
     done(&newcomer) - before
 }
 
-/// What a newcomer is told for `/metrics` who comes at the same moment as `others`, and is seen last.
+/// The answer for `/metrics` to a newcomer that comes at the same moment as `others` and is seen
+/// last.
 fn newcomer_after(service: &Service, others: impl FnOnce()) -> Response {
     service.signal("STOP");
     eventually("the service stands still", || {
@@ -80,7 +82,8 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
 
 #[test]
 fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
-    // Of the time in which the service stands still so much counts: the last part of a head's.
+    // No more than this counts of the time in which the service stands still: the last part of a
+    // head's limit.
     const LAST_PART_MS: u64 = SWEEP_GAP_MAX_MS - 2 * SWEEP_INTERVAL_MS;
     let service = Service::start(shared(), &[]);
     let timed_out = |metrics: &Response| metrics.sample_if_any(TIMED_OUT).unwrap_or_default();

@@ -148,7 +148,7 @@ fn one_lost_connection_does_not_make_the_database_disconnected() {
     );
 }
 
-/// A port in front of `port` that never says a word to whoever comes first.
+/// A port in front of `port` that never answers the first connection.
 fn silent_to_the_first(port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap().port();

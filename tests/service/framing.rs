@@ -1,5 +1,5 @@
-//! What arrives on a socket bit by bit, and limits of time. The table of requests is tested whole
-//! and split at every byte in `http_framing.rs`; here it meets real sockets.
+//! Requests that arrive on a socket in pieces, and limits of time. The table of requests is tested
+//! whole and split at every byte in `http_framing.rs`; here it meets real sockets.
 
 use crate::framing_cases::{Case, Expect, cases};
 use crate::support::{Caller, KEY, PAYMENT, Service, request, shared};

@@ -177,10 +177,10 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
             .args(["--", program]);
         command
     };
-    // Where that user can reach it.
+    // A copy where that user can reach it.
     let binary = std::env::temp_dir().join(format!("payment-latency-api-{}", std::process::id()));
-    // By a process of its own: a child that another test starts meanwhile would hold a file open that is written to
-    // here, and who is written to is not run.
+    // By another process: a child that another test starts meanwhile would inherit a file that is
+    // being written here, and such a file cannot be run.
     let copied = Command::new("cp")
         .arg(env!("CARGO_BIN_EXE_payment-latency-api"))
         .arg(&binary)
@@ -210,7 +210,7 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
     let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
     let address = listening["address"].as_str().unwrap().parse().unwrap();
 
-    // proc(5): what belongs to root instead of the process's user is what it must not be read by.
+    // proc(5): what belongs to root instead of the process's user, that user cannot read.
     let folder = format!("/proc/{}", service.id());
     assert_eq!(fs::metadata(format!("{folder}/mem")).unwrap().uid(), 0);
     let reads = |file: &str| as_user("cat").arg(file).output().unwrap().status.success();

@@ -43,7 +43,7 @@ fn requests_and_payments_are_counted_once_where_they_belong() {
         ("pool_connections_opened_total".into(), 8.0),
         ("database_batch_size_count".into(), 6.0),
         ("database_batch_size_sum".into(), 6.0),
-        // Five writes, one conflict, one look at the row.
+        // Five writes, one conflict, one lookup of the row.
         ("database_exchange_duration_seconds_count".into(), 7.0),
         ("service_ready".into(), 1.0),
         ("service_draining".into(), 0.0),
@@ -116,7 +116,7 @@ fn whoever_stays_without_a_request_holds_no_buffer() {
             caller
         })
         .collect();
-    // At once: the same thread let go of them when it had answered.
+    // At once: the thread that answered has let go of them already.
     let metrics = Caller::connect(service.address).get("/metrics", &[]);
     assert_eq!(metrics.sample("http_connections"), 11.0);
     assert_eq!(metrics.sample("http_buffered_bytes"), 2.0 * 4096.0);
@@ -130,7 +130,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
     let settings = [("MAX_CONNECTIONS", "2"), ("DRAIN_MS", "60000")];
     let service = Service::start(shared(), &settings);
     let closed = |reason| format!("http_connections_closed_total{{reason=\"{reason}\"}}");
-    // Whoever looks keeps its connection, or its own end would be counted, too.
+    // The observer keeps its connection: otherwise its own end would be counted, too.
     let mut looks = Caller::connect(service.address);
     let ends: [End; 4] = [
         ("peer", |service| {

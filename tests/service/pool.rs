@@ -17,7 +17,7 @@ const PATIENT: [(&str, &str); 2] = [
     ("PAYMENT_DEADLINE_MS", "29000"),
 ];
 
-/// The same, with room for whoever comes.
+/// The same, with room for every caller.
 const CROWDED: [(&str, &str); 4] = [
     PATIENT[0],
     PATIENT[1],
@@ -357,7 +357,7 @@ fn callers_that_send_slowly_do_not_keep_others_out() {
     assert!(slow.remove(0).is_closed(), "the slowest made room");
 }
 
-/// What is never a whole head, for which a buffer has to grow to eight times its first size.
+/// An incomplete head, for which a buffer has to grow to eight times its first size.
 fn large_head() -> Vec<u8> {
     let target = format!("/{}", "a".repeat(7_000));
     format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000)).into_bytes()
@@ -368,7 +368,8 @@ fn large_heads_in(bytes: usize) -> usize {
     bytes / (8 * BUFFER_BYTES)
 }
 
-/// So many callers that have sent `bytes` each: all that they sent is read, unless the time of their heads is over.
+/// `count` callers that have sent `bytes` each: all of it is read, unless the time of their heads
+/// is over.
 fn crowd(service: &Service, count: usize, bytes: &[u8]) -> Vec<Caller> {
     let mut crowd: Vec<Caller> = (0..count)
         .map(|_| Caller::connect(service.address))
@@ -380,7 +381,7 @@ fn crowd(service: &Service, count: usize, bytes: &[u8]) -> Vec<Caller> {
         std::thread::sleep(Duration::from_millis(50));
         let now = service.metric("http_buffered_bytes");
         let change = now - std::mem::replace(&mut before, now);
-        // Whoever looks takes two buffers, and so the place of two when they are tight.
+        // Each scrape takes two buffers, and so the place of two callers when they are tight.
         let is_read =
             change.abs() <= 2.0 * BUFFER_BYTES as f64 && now >= (count * BUFFER_BYTES) as f64;
         is_read || Instant::now() >= over
@@ -568,14 +569,14 @@ fn while_no_exchange_is_answered_connections_are_opened_one_at_a_time() {
         cluster.psql("SELECT pg_reload_conf()");
     };
     std::thread::scope(|scope| {
-        // From now on commits wait for its confirmation; the first tells when.
+        // From now on commits wait for its confirmation; this first one shows when.
         standby("lost");
         scope.spawn(|| cluster.psql("CREATE TABLE waits ()"));
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         eventually("commits wait", || cluster.psql(waiting) == "1");
         let mut callers: Vec<Caller> = (0..8).map(|_| send_payment(&service)).collect();
         eventually("more were opened", || {
-            // Asks the database, which answers what is no commit.
+            // Asks the database, which still answers what is not a commit.
             service.get("/health", &[]);
             let metrics = service.get("/metrics", &[]);
             let opened = metrics.sample("pool_connections_opened_total");
@@ -676,7 +677,7 @@ fn one_payment_after_another_goes_over_the_same_connection() {
     let settings = [
         ("POOL_SIZE", "3"),
         ("IDLE_PROBE_INTERVAL_MS", "300000"),
-        // A slow disk is no other connection's affair.
+        // A slow disk must not make another connection take over.
         ("PAYMENT_DEADLINE_MS", "30000"),
         ("EXCHANGE_TIMEOUT_MS", "29000"),
     ];
@@ -736,7 +737,7 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     std::thread::sleep(Duration::from_millis(1_100));
     let mut checks: Vec<Caller> = Vec::new();
     eventually("one of them waits", || {
-        // Anew each time: they wait for a moment only.
+        // New ones each time: a check waits for a moment only.
         checks.extend((0..6).map(|_| Caller::connect(service.address)));
         for caller in checks.iter_mut().rev().take(6) {
             caller.send(&request("GET", "/health", &[]));
@@ -752,8 +753,9 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     waiting.receive().id();
 }
 
-/// A service with one connection, which is busy with the first payment. The second and the third, which has these
-/// headers, go together once the first lock is gone, and are written when the second is. The time is before both.
+/// A service with one connection, which is busy with the first payment. The second payment and the
+/// third, which has these headers, go together once the first lock is gone, and are written when
+/// the second lock is. The time is before both.
 fn second_and_third_together(
     cluster: &Cluster,
     third: &[(&str, &str)],
@@ -835,7 +837,7 @@ fn a_payment_whose_answer_is_not_taken_is_no_longer_in_flight() {
     eventually("the connection is busy", || {
         service.metric("payments_in_flight") == 1.0
     });
-    // One that reads nothing.
+    // A caller that reads nothing.
     let mut greedy = Caller::connect(service.address);
     greedy.send(&request("GET", PAYMENT, &[("X-API-Key", KEY)]).repeat(REFUSED));
     let mut before = 0.0;

@@ -13,7 +13,6 @@ use crate::postgres::{Cluster, Held, OWNER, PASSWORD, Tls};
 pub const LOGIN: &str = "payments_api";
 /// The key that the service knows, unless a test says otherwise.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
-/// The payment endpoint.
 pub const PAYMENT: &str = "/api/payment/simulate";
 
 /// Nothing that is waited for takes this long, unless it never comes.
@@ -188,7 +187,6 @@ impl Service {
         assert!(status.success());
     }
 
-    /// The process.
     pub fn id(&self) -> u32 {
         self.child.lock().unwrap().id()
     }
@@ -374,7 +372,6 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> 
     (text + "\r\n").into_bytes()
 }
 
-/// An answer.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -398,7 +395,7 @@ impl Response {
         found.unwrap_or_else(|| panic!("no sample {sample}"))
     }
 
-    /// The value of a sample of metrics that may not have happened yet.
+    /// The value of a sample of metrics that may not exist yet.
     pub fn sample_if_any(&self, sample: &str) -> Option<f64> {
         let text = self.text();
         let mut lines = text.lines();

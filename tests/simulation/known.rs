@@ -50,8 +50,8 @@ pub(crate) async fn no_connection_outlives_a_proxys_limit() {
     world.end(&pool).await;
 }
 
-/// Each of the three, ten times in ten intervals; a round of maintenance more now and then, since half of them stay for
-/// payments.
+/// Each of the three connections is validated ten times in ten intervals. A round of maintenance is
+/// added now and then, since half of them stay for payments.
 pub(crate) async fn idle_connections_are_validated_once_an_interval() {
     let (world, pool) = World::start(Dice::new(3), Profile::quiet());
     world.recover(&pool).await;
@@ -62,7 +62,8 @@ pub(crate) async fn idle_connections_are_validated_once_an_interval() {
     world.end(&pool).await;
 }
 
-/// Never are all of them idle, and still there are not more than the pool's size once the old ones are over their age.
+/// All of them are never idle at once; still there are no more than the pool's size once the old
+/// ones are over their age.
 pub(crate) async fn an_old_connection_goes_also_while_another_one_is_busy() {
     let mut profile = Profile::quiet();
     profile.commit_ms = (500, 500);

@@ -1,6 +1,6 @@
 //! The pool, the coalescing and the wire on a paused clock, against a simulated PostgreSQL over
 //! streams in memory. One number, the seed, decides all that happens, so that a run which fails can
-//! be had again: `make simulate FIRST=<seed>`.
+//! be repeated: `make simulate FIRST=<seed>`.
 //!
 //! Reading order: `world` (a run and what must hold), `known` (runs without chance), `postgres` (the
 //! server and its faults), `table` (what was committed), `wire` (messages and statements), `stream`

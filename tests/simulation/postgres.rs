@@ -1,5 +1,5 @@
-//! A PostgreSQL that speaks the real wire over streams in memory, and fails as the seed says: before
-//! a commit, behind it, in the middle of an answer, or by never answering.
+//! A PostgreSQL that speaks the real wire over streams in memory, and fails as the seed says:
+//! before a commit, after it, in the middle of an answer, or by never answering.
 
 use bytes::BytesMut;
 use std::cell::RefCell;
@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-/// The end of a handshake, which is the same code as on a real socket's.
+/// The end of a handshake, with the same code as on a real socket.
 async fn log_in(world: &World, mut client: Client) -> Result<Connection<Client>, ConnectError> {
     let mode = world.profile.pool.statement_mode;
     let mut out = BytesMut::new();
@@ -208,13 +208,13 @@ struct Session {
     received: Vec<u8>,
     began: Instant,
     statements: RefCell<HashMap<String, Statement>>,
-    /// It has said something out of turn: what its client sends from then on may be early.
+    /// It has sent something out of turn: what its client sends from then on may be early.
     lied: bool,
 }
 
 impl Session {
     async fn run(&mut self) -> Result<(), End> {
-        // The login's own round trip is one of the steps that connecting may fail at already.
+        // The login's own round trip has no fault here: connecting may already fail at that step.
         self.exchange(None).await?;
         loop {
             self.wait_for_work().await?;

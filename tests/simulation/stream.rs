@@ -103,7 +103,7 @@ impl Client {
         self
     }
 
-    /// A readiness that was none: every waiter for a socket has to bear it.
+    /// A spurious readiness, which every waiter for a socket must tolerate.
     fn hesitates(&self, cx: &Context<'_>) -> bool {
         let hesitates = self.dice.permille(60);
         if hesitates {

@@ -65,7 +65,7 @@ pub(crate) struct Table {
     keys: RefCell<HashMap<String, [u8; 16]>>,
     /// Index entries of transactions that have not ended.
     pending: RefCell<HashMap<Entry, Number>>,
-    /// Who waits for whom.
+    /// Which transaction waits for which.
     waits: RefCell<HashMap<Number, Number>>,
     ended: Notify,
     last: Cell<Number>,
@@ -181,7 +181,7 @@ impl Drop for Transaction {
     }
 }
 
-/// Takes the wait back when it is over, or when the one who waited is gone.
+/// Removes the wait when it is over, or when the transaction that waited is gone.
 struct StopWaiting<'a>(&'a Transaction);
 
 impl Drop for StopWaiting<'_> {

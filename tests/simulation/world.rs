@@ -195,7 +195,7 @@ pub(crate) struct World {
     metrics: Arc<Metrics>,
     ledger: RefCell<Vec<(Insert, Told)>>,
     began: Instant,
-    /// The wall clocks of the service's host and of the database's, as far as they were stepped.
+    /// By how much the wall clocks of the service's host and of the database were stepped.
     steps_s: [Cell<i64>; 2],
     stamps: Cell<i64>,
 }
@@ -307,7 +307,7 @@ impl World {
         );
     }
 
-    /// A connection that was open for so long is closed without need.
+    /// Checks the age of a connection that is closed without need.
     pub(crate) fn check_goodbye(&self, age: Duration) {
         let lifetime = self.profile.pool.connection_lifetime;
         let least = lifetime * (100 - u32::try_from(LIFETIME_JITTER_PERCENT).unwrap()) / 100;
@@ -361,7 +361,7 @@ impl World {
         pool.close();
     }
 
-    /// A closed pool lets go of everything, and nobody was told what is not so.
+    /// A closed pool lets go of everything, and nobody was told anything untrue.
     pub(crate) async fn end(&self, pool: &Pool<Client>) {
         self.trace(|| "the pool closes".to_owned());
         self.close(pool);
@@ -504,7 +504,8 @@ impl World {
             let good = match result {
                 Ok(_) => !is_poison,
                 Err(Failure::KeyReused | Failure::Abandoned) => true,
-                // Unknown, if an attempt before the refused one was lost with the caller it rode with.
+                // Unknown, if an earlier attempt was lost with the caller whose exchange carried
+                // it.
                 Err(Failure::Refused(_) | Failure::Deadline { sent: true }) => is_poison,
                 Err(_) => false,
             };

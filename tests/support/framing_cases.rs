@@ -16,15 +16,12 @@ use Expect::{Accept, Refuse};
 pub struct Case {
     /// What is special about it.
     pub name: &'static str,
-    /// The bytes.
     pub bytes: Vec<u8>,
-    /// The outcome.
     pub expect: Expect,
 }
 
 const H: &str = "Host: a\r\n";
 
-/// All cases.
 pub fn cases() -> Vec<Case> {
     let groups = [
         valid(),

@@ -265,7 +265,7 @@ impl Cluster {
                     );
                     return cluster;
                 }
-                // Between choosing the port and taking it somebody else may have come.
+                // Another process may have taken the port since it was chosen.
                 Err(log) if log.contains("could not bind") && attempt < PORT_ATTEMPTS => {
                     std::mem::forget(cluster);
                 }
@@ -550,7 +550,7 @@ impl Cluster {
         };
         for postmaster in children(shell) {
             send(postmaster);
-            // It has its last child before these are listed.
+            // Once stopped it starts no more children, so these are all of them.
             while signal == "STOP" && !stands_still(postmaster) {
                 std::thread::yield_now();
             }
@@ -561,7 +561,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // A server that is frozen, as when a test fails meanwhile, does not end.
+        // A frozen server, as a failing test leaves it, does not end.
         if std::thread::panicking() && self.server.lock().is_ok_and(|server| server.is_some()) {
             self.thaw();
         }
@@ -616,7 +616,7 @@ fn make_data(folder: &Path) {
     let data = folder.join("data");
     if !pattern.exists() {
         initdb(&data);
-        // Whole or not at all, whoever else does the same; theirs is as good.
+        // Whole or not at all, even if another process does the same; its copy is as good.
         let name = folder.file_name().unwrap();
         let unfinished = pattern.with_file_name(name);
         copy(&data, &unfinished);

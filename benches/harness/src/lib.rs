@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// When requests are due: gaps that know nothing of each other (Poisson), the same for the same seed.
+/// When requests are due: independent gaps (Poisson), the same for the same seed.
 pub struct Arrivals {
     next: Duration,
     rate: f64,
@@ -49,7 +49,7 @@ impl Arrivals {
 
     /// Goes on to the one behind it.
     pub fn advance(&mut self) {
-        // xorshift64; its upper 53 bits make an even number in (0, 1].
+        // xorshift64; its upper 53 bits make a uniform number in (0, 1].
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -89,8 +89,8 @@ pub struct Timer {
 /// No more than this is taken for the timer's own lateness: beyond it the machine is busy.
 const EARLY_MAX: Duration = Duration::from_micros(250);
 
-/// A timer is set early enough for all but one in a hundred of its wake-ups. A nap for half of them: at its
-/// rates, what is due within that time is sent with it, and together.
+/// A timer is set early enough for all but one in a hundred of its wake-ups, a nap for half of
+/// them: at its rates, what is due within that time is sent together with it.
 const IN_TIME: f64 = 0.99;
 const NAP_IN_TIME: f64 = 0.5;
 
@@ -124,7 +124,7 @@ impl Timer {
         self.began.elapsed()
     }
 
-    /// Up to when requests are due now.
+    /// Requests due up to this time are sent now.
     pub fn horizon(&self) -> Duration {
         self.now() + self.early
     }
@@ -187,7 +187,8 @@ impl Timer {
     }
 }
 
-/// One wake-up's step towards what this part of them does not exceed (a quantile by stochastic approximation).
+/// One wake-up's step towards the lateness that this part of them does not exceed (a quantile by
+/// stochastic approximation).
 fn learned(early: Duration, late: Duration, in_time: f64) -> Duration {
     let step = LEARNED * if late > early { in_time } else { in_time - 1.0 };
     let seconds = (early.as_secs_f64() + step).clamp(0.0, EARLY_MAX.as_secs_f64());
@@ -202,7 +203,7 @@ pub struct Tally {
     pub lag: Histogram<u64>,
     /// From the sending of a successful request to its answer.
     pub answer: Histogram<u64>,
-    /// From when they were due, those failures that were refusals: 503 with `Retry-After`.
+    /// From when a refused request was due to its refusal: 503 with `Retry-After`.
     pub refusal: Histogram<u64>,
     /// What the successes took in the service itself, by its `Server-Timing`, where that is asked for.
     pub service: Histogram<u64>,

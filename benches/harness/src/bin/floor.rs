@@ -1,7 +1,7 @@
 //! The floor: Bind, Execute and Sync on one TLS connection at the same arrivals, and no HTTP at all.
 //!
-//! It uses the service's own wire and TLS code, on a blocking socket. What it takes longer than this,
-//! the service adds.
+//! It uses the service's own wire and TLS code, on a blocking socket. What the service takes longer
+//! than this, it adds itself.
 
 use payment_latency_harness::wire::Wire;
 use payment_latency_harness::{Arrivals, Tally, Timer, nanos};

@@ -46,8 +46,9 @@ const STAMPED_FROM: f64 = 4_000.0;
 /// The kernel begins to stamp in a task of its own, some time after the first socket that asks for it.
 const STAMPS_BEGIN: Duration = Duration::from_millis(10);
 
-/// So many connections are made at once, then a pause: fewer than the 128 that many a listener queues. It gets no time
-/// to take them in meanwhile, and one more would be tried again by the kernel after a second.
+/// This many connections are made at once, then a pause: fewer than the 128 that many a listener
+/// queues. The server gets no time to accept them meanwhile, and the kernel would try a further one
+/// again only after a second.
 const CONNECT_TOGETHER: usize = 64;
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -178,7 +179,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Lets the server take in those who connected before `index`.
+/// Lets the server accept the connections made before `index`.
 fn pause_between_crowds(index: usize) {
     if index.is_multiple_of(CONNECT_TOGETHER) {
         std::thread::sleep(CONNECT_PAUSE);
@@ -228,7 +229,7 @@ impl Generator {
                 generator.connect(index)?;
             }
         }
-        // The times begin behind the connecting.
+        // Times count from after the connecting.
         generator.timer.restart();
         Ok(generator)
     }
@@ -264,7 +265,7 @@ impl Generator {
                 self.tally.failed += self.tally.unsent;
                 return Ok(());
             }
-            // Behind the end, or without a free connection, only an answer leads on.
+            // After the end, or without a free connection, the next event is an answer.
             let blocked = all_sent || (self.stamping.is_some() && !self.waiting.is_empty());
             // The timer still wakes the loop to give up; the same time for a second is set once.
             let next = match blocked {
@@ -273,7 +274,7 @@ impl Generator {
             };
             if self.stamping.is_some() && !blocked {
                 self.timer.nap(next);
-                // What is due does not wait for the reading, not even for that of a connection's end.
+                // Due requests are sent before anything is read, even the end of a connection.
                 self.arrive(&mut arrivals, end);
                 self.send()?;
                 self.receive_all(&mut events, Some(&NO_TIME))?;

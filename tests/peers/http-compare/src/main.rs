@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use framing_cases::Case;
 
-/// Behind every case: a request that no case holds. Its answer, 404, tells that the server found the
-/// case's end where the case ends.
+/// Sent after every case: a request that no case holds. Its answer, 404, shows that the server
+/// found the end of the case where it is.
 const NEXT: &[u8] = b"GET /behind-the-case HTTP/1.1\r\nHost: behind\r\nConnection: close\r\n\r\n";
-/// A server that sends nothing for so long waits for more.
+/// A server that sends nothing for this long waits for more.
 const SILENCE: Duration = Duration::from_millis(400);
 
 fn main() -> ExitCode {

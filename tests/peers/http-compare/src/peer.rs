@@ -1,4 +1,4 @@
-//! The least of a server on hyper: every request is read to its end and answered with 200, one for
+//! A minimal server on hyper: every request is read to its end and answered with 200, one for
 //! `/behind-the-case` with 404.
 
 use hyper::body::{Body, Bytes, Frame, Incoming};
