@@ -123,7 +123,7 @@ def climb(name, seed, delay_us, settings=None, ladder=None):
             before = server.cpu_seconds()
             run = stage.generate(server.port, rate, LADDER_SECONDS, seed, warm_up=0.5)
             if "error" in run:
-                # The generator's own fault, which no contestant answers for.
+                # The generator's own fault, not a contestant's.
                 raise SystemExit(run["error"])
             sustained = not run["failed"] and run["latency_us"]["p99"] < P99_LIMIT_US
             steps.append({
@@ -217,7 +217,7 @@ class Bench:
                     self.add(scenario, repetition)
             if not self.quick:
                 self.climb_everybody(repetition, best)
-            # An error of the generator, later, is to lose nothing.
+            # Saved, so that a later error of the generator loses nothing.
             PARTIAL.parent.mkdir(parents=True, exist_ok=True)
             PARTIAL.write_text(json.dumps(self.result()))
             self.say(f"repetition {repetition + 1} is done")
@@ -366,7 +366,7 @@ def memory(_):
 
 
 def instructions(_):
-    """Instructions for one payment, of everybody and by the part of the service."""
+    """Instructions for one payment: of each contestant, and by the part of the service."""
     names = [SERVICE, *(name for name in PEERS if name not in stage.missing())]
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -401,7 +401,7 @@ def cpu_floor(result):
 
 
 def threads(_):
-    """What a second thread takes: Tokio's runtime of a peer with one worker thread, and with two, on one core."""
+    """What a second thread costs: Tokio's runtime of a peer with one worker thread, and with two, on one core."""
     peer, workers = "axum + deadpool", {count: {"TOKIO_WORKER_THREADS": count} for count in ("1", "2")}
     contestants = {count: (peer, settings) for count, settings in workers.items()}
     return {
@@ -435,7 +435,7 @@ def pools(_):
 def halt_poll_us(most):
     """How long, at most, this guest's idle processors poll for work before they halt."""
     former = HALT_POLL_NS.read_text()
-    # Told to end in between, too, it puts back what was there.
+    # The former value is restored even when it is told to end in between.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     HALT_POLL_NS.write_text(str(most * 1000))
     try:
@@ -445,8 +445,8 @@ def halt_poll_us(most):
 
 
 def wakes(_):
-    """What the ratios at a low rate owe to the price of a wake-up: the same, where idle processors halt at once and where
-    they poll for work first, in turns."""
+    """What the ratios at a low rate owe to the price of a wake-up: measured in turns where idle processors halt at once
+    and where they poll for work first."""
     if not os.access(HALT_POLL_NS, os.W_OK):
         raise SystemExit(f"{HALT_POLL_NS} cannot be written: this takes root, in a guest with the haltpoll governor")
     names = [SERVICE, "axum + deadpool", WIRE]
@@ -474,8 +474,8 @@ def wakes(_):
     }  # fmt: skip
 
 
-# How the service has its core: with nobody beside it and no limit; with a limit of its request, and of twice as much;
-# beside a process that computes without end and has the same weight.
+# The service's share of its core: alone without a limit; alone with a limit equal to its request, and to twice that;
+# beside a process of the same weight that computes without end.
 QUOTA_US = {"250m": 25_000, "500m": 50_000}
 ALONE, BUSY = "alone, no limit", "a busy neighbour, no limit"
 
@@ -574,7 +574,7 @@ def wal(_):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "rate": rate, "seconds": seconds, "loads": found}
 
 
-# Parts of the record that can be measured alone; `make bench` measures the first ones, too.
+# Parts of the record that can be measured alone; `make bench` measures those in PARTS, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
 EXTRA_PARTS = {
     "threads": threads,

@@ -4,12 +4,12 @@ import statistics
 import subprocess
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
-# p99.9 is claimed from so many on.
+# p99.9 is claimed from this many samples on.
 SAMPLES_MIN = 100_000
 
 
 def revision(root):
-    """What a record is of: the commit, and whether more than documents and records differs from it."""
+    """The code that a record is of: the commit, and whether more than documents and records differs from it."""
     git = lambda *arguments: subprocess.run(
         ["git", "-C", root, *arguments], capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -107,7 +107,7 @@ def table(title, columns, rows):
 
 
 def together_and_apart(value, runs):
-    """A figure of all repetitions together and, where it is recorded, its least and most of one."""
+    """A figure of all repetitions together and, where recorded, its least and most in a single one."""
     return f"{value:,.0f}" + (f" ({min(runs):,.0f} to {max(runs):,.0f})" if runs else "")
 
 
@@ -132,7 +132,7 @@ def latency_table(title, contestants):
 
 
 def ratio(ours, theirs):
-    """Medians divided, and whether every run of one side lies on the same side of every other."""
+    """Medians divided, and whether all runs of one side lie above, or below, all runs of the other."""
     if not ours or not theirs:
         return None
     value = median(ours) / median(theirs)

@@ -22,14 +22,14 @@ from stage import SERVICE
 RECORD = stage.ROOT / "docs/reliability/results.json"
 COMMIT_US = 3000
 # A pool of 2, commits of 3 ms, batches of 1: full queues do the refusing. They are short enough for a
-# machine that carries half as much: else the checkout's time limit refuses, half a second later.
+# machine that carries half as much: otherwise the checkout's time limit refuses, half a second later.
 BOUND = {"POOL_SIZE": "2", "BATCH_MAX": "1", "WAITERS_MAX": "64"}
 BOUND_RATE = 660
-# The same with nothing that refuses: a queue for all callers there are, and a minute to wait in it.
+# The same without refusals: a queue for all callers there are, and a minute to wait in it.
 PATIENT = BOUND | {"WAITERS_MAX": "65536", "CHECKOUT_TIMEOUT_MS": "60000", "PAYMENT_DEADLINE_MS": "60000"}
 # More than one core carries, generator included, by more callers than the pool and its queue hold.
 FLOOD_FACTOR, FLOOD_CALLERS = 1.5, 2048
-# Nobody carries so much; fewer callers than the queue holds, so that nothing is refused.
+# No service carries this much; fewer callers than the queue holds, so that nothing is refused.
 ENDLESS_RATE, PATIENT_CALLERS = 200_000, 256
 CALLERS = 1024
 # Payments a second of `growth`.
@@ -63,7 +63,7 @@ def calm(server, seconds):
 
 
 def goodput(run, seconds):
-    """Payments a second, of the time that they took, which is longer than the load where the generator falls behind."""
+    """Payments a second over the time that they took: longer than the load where the generator falls behind."""
     return run["answered"] / max(run["took_s"], seconds)
 
 
@@ -173,7 +173,7 @@ def growth(rows, seconds, rounds):
             "empty": stack.enter_context(stage.Server(SERVICE)),
             "grown": stack.enter_context(stage.Server(SERVICE, {"DATABASE_URL_FILE": str(urls["database_url"])})),
         }
-        # At the same time: the machine is another one from second to second, but the same for both.
+        # At the same time: the machine's speed changes from second to second, but is the same for both.
         with concurrent.futures.ThreadPoolExecutor() as both:
             for round_ in range(rounds):
                 beside = {

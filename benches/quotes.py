@@ -29,7 +29,7 @@ LOAD_BALANCER_MS, ZONE_MS, SERVICE_MS, PROXY_MS, COMMIT_MS, TARGET_MS = 2.0, 1.0
 POOLED, UNNAMED, NAMED = "200/s through pgbouncer, unnamed", "200/s, unnamed statements", "200/s"
 # p99 begins to rise where it is this many times that of 1,000/s.
 KNEE_RATIO = 2
-# The autoscaler does nothing as long as it is no further from its goal; Kubernetes' default, which EKS has.
+# The autoscaler does nothing within this distance of its goal; Kubernetes' default, which EKS has.
 TOLERANCE = 0.1
 # Light in fibre takes 5 µs a kilometre, and cables are longer than the great circle: this much, as between Dallas and
 # Baltimore.
@@ -97,8 +97,8 @@ def more(ours, theirs, name, digits=0):
 
 
 def pooler_runs(performance):
-    """Runs through the pooler, those without it that they are compared with, how these put their statements, and what
-    the two differ in. A record that lacks the scenario of UNNAMED cannot tell the pooler from the statements.
+    """Runs through the pooler, the direct ones that they are compared with, how the direct ones put their statements,
+    and what the two differ in. A record that lacks the scenario of UNNAMED cannot tell the pooler from the statements.
     """
     pooled = runs(performance, POOLED)
     if UNNAMED in performance["scenarios"]:
@@ -196,7 +196,7 @@ def autoscaling():
 
 
 def load_steps(performance):
-    """By rate: where it is from, and CPU and p99 of its runs. Low rates are scenarios, the others steps of the ladder
+    """By rate: its source, and CPU and p99 of its runs. Low rates are scenarios, the others steps of the ladder
     with commits in memory.
     """
     ladder = next(

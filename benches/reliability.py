@@ -175,7 +175,7 @@ def mutants(results):
 
 
 def begin(section):
-    """A run that fails half-way leaves no figures of the one before under its own name."""
+    """Empties the section: a run that fails half-way must not keep figures of the one before under its own name."""
     results = json.loads(RECORD.read_text())
     results[section] = {}
     results.setdefault("recorded", {})[section] = {

@@ -16,7 +16,7 @@ DOCUMENT = ROOT / "docs/PERFORMANCE.md"
 RECORD = ROOT / "docs/performance/results.json"
 SERVICE, WIRE, BARE = "payment-latency-api", "wire loop", "bare loop"
 FLOORS = (WIRE, "pgbench")
-# A ratio to the floor needs so many runs of both that count.
+# A ratio to the floor needs this many runs of both that count.
 RUNS_MIN = 3
 
 
@@ -51,7 +51,7 @@ def compared(figure, goal, ours, theirs, name, met, digits=0, unit=" µs", other
 
 
 def without_cpu_goal(results, rate):
-    """What is said of a goal for the CPU time that is not met: what the bare loop has in its place."""
+    """What is said where the goal for the CPU time is not met: the ratios of the bare loop and of this service."""
     costs = results.get("cpu_floor", {}).get("cpu_us", {}).get(str(rate))
     if not costs:
         return "not met"
@@ -85,8 +85,8 @@ def lowest(found, names, value):
 
 
 def peer_goals(results):
-    """Where the lower floor is no further away than the goal of the wire loop, to be at the floor is enough, unless
-    the peer is below that floor itself."""
+    """To be at the floor is enough: no further from the lower floor than the goal of the wire loop allows, unless the
+    peer itself is below that floor."""
     found, goal = contestants(results, "1,000/s"), "≤ 0.75, or at the floor"
     otherwise = {True: "at the floor", False: "not met"}
     peer, floor = best_peer(found, "p99_us"), lowest(found, FLOORS, lambda values: median(values["p99_us"]))[0]
@@ -198,7 +198,7 @@ def ladder_tables(results):
 
 
 def steady(results):
-    """What does not depend on the machine's mood."""
+    """Figures that do not depend on how busy the machine is."""
     facts = results.get("facts", {})
     calls = facts.get("system_calls_per_payment", {})
     rows = []

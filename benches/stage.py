@@ -59,7 +59,7 @@ def allocator_settings():
 
 
 def configure_database():
-    """Nothing but payments happens during a run: no checkpoint, no vacuum."""
+    """Lets nothing but payments happen during a run: no checkpoint, no vacuum."""
     for setting, value in {
         "autovacuum": "off",
         "checkpoint_timeout": "1h",
@@ -95,7 +95,7 @@ def empty_table():
     sql("CHECKPOINT")
 
 
-# Payments of the days behind, two seconds apart, each with an Idempotency-Key.
+# Payments of past days, two seconds apart, each with an Idempotency-Key.
 FILL = """
 INSERT INTO payments (transaction_id, request_hash, amount_minor, amount_exponent, currency, region, status,
   processing_ms, created_at, idempotency_key)
@@ -173,7 +173,7 @@ class CpuGroup:
         (self.folder / "cgroup.procs").write_text(str(process.pid))
 
     def periods(self):
-        """How many there were in which it could run, and in how many of them it was stopped."""
+        """In how many periods it could run, and in how many of them it was throttled."""
         counts = dict(line.split() for line in (self.folder / "cpu.stat").read_text().splitlines())
         return int(counts.get("nr_periods", 0)), int(counts.get("nr_throttled", 0))
 
@@ -266,7 +266,7 @@ def instruction_groups(seconds=10):
 
 
 def instructions_by_group(paying, seconds, payments_a_second=100):
-    """Of a run with its connections that pays for so many of its seconds, and how many payments it made."""
+    """Of a run with its connections that pays for `paying` of its seconds: its instructions, and its payments made."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind"
         tool = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
@@ -276,7 +276,7 @@ def instructions_by_group(paying, seconds, payments_a_second=100):
             control = ["callgrind_control", "-i"]
             subprocess.run([*control, "on", str(server.process.pid)], capture_output=True, check=True)
             served = generate(server.port, payments_a_second, paying, 2, warm_up=0)["served"]
-            # Under valgrind it takes connections in later than they were made.
+            # Under valgrind the server accepts connections later than they were made.
             time.sleep(2 + seconds - paying)
             subprocess.run([*control, "off", str(server.process.pid)], capture_output=True, check=True)
         listed = subprocess.run(
@@ -353,7 +353,7 @@ def mean_us(histogram, before, after):
 
 
 def mean(histogram, before, after):
-    """Between two scrapes."""
+    """The mean of a histogram between two scrapes."""
     total, count = (
         sum(value for sample, value in after.items() if sample.startswith(f"{histogram}_{part}"))
         - sum(value for sample, value in before.items() if sample.startswith(f"{histogram}_{part}"))
@@ -443,7 +443,7 @@ def resident_idle_kib():
 
 
 def resident_crowd_kib(idle=10_000):
-    """The most that there was beside so many idle connections."""
+    """The most resident memory beside so many idle connections."""
     with Server(SERVICE) as server:
         generate(server.port, 200, 6, 1, "--idle", idle)
         return server.resident_kib(most=True)

@@ -20,7 +20,7 @@ CROWD, CALM_SECONDS = 10_000, 10
 
 
 def resident_kib(server):
-    """Memory after payments, and ten seconds after a crowd has gone that was idle beside some more."""
+    """Memory after payments, and ten seconds after a crowd that was idle beside more payments has gone."""
     sizes = [server.resident_kib()]
     stage.generate(server.port, 200, 2, 1, "--idle", CROWD, warm_up=0)
     time.sleep(CALM_SECONDS)
