@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         parse: impl FnOnce(&Secret) -> Result<T, String>,
     ) -> Option<(T, SecretSource)> {
         if !self.is_set(plain, file) {
-            let problem = format!("must be set, or {} in its stead", file.variable);
+            let problem = format!("must be set, or {} instead", file.variable);
             self.error(plain.variable, problem);
             return None;
         }

@@ -89,7 +89,7 @@ pub(super) const DATABASE_URL_FILE: Setting = Setting {
     variable: "DATABASE_URL_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `DATABASE_URL` in its stead; read anew when it changes.",
+    meaning: "File that holds `DATABASE_URL` instead; read again when it changes.",
 };
 pub(super) const API_SECRET_KEY: Setting = Setting {
     variable: "API_SECRET_KEY",
@@ -103,7 +103,7 @@ pub(super) const API_SECRET_KEY_FILE: Setting = Setting {
     variable: "API_SECRET_KEY_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `API_SECRET_KEY` in its stead; read anew when it changes.",
+    meaning: "File that holds `API_SECRET_KEY` instead; read again when it changes.",
 };
 pub(super) const MIGRATE_DATABASE_URL: Setting = Setting {
     variable: "MIGRATE_DATABASE_URL",
@@ -115,7 +115,7 @@ pub(super) const MIGRATE_DATABASE_URL_FILE: Setting = Setting {
     variable: "MIGRATE_DATABASE_URL_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `MIGRATE_DATABASE_URL` in its stead.",
+    meaning: "File that holds `MIGRATE_DATABASE_URL` instead.",
 };
 pub(super) const LISTEN_ADDRESS: Setting = Setting {
     variable: "LISTEN_ADDRESS",
@@ -142,8 +142,8 @@ pub(super) const POOL_SIZE: Number = Number {
 pub(super) const WAITERS_MAX: Number = Number {
     variable: "WAITERS_MAX",
     bound: limits::WAITERS_MAX,
-    meaning: "Payments that may wait for a connection; the next one gets 503 at once. More than \
-              `IN_FLIGHT_MAX_COUNT` never come to it.",
+    meaning: "Payments that may wait for a connection; the next one gets 503 at once. Never more \
+              than `IN_FLIGHT_MAX_COUNT` wait.",
 };
 pub(super) const BATCH_MAX: Number = Number {
     variable: "BATCH_MAX",
@@ -161,7 +161,7 @@ pub(super) const CHECKOUT_TIMEOUT_MS: Number = Number {
     variable: "CHECKOUT_TIMEOUT_MS",
     bound: limits::CHECKOUT_TIMEOUT_MS,
     meaning: "Milliseconds of the deadline that may be spent waiting for a connection; past it, \
-              503. At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
+              503. At most `PAYMENT_DEADLINE_MS`, also by default.",
 };
 pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     variable: "EXCHANGE_TIMEOUT_MS",
@@ -169,13 +169,13 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
               another connection. PostgreSQL's `lock_timeout` should be shorter, as it is in the \
               regions (750): a key that another session holds then costs its own payment alone. \
-              At most `PAYMENT_DEADLINE_MS`, to which the default is cut.",
+              At most `PAYMENT_DEADLINE_MS`, also by default.",
 };
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",
     bound: limits::CONNECT_TIMEOUT_MS,
     meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together; \
-        a resolution that hangs ends by the resolver's own time.",
+        a name resolution that hangs ends by the resolver's own time-out.",
 };
 pub(super) const CONNECTION_LIFETIME_S: Number = Number {
     variable: "CONNECTION_LIFETIME_S",
@@ -185,7 +185,7 @@ pub(super) const CONNECTION_LIFETIME_S: Number = Number {
 pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
     variable: "IDLE_PROBE_INTERVAL_MS",
     bound: limits::IDLE_PROBE_INTERVAL_MS,
-    meaning: "Milliseconds after which an idle connection is asked whether it still lives; looked at once a second.",
+    meaning: "Milliseconds after which an idle connection is validated by a query; checked once a second.",
 };
 pub(super) const STATEMENT_MODE: Word = Word {
     variable: "STATEMENT_MODE",

@@ -289,8 +289,8 @@ fn nothing_set_names_what_is_required() {
         .to_string();
     assert_eq!(
         shown,
-        "DATABASE_URL: must be set, or DATABASE_URL_FILE in its stead\n\
-         API_SECRET_KEY: must be set, or API_SECRET_KEY_FILE in its stead"
+        "DATABASE_URL: must be set, or DATABASE_URL_FILE instead\n\
+         API_SECRET_KEY: must be set, or API_SECRET_KEY_FILE instead"
     );
 }
 

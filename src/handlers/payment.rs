@@ -129,7 +129,7 @@ impl Payment {
         if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
             return Err(Rejection {
                 code: Code::TooManyInFlight,
-                detail: "as many payments are under way as may be; nothing was written".into(),
+                detail: "too many payments are under way; nothing was written".into(),
                 field: None,
             });
         }

@@ -57,7 +57,7 @@ refusals! {
     BodyTimeout RequestTimeout "body_timeout" "the request body did not arrive in time",
     BodyTooLarge ContentTooLarge "body_too_large" "the request body is larger than 65536 bytes",
     TargetTooLong UriTooLong "target_too_long" "the request target is longer than 8192 bytes",
-    ExpectationUnknown ExpectationFailed "expectation_unknown" "Expect is something else than 100-continue",
+    ExpectationUnknown ExpectationFailed "expectation_unknown" "Expect is something other than 100-continue",
     TooManyHeaders HeadersTooLarge "too_many_headers" "there are more than 64 header lines",
     HeadersTooLarge HeadersTooLarge "headers_too_large" "the header lines are larger than 16384 bytes",
     TrailersTooLarge HeadersTooLarge "trailers_too_large" "the trailer lines are larger than 4096 bytes",
