@@ -1,8 +1,8 @@
-{{/* What a text value has to look like. A schema's pattern would be answered by the pattern alone; here each wrong value
-gets a sentence, and all of them come together. */}}
+{{/* The forms of text values. For a pattern in the schema, Helm's error would show only the pattern. Here each wrong
+value gets a sentence, and one run shows all of them. */}}
 
-{{/* A value's path to its form, with "?" if it may be empty. A list's form is that of its items, a map's that of its
-keys and, behind "=", of its values. */}}
+{{/* Maps a value's path to its form; "?" means that the value may be empty. For a list, the form is that of its items;
+for a map, that of its keys and, after "=", that of its values. */}}
 {{- define "app.valueForms" -}}
 region: region
 environment: environment
@@ -75,7 +75,7 @@ prune.olderThan: age
 (af|ap|ca|cn|eu|eusc|il|me|mx|sa|us)(-[a-z]+)?-(central|east|west|(north|south)(east|west)?)-[0-9]{1,2}
 {{- end }}
 
-{{/* A form's name to its pattern and, for the sentence, to what is right. */}}
+{{/* Maps a form's name to its pattern and, for the sentence, to a description of right values. */}}
 {{- define "app.forms" -}}
 {{- $label := "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" }}
 {{- $name := printf "%s(\\.%s)*" $label $label }}
@@ -196,7 +196,7 @@ age:
   right: a whole number of days or hours, such as 90d (not "m", which would be minutes, and may have meant months)
 {{- end }}
 
-{{/* A sentence for each value that has not its form, a line each. */}}
+{{/* One sentence, on a line of its own, for each value that does not have its form. */}}
 {{- define "app.formMistakes" -}}
 {{- $forms := include "app.forms" . | fromYaml }}
 {{- range $path, $form := include "app.valueForms" . | fromYaml }}
@@ -226,7 +226,7 @@ age:
 {{- end }}
 {{- end }}
 
-{{/* A line with the sentence, or nothing; a dict of forms, form, at and value. */}}
+{{/* A line with the sentence, or nothing. Takes a dict of forms, form, at and value. */}}
 {{- define "app.formMistake" -}}
 {{- $value := toString .value }}
 {{- $mayBeEmpty := hasSuffix "?" .form }}

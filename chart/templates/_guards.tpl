@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: what texts look like, and how values fit each other. Each fails with a sentence. */}}
+{{/* What the schema cannot check: the forms of texts, and how values fit together. Each fails with a sentence. */}}
 {{- define "app.guards" -}}
 {{- $v := .Values }}
 {{- if not $v.region }}
@@ -125,7 +125,8 @@
 {{- if and $v.ingress.certificateArn (not (contains (printf ":%s:" $v.region) $v.ingress.certificateArn)) }}
 {{- fail (printf "ingress.certificateArn is %s: a certificate must be of the load balancer's region, %s" $v.ingress.certificateArn $v.region) }}
 {{- end }}
-{{- /* As the service's own guard does it: labels that are regions, and what stands where RDS puts the region. */}}
+{{- /* The same check as the service's (src/config/residency.rs): no label of the host may be the name of another
+region, and the label where RDS puts the region must be this one. */}}
 {{- range $key := list "host" "ownerHost" }}
 {{- $host := get $v.database $key }}
 {{- $rds := regexFind "[^.]+\\.rds\\.amazonaws\\.com(\\.cn)?$" $host | splitList "." | first }}
@@ -141,9 +142,9 @@
 {{- fail (printf "externalSecrets.%s is %s: it must be a secret of Secrets Manager in the release's region, %s" $key $given $v.region) }}
 {{- end }}
 {{- end }}
-{{- /* Twice the service's buffers and itself. Then, for each connection: what it takes of the service
-(docs/PERFORMANCE.md), and what the kernel counts against the pod, 4 KiB of its own records and 8 KiB for what is on its
-way. */}}
+{{- /* Twice what the service and its buffers take. Then, for each connection: what it takes in the service
+(docs/PERFORMANCE.md), and what the kernel counts against the pod, 4 KiB for the records of its socket and 8 KiB for
+data in transit. */}}
 {{- $memory := int (include "app.mebibytes" $v.resources.memory) }}
 {{- $wanted := int (ceil (divf (addf 75497472 (mulf $v.settings.maxConnections 13517)) 1048576)) }}
 {{- if lt $memory $wanted }}
@@ -171,7 +172,7 @@ way. */}}
 {{- end }}
 {{- end }}
 
-{{/* A network without bits behind its prefix; that of IPv6 as it is. */}}
+{{/* An IPv4 network with the bits after its prefix cleared; an IPv6 network unchanged. */}}
 {{- define "app.network" -}}
 {{- if contains ":" . }}
 {{- . }}

@@ -1,9 +1,8 @@
-{{/* Names. */}}
 {{- define "app.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 46 characters: with `-prune` behind it, it names a CronJob, which may have 52. */}}
+{{/* At most 46 characters: with `-prune` appended it names a CronJob, whose name may have 52. */}}
 {{- define "app.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" }}
@@ -49,7 +48,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Labels by which objects find pods; a dict of root and component. */}}
+{{/* Labels by which other objects select pods. Takes a dict of root and component. */}}
 {{- define "app.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "app.name" .root | toYaml }}
 app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
@@ -68,8 +67,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 
 {{/*
-Labels of pods: without the versions of the chart and of the service, which would replace pods that are the same. What
-runs is told by the image's digest.
+Labels of pods, without the versions of the chart and of the service: a new version in a label would replace pods even
+if nothing else changed. The image's digest says what runs.
 */}}
 {{- define "app.podLabels" -}}
 {{ include "app.selectorLabels" . }}
@@ -80,14 +79,14 @@ app.kubernetes.io/part-of: {{ .root.Chart.Name }}
 {{- end }}
 
 {{/*
-An annotation of pods, of a container's name. EKS gives credentials of a ServiceAccount's role to every container of its
-pods, whether it mounts a token or not. External Secrets uses the role; no container does.
+Annotation of pods; takes the container's name. EKS gives the credentials of a ServiceAccount's role to every container
+of its pods, whether the pod mounts a token or not. External Secrets uses the role; no container does.
 */}}
 {{- define "app.noCredentials" -}}
 eks.amazonaws.com/skip-containers: {{ . }}
 {{- end }}
 
-{{/* What every pod of this chart may do: nothing but run. */}}
+{{/* Security context of every pod of this chart: it may do nothing but run. */}}
 {{- define "app.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65534
@@ -112,7 +111,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Where pods of this chart run. */}}
+{{/* Where pods of this chart run, and their pull secrets. */}}
 {{- define "app.placement" -}}
 {{- with .Values.scheduling.nodeSelector }}
 nodeSelector:
@@ -133,7 +132,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* The authority of a database's certificate, as a volume and its mount. */}}
+{{/* The CA of the database's certificate, as a volume and, below, its mount. */}}
 {{- define "app.caVolume" -}}
 {{- with .Values.database.caConfigMap }}
 - name: database-ca
@@ -154,7 +153,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Names in Secrets Manager; a dict of root and what. */}}
+{{/* Name of a secret in Secrets Manager. Takes a dict of root and what. */}}
 {{- define "app.remoteName" -}}
 {{- $given := dict "api-key" .root.Values.externalSecrets.apiKeyName
                    "database" .root.Values.externalSecrets.databaseName
@@ -162,8 +161,9 @@ imagePullSecrets:
 {{- default (printf "payment-latency-api/%s/%s" .root.Values.environment .what) (get $given .what) }}
 {{- end }}
 
-{{/* The URL that External Secrets writes from the fields of a secret; a dict of root and prefix, which goes before the
-fields' names. A password may hold any character: urlquery writes a space as "+", which a URL's user part does not know. */}}
+{{/* Template of the URL that External Secrets makes from a secret's fields. Takes a dict of root and prefix, which is
+put before the fields' names. A password may hold any character. urlquery writes a space as "+", which means a plus in a
+URL's user part, so "%20" replaces it. */}}
 {{- define "app.databaseUrl" -}}
 {{- $prefix := .prefix -}}
 {{- $database := .root.Values.database -}}
@@ -177,7 +177,7 @@ postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $esca
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
 {{- end }}
 
-{{/* Fields that the API server would fill in are written out, so that nothing drifts. A dict of root, key and
+{{/* Fields that the API server would fill in are written out, so that nothing drifts. Takes a dict of root, key and
 property. */}}
 {{- define "app.remoteRef" -}}
 key: {{ toYaml .key }}
@@ -192,7 +192,7 @@ nullBytePolicy: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The fields of one secret in Secrets Manager; a dict of root, what and prefix. */}}
+{{/* The fields of one secret in Secrets Manager. Takes a dict of root, what and prefix. */}}
 {{- define "app.databaseFields" -}}
 {{- $fields := list "username" "password" }}
 {{- if not .root.Values.database.host }}
@@ -206,7 +206,7 @@ nullBytePolicy: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* How External Secrets logs in to AWS; a dict of root, serviceAccount and roleArn. */}}
+{{/* How External Secrets logs in to AWS. Takes a dict of root, serviceAccount and roleArn. */}}
 {{- define "app.secretStoreProvider" -}}
 aws:
   service: SecretsManager
@@ -229,7 +229,7 @@ aws:
   {{- end }}
 {{- end }}
 
-{{/* Whether External Secrets makes the database's, and the API key's, Secret. */}}
+{{/* Whether External Secrets makes the Secret of the database and, below, that of the API key. */}}
 {{- define "app.makesDatabaseSecret" -}}
 {{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingDatabaseSecret) }}true{{ end }}
 {{- end }}
@@ -237,17 +237,17 @@ aws:
 {{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingApiKeySecret) }}true{{ end }}
 {{- end }}
 
-{{/* A quantity of memory in MiB, as far as the schema takes it. */}}
+{{/* A memory quantity in MiB, from the units that the chart accepts: Mi and Gi. */}}
 {{- define "app.mebibytes" -}}
 {{- if hasSuffix "Gi" . }}{{ mul (int (trimSuffix "Gi" .)) 1024 }}{{ else }}{{ int (trimSuffix "Mi" .) }}{{ end }}
 {{- end }}
 
-{{/* The most pods that hold connections: a rolling update replaces all of them while those that leave still drain. */}}
+{{/* The most pods that hold connections at once: a rolling update may run all new pods while all old ones drain. */}}
 {{- define "app.podsMax" -}}
 {{- if .Values.autoscaling.enabled }}{{ mul (int .Values.autoscaling.maxReplicas) 2 }}{{ else }}{{ mul (int .Values.replicaCount) 2 }}{{ end }}
 {{- end }}
 
-{{/* Selects this release's series; the ServiceMonitor's labels. */}}
+{{/* Selector of this release's series, by labels that come with its ServiceMonitor. */}}
 {{- define "app.series" -}}
 namespace="{{ .Release.Namespace }}",service="{{ include "app.fullname" . }}"
 {{- end }}

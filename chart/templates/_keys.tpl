@@ -1,4 +1,4 @@
-{{/* A sentence for each label or annotation that would take the place of one of the chart's, a line each. */}}
+{{/* One sentence, on a line of its own, for each label or annotation that would replace one of the chart's. */}}
 {{- define "app.keyMistakes" -}}
 {{- $v := .Values }}
 {{- $labels := dict }}
@@ -33,7 +33,8 @@
 {{- include "app.taken" (dict "at" "ingress.annotations" "given" $v.ingress.annotations "taken" $ingress) }}
 {{- end }}
 
-{{/* Annotations of the Ingress that have a value of their own, which guards look at, or that the chart cannot do without. */}}
+{{/* Annotations of the Ingress that may not be set directly: a value sets them and guards check it, or the chart
+depends on them. */}}
 {{- define "app.ingressValues" -}}
 scheme: set ingress.scheme
 ssl-policy: set ingress.sslPolicy
@@ -56,7 +57,7 @@ healthcheck-protocol: /readyz is what says that a pod may be asked
 success-codes: /readyz answers 200 while a pod may be asked, and nothing else says so
 {{- end }}
 
-{{/* Lines with the sentences; a dict of at, given, and taken, which has a hint for each key. */}}
+{{/* Lines with the sentences. Takes a dict of at, given, and taken, which has a hint for each key. */}}
 {{- define "app.taken" -}}
 {{- range $key, $_ := .given }}
 {{- with get $.taken $key }}
