@@ -1,4 +1,4 @@
-# Thin: each target is one script. `make help` lists them.
+# The targets only call scripts. `make help` lists them.
 .DEFAULT_GOAL := help
 
 ##@ Develop
@@ -6,19 +6,19 @@
 help: ## list the targets
 	@awk -F ':.*## |##@ ' '/^##@ / { printf "\n%s\n", $$2 } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## start a private TLS PostgreSQL and the service, print a ready curl; Ctrl-C stops both
+run: ## start a private TLS PostgreSQL and the service, print a ready curl command; Ctrl-C stops both
 	@scripts/run.sh
 
-run-test: ## `make run` from nothing: the payment that it prints, another one beside it, Ctrl-C, nothing left behind
+run-test: ## test `make run` from scratch: the payment that it prints, a second run beside it, Ctrl-C, nothing left over
 	@scripts/run-test.sh
 
-test: ## install what the service's tests need, run them (cargo test)
+test: ## install what the service's tests need, and run them (cargo test)
 	@scripts/test.sh
 
 check: ## format, lints, scripts, house rules, licences
 	@scripts/check.sh
 
-image: ## build the scratch image, check its size, serve a payment out of it
+image: ## build the scratch image, check its size, serve a payment from it
 	@scripts/image.sh
 	@scripts/image-test.sh
 
@@ -28,7 +28,7 @@ clean: ## stop the private PostgreSQL and remove what was built
 
 ##@ Two regions in AWS (settings: scripts/phases/settings.sh)
 .PHONY: up status down rotate-api-key phase-0 phase-1 phase-2 phase-3 phase-4 phase-5 phase-6 phase-7
-up: ## both regions in AWS: the check and the seven phases, one after the other; DRY_RUN=yes prints what they would run
+up: ## bring up both regions in AWS: the check and the seven phases in order; DRY_RUN=yes prints what they would run
 	@scripts/phases/0-check.sh
 	@scripts/phases/1-terraform.sh
 	@scripts/phases/2-kubeconfig.sh
@@ -41,88 +41,88 @@ up: ## both regions in AWS: the check and the seven phases, one after the other;
 status: ## both regions on one screen: nodes, pods, image, sync, health, endpoint, payments, alarms
 	@scripts/phases/status.sh
 
-down: ## take both regions down; asks first, CONFIRM=yes answers
+down: ## take both regions down; asks first, unless CONFIRM=yes
 	@scripts/phases/down.sh
 
-rotate-api-key: ## a new API key in both regions, the old one valid until callers have changed over
+rotate-api-key: ## put a new API key into both regions; the old one is valid until callers have changed over
 	@scripts/phases/rotate-api-key.sh
 
 phase-0: ## check tools, credentials and inputs; make the state buckets
 	@scripts/phases/0-check.sh
 
-phase-1: ## Terraform, both regions side by side
+phase-1: ## apply Terraform in both regions, side by side
 	@scripts/phases/1-terraform.sh
 
-phase-2: ## kubectl contexts spain and mexico
+phase-2: ## make the kubectl contexts spain and mexico
 	@scripts/phases/2-kubeconfig.sh
 
 phase-3: ## build the image, push it to both registries, commit its digest
 	@scripts/phases/3-image.sh
 
-phase-4: ## add-ons in both clusters
+phase-4: ## install the add-ons in both clusters
 	@scripts/phases/4-addons.sh
 
-phase-5: ## an API key in each region, kept if it is there
+phase-5: ## make an API key in each region; an existing one is kept
 	@scripts/phases/5-secrets.sh
 
-phase-6: ## Argo CD in Spain, with both regions registered
+phase-6: ## install Argo CD in Spain and register both regions
 	@scripts/phases/6-argocd.sh
 
-phase-7: ## both applications, host names, and a payment through each
+phase-7: ## deploy both applications, publish their host names, make a payment through each
 	@scripts/phases/7-applications.sh
 
 ##@ Latency
 .PHONY: bench bench-quick bench-against bench-micro bench-plots variants
-bench: ## latency beside the peers and the floors, about an hour; recorded in docs/performance
+bench: ## measure latency beside the peers and the floors, in about an hour; recorded in docs/performance
 	@scripts/bench.sh
 
-bench-quick: ## the essential part of it, in about five minutes; recorded nowhere
+bench-quick: ## the essential part of `make bench`, in about five minutes; recorded nowhere
 	@scripts/bench.sh --quick
 
-bench-against: ## the service here and as it was at REVISION, in turns; without it, whether the record still speaks of this code
+bench-against: ## measure this code and REVISION in turns; without it, the record's revision, to see if it still holds
 	@scripts/bench-against.sh
 
-bench-micro: ## time and allocations of the steps of a payment
+bench-micro: ## measure time and allocations of each step of a payment
 	@scripts/bench-micro.sh
 
 bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
 	@scripts/bench-plots.sh
 
-variants: ## the service built in other ways: size, instructions, CPU time, memory; recorded in docs/performance
+variants: ## compare other builds of the service: size, instructions, CPU time, memory; recorded in docs/performance
 	@scripts/variants.sh
 
-##@ What breaks, and crowds
+##@ Faults, crowds, growth
 .PHONY: simulate simulate-mutants faults abuse soak overload growth reliability-tables
-simulate: ## run the simulation for SEEDS seeds (100000) from FIRST (0) on
+simulate: ## run the simulation for SEEDS seeds (100000), starting at FIRST (0)
 	@scripts/simulate.sh
 
-simulate-mutants: ## make mutants of the code, in a copy, and expect the simulation to find each
+simulate-mutants: ## make mutants of a copy of the code, and expect the simulation to find each one
 	@scripts/simulate-mutants.sh
 
 faults: ## break everything under load, ROUNDS=20 times, and compare the ledger with the table
 	@scripts/reliability.sh faults
 
-abuse: ## crowds of slow, silent and greedy callers beside others that pay
+abuse: ## run crowds of slow, silent and greedy callers beside paying ones
 	@scripts/reliability.sh abuse
 
-soak: ## MINUTES=30 at 1,000 payments a second with faults at random
+soak: ## pay 1,000 times a second for MINUTES=30, with random faults
 	@scripts/reliability.sh soak
 
-overload: ## 3 and 10 times what a small set-up carries, then more than the processor does
+overload: ## offer 3 and 10 times what a small set-up carries, then more than the processor can serve
 	@scripts/reliability.sh overload
 
-growth: ## payments into a table of ten million rows, and beside prune
+growth: ## pay into a table of ten million rows, also while prune runs
 	@scripts/reliability.sh growth
 
 reliability-tables: ## write the tables of docs/RELIABILITY.md
 	@scripts/reliability.sh tables
 
-##@ Bytes from outside, and what the binary is made of
+##@ Hostile input, and what the binary is made of
 .PHONY: fuzz http-compare sbom reproducible
 fuzz: ## fuzz each target for MINUTES (1); TARGETS='requests chunks' picks some
 	@scripts/fuzz.sh
 
-http-compare: ## the tests' raw requests to this service, nginx and hyper side by side
+http-compare: ## send the tests' raw requests to this service, nginx and hyper, side by side
 	@scripts/http-compare.sh
 
 sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
@@ -133,37 +133,37 @@ reproducible: ## build the image's binary here and in another folder, and compar
 
 ##@ Tests of the deployment; no account needed
 .PHONY: chart-test chart-e2e terraform-check argocd-check rotation-test phases-test rehearse
-chart-test: ## the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
+chart-test: ## test the Helm chart without a cluster: renders, refusals, alerts, documents, checkov
 	@scripts/chart-test.sh
 
-chart-e2e: ## the Helm chart on a real control plane, with External Secrets, Secrets Manager and the service; as root
+chart-e2e: ## test the chart on a real control plane, with External Secrets, Secrets Manager and the service; as root
 	@scripts/chart-e2e.sh
 
-terraform-check: ## format, validate, test, tflint and checkov of Terraform; no account needed
+terraform-check: ## check Terraform: format, validate, test, tflint and checkov; no account needed
 	@scripts/terraform-check.sh
 
-argocd-check: ## what Argo CD may deploy, against the chart, Terraform and itself
+argocd-check: ## check that argocd/ fits the chart and Terraform, and is consistent
 	@scripts/argocd-check.sh
 
 rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
 	@scripts/rotation-test.sh
 
-phases-test: ## every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
+phases-test: ## test every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
 	@scripts/phases-test.sh
 
-rehearse: ## both regions and all phases on this machine; docs/REHEARSAL.md has how long each took
+rehearse: ## run both regions and all phases on this machine; docs/REHEARSAL.md says how long each took
 	@scripts/rehearse.sh
 
 ##@ Release
 .PHONY: version-set
-version-set: ## VERSION=1.2.3 for the service and the chart
+version-set: ## set VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
 
 .PHONY: release scan publish-test
-release: ## VERSION=1.2.3: notes, commit and tag, to be pushed by hand; DRY_RUN=yes says what it would do
+release: ## make notes, commit and tag for VERSION=1.2.3, to be pushed by hand; DRY_RUN=yes says what it would do
 	@scripts/release.sh "$(VERSION)" $(if $(DRY_RUN),--dry-run)
 
-scan: ## known vulnerabilities in what `make sbom` listed; fetches the database of advisories
+scan: ## look for known vulnerabilities in what `make sbom` listed; fetches the advisory database
 	@scripts/scan.sh
 
 publish-test: ## push the image and the chart to a registry on loopback, as a release does
@@ -171,18 +171,18 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 
 ##@ Documents and security
 .PHONY: docs-check links dates drawings
-docs-check: ## what the documents say, against the repository and the records; LINKS=no follows no links to other sites
+docs-check: ## check the documents against the repository and the records; LINKS=no follows no links to other sites
 	@scripts/docs-check.sh
 
-links: ## follow every external link of the documents; docs-check does, where there is an internet
+links: ## follow every external link of the documents, as docs-check does if there is internet access
 	@scripts/links.sh
 
-dates: ## whether support of something that is deployed ends within 90 days
+dates: ## say whether support ends within 90 days for anything that is deployed
 	@scripts/dates.sh
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh
 
 .PHONY: checklist
-checklist: ## the security checklist: what needs no cloud account is checked, after each check was broken on purpose
+checklist: ## check all of the security checklist that needs no cloud account; first breaks each check on purpose
 	@scripts/checklist.sh

@@ -10,7 +10,7 @@ import yaml
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SITES = ("spain", "mexico")
-# Kubernetes' own plurals, by kind.
+# Irregular plurals of kinds.
 PLURALS = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"}
 
 
@@ -36,7 +36,7 @@ def chart_kinds():
 
 
 def render(value, parameters):
-    """Go's template, as far as the set uses it: fields alone. A field that is missing is an error, as there."""
+    """Renders what the set uses of Go's templates: fields alone. A missing field is an error, as in Argo CD."""
     if isinstance(value, dict):
         return {key: render(item, parameters) for key, item in value.items()}
     if isinstance(value, list):
