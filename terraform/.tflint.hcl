@@ -3,12 +3,12 @@ plugin "terraform" {
   preset  = "all"
 }
 
-# An environment is one root in several files, by subject.
+# An environment is one root module, split into files by subject.
 rule "terraform_standard_module_structure" {
   enabled = false
 }
 
-# A module that only calls public ones still says which provider they have to be content with.
+# A module that only calls public modules still states which provider version they must work with.
 rule "terraform_unused_required_providers" {
   enabled = false
 }

@@ -1,10 +1,11 @@
-# What holds in every environment. Each environment's own file says what is its own.
+# What must hold in every environment. Each environment's own file tests what is particular to it.
 
 mock_provider "aws" {
   source = "../../testing/aws"
 }
 
-# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+# The cluster's public module waits, fetches certificates and needs four more providers. validate checks its inputs all
+# the same.
 override_module {
   target = module.eks.module.eks
   outputs = {
@@ -15,7 +16,7 @@ override_module {
   }
 }
 
-# It needs one more provider, for the name of a last snapshot.
+# The database's public module needs one more provider, for the name of the final snapshot.
 override_module {
   target = module.rds.module.rds
   outputs = {
@@ -25,7 +26,7 @@ override_module {
   }
 }
 
-# Each key has an ARN of its own here, so that one in the place of another is seen.
+# Here each key has an ARN of its own, so that a mix-up of two keys is noticed.
 
 override_module {
   target  = module.kms.module.key["cluster"]
@@ -127,7 +128,7 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
     error_message = "Global events are recorded nowhere, or twice."
   }
 
-  # What the application and the rotation may do names no other region.
+  # The policies of the application and the rotation name no other region.
   assert {
     condition = !anytrue([for data in fileset("..", "*/terraform.tfvars") :
       strcontains(jsonencode([local.secret_policies, output.settings.rotation]), one(regex("(?m)^region *= *\"([a-z0-9-]+)\"", file("../${data}"))))
@@ -285,7 +286,7 @@ run "two_application_nodes_are_refused_in_production" {
   variables { application_nodes = { min = 2, max = 6, instance_types = ["c7i.large"] } }
 }
 
-# What the operator gives is asked for in more ways by the tests of phase 0, which asks by these same rules.
+# The tests of phase 0, which applies these same rules, try more values of the operator's inputs.
 run "what_would_open_too_much_or_be_refused_by_aws_is_refused" {
   command = plan
   expect_failures = [

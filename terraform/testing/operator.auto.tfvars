@@ -1,4 +1,4 @@
-# What an operator would be asked.
+# Inputs that an operator would give.
 account_id          = "111122223333"
 administrators      = { operator = "arn:aws:iam::111122223333:role/operator" }
 operator_cidrs      = ["203.0.113.0/24"]

@@ -1,13 +1,13 @@
-# Control that crosses regions: Argo CD runs in one region and deploys to both. No payment is sent this
-# way; Argo CD could read one, and a secret, by a Job of its making (docs/ADR-03-SECRET-MANAGEMENT.md). In the managed
-# region it is a role, and that role a Kubernetes group; what the group may do is in argocd/rbac.yaml.
+# Control across regions: Argo CD runs in one region and deploys to both. No payment travels this way, but Argo CD could
+# read payments, and secrets, through a Job of its own making (docs/ADR-03-SECRET-MANAGEMENT.md). In the managed region
+# Argo CD is an IAM role that maps to a Kubernetes group; argocd/rbac.yaml says what that group may do.
 
 locals {
   control_site  = "spain"
   managed_sites = ["mexico"]
   is_control    = var.site == local.control_site
 
-  # Written out, not looked up: neither region reads the other's state.
+  # Built from known names, not looked up: neither region reads the other's state.
   iam              = "arn:aws:iam::${var.account_id}"
   control_role_arn = "${local.iam}:role/${local.project}-${local.control_site}-argocd"
 
@@ -21,8 +21,8 @@ locals {
     }]
   }
 
-  # The account as principal, and the role as a condition: a principal has to exist when the policy is written, and
-  # the two regions are made side by side.
+  # The account is the principal and the role a condition: a principal must exist when the policy is written, and the
+  # two regions are made side by side.
   deployer_trust = {
     Version = "2012-10-17"
     Statement = [{
@@ -35,7 +35,7 @@ locals {
   }
 }
 
-# It has no policy: it is nothing but a name that the cluster knows.
+# This role has no policy: it is only a name that the cluster knows.
 resource "aws_iam_role" "deployer" {
   count = local.is_control ? 0 : 1
 

@@ -1,5 +1,5 @@
-# One region. Spain and Mexico are this same code with the data of their terraform.tfvars; nothing here looks into
-# another region, but for the addresses and the role by which Argo CD deploys (control.tf).
+# One region. Spain and Mexico use this same code, each with its own terraform.tfvars. Nothing here refers to another
+# region except the addresses that Argo CD comes from and its role (control.tf).
 
 locals {
   project      = "payment-latency-api"
@@ -9,7 +9,7 @@ locals {
   state_bucket = "${var.state_bucket_prefix}-${var.site}-${var.region}"
 }
 
-# Letters differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in use1-az3.
+# Zones' letters differ between accounts, ids do not. use1-az3 has neither RDS Proxy nor the nodes' instance types.
 # tflint-ignore: terraform_unused_declarations # it is read for its postcondition
 data "aws_availability_zone" "chosen" {
   for_each = toset(var.availability_zones)
@@ -143,8 +143,8 @@ module "rotation" {
     logs    = module.kms.arns.logs
   }
 
-  # The first rotation runs as soon as it is made, and one that found no value or no way to the database is tried again a
-  # few times at most.
+  # The first rotation runs as soon as the schedule is made. One that found no value, or no way to the database, would
+  # be retried only a few times.
   depends_on = [module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation]
 }
 
@@ -155,7 +155,7 @@ module "ecr" {
   key_arn = module.kms.arns.images
 }
 
-# Takes nothing of another module: what it did would be destroyed along with that.
+# Must take nothing from another module: it would be destroyed along with that module.
 module "audit" {
   source = "../../modules/audit"
 

@@ -1,5 +1,5 @@
 output "facts" {
-  description = "What later phases need of this region: kubeconfig, add-ons, and the annotations of Argo CD's cluster Secret."
+  description = "Facts for later phases: kubeconfig, add-ons, and the annotations of Argo CD's cluster Secret."
   value = {
     site                   = var.site
     region                 = var.region
@@ -29,12 +29,12 @@ output "facts" {
 }
 
 output "nat_addresses" {
-  description = "Addresses that this region's pods come from."
+  description = "Public addresses from which this region's pods connect to others."
   value       = module.vpc.nat_addresses
 }
 
 output "settings" {
-  description = "What everything is made with, for reading and for tests."
+  description = "Settings of everything here, for reading and for tests."
   value = {
     tags           = local.default_tags
     kms            = module.kms.settings

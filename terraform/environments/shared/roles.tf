@@ -1,9 +1,9 @@
-# What runs in the cluster and calls AWS. Each role is for the ServiceAccounts it names and nobody else.
+# Roles for what runs in the cluster and calls AWS. Only the ServiceAccounts that a role names may take it.
 
 locals {
   reads = {
     application = ["api-key", "database"]
-    # The migration creates the application's login where it is missing, so it reads that one, too.
+    # The migration creates the application's login if it is missing, so it also reads that login's secret.
     migrate = ["database", "database-owner"]
   }
 

@@ -1,4 +1,4 @@
-# What differs between the regions: terraform.tfvars beside this file.
+# Variables of a region; terraform.tfvars in its folder sets those that differ.
 
 variable "site" {
   description = "Name of this region in this project, and of its kubectl context."
@@ -22,7 +22,7 @@ variable "environment" {
 }
 
 variable "region" {
-  description = "AWS region of everything here."
+  description = "AWS region that everything here is in."
   type        = string
 
   validation {
@@ -32,7 +32,7 @@ variable "region" {
 }
 
 variable "residency" {
-  description = "Law that the data are under, EU or MX, wherever they are: Mexico's are in the United States."
+  description = "Law that applies to the data, EU or MX, wherever they are stored: Mexico's are in the United States."
   type        = string
 
   validation {
@@ -62,7 +62,7 @@ variable "availability_zones" {
 }
 
 variable "nat_per_zone" {
-  description = "One NAT gateway in each zone; with false, one for all."
+  description = "Whether each zone has a NAT gateway of its own; with false, one serves all zones."
   type        = bool
   default     = true
 }
@@ -102,7 +102,7 @@ variable "addon_versions" {
 }
 
 variable "application_nodes" {
-  description = "Nodes for the application, over all zones. Three or more put one in each zone."
+  description = "Nodes for the application, all zones together. With three or more, each zone has one."
   type = object({
     min            = number
     max            = number
@@ -138,7 +138,7 @@ variable "database_instance_class" {
 }
 
 variable "database_storage_gib" {
-  description = "Storage that the database begins with, in GiB. It grows by itself to four times that."
+  description = "Initial storage of the database, in GiB. It grows by itself to four times that."
   type        = number
   default     = 400
 
@@ -149,7 +149,7 @@ variable "database_storage_gib" {
 }
 
 variable "database_backup_window" {
-  description = "When the database's daily backup is taken, in UTC: in the region's night."
+  description = "Time of the database's daily backup, in UTC: at night in the region."
   type        = string
 
   validation {
@@ -159,7 +159,7 @@ variable "database_backup_window" {
 }
 
 variable "database_maintenance_window" {
-  description = "When AWS may patch the database each week, in UTC: in the region's night, and on another day than the other region's."
+  description = "Weekly time for AWS to patch the database, in UTC: at night, and not on the other region's day."
   type        = string
 
   validation {
@@ -172,7 +172,7 @@ variable "database_maintenance_window" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly cost of this region in US dollars that a warning is sent at; 0 for none, where the account may not have budgets."
+  description = "Region's monthly cost in US dollars that a warning is sent at. 0: none, where budgets are not allowed."
   type        = number
 
   validation {
@@ -182,12 +182,12 @@ variable "monthly_budget_usd" {
 }
 
 variable "deletion_protection" {
-  description = "Whether cluster and database refuse to be deleted. make down turns it off first, after it asked."
+  description = "Whether cluster and database refuse to be deleted. make down asks, and then turns it off first."
   type        = bool
   default     = true
 }
 
-# What the operator is asked once: operator.tfvars two folders up, which git does not see.
+# Variables that the operator is asked for once: operator.tfvars two folders up, which git ignores.
 
 variable "account_id" {
   description = "AWS account."
@@ -200,7 +200,7 @@ variable "account_id" {
 }
 
 variable "administrators" {
-  description = "IAM roles or users that administer the clusters, by a name for each."
+  description = "ARNs of the IAM roles or users that administer the clusters, each under a name of your choice."
   type        = map(string)
 
   validation {
@@ -217,7 +217,7 @@ variable "administrators" {
 }
 
 variable "operator_cidrs" {
-  description = "Networks that the operators reach the Kubernetes API from."
+  description = "Networks from which the operators reach the Kubernetes API."
   type        = list(string)
 
   validation {
@@ -227,7 +227,7 @@ variable "operator_cidrs" {
     error_message = "operator_cidrs has at least one network of IPv4, by its first address, none wider than /16: for example 203.0.113.0/24."
   }
 
-  # With no range wider than /16, each is in one of these as a whole, or not at all.
+  # No range is wider than /16, so each is either wholly inside one of these networks or wholly outside.
   validation {
     condition = alltrue(flatten([for cidr in var.operator_cidrs : [
       for private in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] :
@@ -248,7 +248,7 @@ variable "zone_name" {
 }
 
 variable "domain" {
-  description = "Domain in that zone; the region's name is put before it."
+  description = "Domain in the hosted zone zone_name; the region's name is put before it."
   type        = string
 
   validation {
@@ -263,7 +263,7 @@ variable "domain" {
 }
 
 variable "state_bucket_prefix" {
-  description = "Beginning of the names of the two state buckets; site and region are put after it, as in -spain-eu-south-2."
+  description = "Prefix of the names of the two state buckets; site and region are appended, as in -spain-eu-south-2."
   type        = string
 
   validation {
@@ -292,7 +292,7 @@ variable "git_repository" {
   }
 }
 
-# What the phases hand over.
+# Variables that the phases set.
 
 variable "rotation_package" {
   description = "Zip file with the rotation function; scripts/rotation-package.sh makes it."
@@ -305,7 +305,7 @@ variable "rotation_package" {
 }
 
 variable "control_addresses" {
-  description = "NAT addresses of the region that Argo CD runs in, where it is another one: it deploys from there."
+  description = "NAT addresses of the region that Argo CD runs in and deploys from, if that is another region."
   type        = list(string)
   default     = []
 

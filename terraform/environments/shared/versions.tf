@@ -8,8 +8,8 @@ terraform {
     }
   }
 
-  # Bucket, key and region come with -backend-config: each region keeps its own state. Encrypted as the bucket says, by KMS:
-  # `encrypt` without a key would ask for S3's own encryption instead.
+  # -backend-config gives bucket, key and region: each region keeps its own state. The bucket encrypts it by default,
+  # with KMS: `encrypt` without a key would ask for S3's own encryption instead.
   backend "s3" {
     use_lockfile = true
   }

@@ -1,4 +1,4 @@
-# Where alarms go, and the alarm about money.
+# The topic that alarms go to, and warnings about the month's cost.
 
 locals {
   policy = {

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of what this module makes."
+  description = "Prefix of the names of everything that this module makes."
   type        = string
 
   validation {
@@ -45,7 +45,7 @@ variable "email" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Monthly cost in US dollars that a warning is sent at: at 80 % spent, and when 100 % are foreseen. 0 makes no budget."
+  description = "Monthly budget in US dollars. Warnings: at 80 % spent, and at 100 % forecast. 0 makes no budget."
   type        = number
 
   validation {

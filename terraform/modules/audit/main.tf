@@ -1,14 +1,16 @@
-# Who did what: one trail of this region, into a bucket that nobody can empty before its time.
+# Records of who did what: one trail for this region, into a bucket that nobody can empty before the records' retention
+# ends.
 #
-# Bucket and key outlive a tear-down, which destroys all that depends on what goes. So they depend on nothing outside
-# this module, and the key is made here.
+# Bucket and key outlive a tear-down, which destroys everything that depends on what it removes. So they depend on
+# nothing outside this module, and the key is made here.
 
 locals {
-  # A region that moves leaves its bucket behind for as long as its records are kept, and takes another name.
+  # A site that moves to another region leaves its bucket behind for as long as its records are kept, so the region is
+  # in the name.
   bucket    = "${var.name}-audit-${var.region}-${var.account_id}"
   trail_arn = "arn:aws:cloudtrail:${var.region}:${var.account_id}:trail/${var.name}"
 
-  # IAM, STS' global endpoint and Route 53 report to us-east-1 alone.
+  # Events of IAM, STS' global endpoint and Route 53 are recorded in us-east-1 alone.
   global_events_region = "us-east-1"
 
   settings = {
@@ -27,7 +29,8 @@ locals {
     log_file_validation           = true
     data_event_buckets            = [local.bucket, var.state_bucket]
     expire_after_days             = var.retention_days + 30
-    # Of a bucket with versions, what expires is hidden first, and gone when this is over, too: the two add up.
+    # In a versioned bucket, an expired object is hidden first and deleted after this many more days: the two periods
+    # add up.
     expire_hidden_after_days = 1
   }
 

@@ -1,9 +1,9 @@
 output "settings" {
-  description = "What the trail and its bucket are made with."
+  description = "Settings of the trail and its bucket."
   value       = local.settings
 }
 
 output "policy" {
-  description = "Who may write to the bucket."
+  description = "Policy of the bucket: who may write to it."
   value       = local.policy
 }

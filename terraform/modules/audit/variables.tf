@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of what this module makes."
+  description = "Prefix of the names of everything that this module makes."
   type        = string
 
   validation {
@@ -24,7 +24,7 @@ variable "account_id" {
 }
 
 variable "state_bucket" {
-  description = "Bucket with this region's Terraform state: who reads or writes it is recorded."
+  description = "Bucket with this region's Terraform state. Every read and write of its objects is recorded."
   type        = string
 
   validation {
@@ -34,7 +34,7 @@ variable "state_bucket" {
 }
 
 variable "retention_days" {
-  description = "Days that nobody can remove a record."
+  description = "Days during which nobody can remove a record."
   type        = number
   default     = 365
 

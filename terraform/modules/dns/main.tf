@@ -1,4 +1,4 @@
-# The certificate comes first, with Terraform; the load balancer comes with the Ingress, and its record after it.
+# Terraform makes the certificate first. The Ingress brings the load balancer later, and the record for it follows.
 
 data "aws_route53_zone" "this" {
   name         = var.zone_name
@@ -24,7 +24,7 @@ module "certificate" {
   wait_for_validation = true
 }
 
-# The tags that the AWS Load Balancer Controller gives to what it makes.
+# Finds the load balancer by the tags that the AWS Load Balancer Controller sets.
 data "aws_lb" "this" {
   count = var.publish ? 1 : 0
 

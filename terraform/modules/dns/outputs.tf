@@ -1,9 +1,9 @@
 output "certificate_arn" {
-  description = "Validated certificate of the host name."
+  description = "ARN of the host name's validated certificate."
   value       = module.certificate.acm_certificate_arn
 }
 
 output "settings" {
-  description = "What the certificate is made with."
+  description = "Settings of the certificate."
   value       = local.settings
 }

@@ -39,7 +39,7 @@ variable "cluster_name" {
 }
 
 variable "publish" {
-  description = "Whether the load balancer is there to point to. The applications phase applies again with true once it is."
+  description = "Whether the load balancer exists. Phase 7 applies again with true once it does."
   type        = bool
   default     = false
 }

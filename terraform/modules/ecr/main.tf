@@ -39,7 +39,7 @@ module "repository" {
   repository_lifecycle_policy               = jsonencode(local.settings.lifecycle_policy)
   create_registry_replication_configuration = local.settings.replication
 
-  # Nodes of this account read through their own role; nobody else does.
+  # Nodes of this account pull images with their own role; nobody else has access.
   attach_repository_policy = false
   create_repository_policy = false
 }

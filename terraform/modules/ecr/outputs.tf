@@ -1,9 +1,9 @@
 output "url" {
-  description = "Repository that images are pushed to."
+  description = "URL of the repository that images are pushed to."
   value       = module.repository.repository_url
 }
 
 output "settings" {
-  description = "What the repository is made with."
+  description = "Settings of the repository."
   value       = local.settings
 }

@@ -19,7 +19,7 @@ variable "key_arn" {
 }
 
 variable "kept_images" {
-  description = "Images that are kept, the newest ones."
+  description = "How many of the newest images are kept."
   type        = number
   default     = 50
 

@@ -1,8 +1,8 @@
 locals {
   zone_count = length(var.availability_zones)
 
-  # A group a zone: the autoscaler can then add a node in the very zone whose pods wait (zone spread is
-  # DoNotSchedule). The remainders go to the first zones.
+  # One node group per zone: the autoscaler can then add a node in the very zone whose pods are pending (the zone spread
+  # is DoNotSchedule). If sizes do not divide evenly, the first zones get the remainder.
   application_sizes = [
     for zone in range(local.zone_count) : {
       min = floor(var.application_nodes.min / local.zone_count) + (zone < var.application_nodes.min % local.zone_count ? 1 : 0)
@@ -19,7 +19,8 @@ locals {
     ebs_optimized              = true
     enable_monitoring          = true
 
-    # Pods sit one hop further away than the node itself: with one hop they cannot ask for the node's credentials.
+    # Pods are one hop further away from the metadata service than the node: with one hop allowed, they cannot get the
+    # node's credentials.
     metadata_options = {
       http_endpoint               = "enabled"
       http_tokens                 = "required"
@@ -42,16 +43,17 @@ locals {
 
     update_config = { max_unavailable = 1 }
 
-    # A newer image replaces every node. That is the operator's decision (the runbook's "new node images"), not what an
-    # apply for something else brings along.
+    # A newer image replaces every node. The operator decides when (the runbook's "new node images"); an apply for
+    # something else must not do it.
     use_latest_ami_release_version = false
 
-    # The provider's own tags end at what Terraform makes: Auto Scaling makes machines, volumes and interfaces.
+    # The provider's default tags reach only what Terraform makes. Auto Scaling makes machines, volumes and interfaces,
+    # which get these tags.
     launch_template_tags = var.tags
   }
 
   system_group = merge(local.node_defaults, {
-    # No more zones than nodes: Prometheus' volume belongs to a zone, and each of them has a node then.
+    # No more zones than nodes, so that each zone has a node: Prometheus' volume is bound to one zone.
     subnet_ids     = slice(var.subnet_ids, 0, min(length(var.subnet_ids), var.system_nodes.count))
     instance_types = var.system_nodes.instance_types
     min_size       = var.system_nodes.count
@@ -81,7 +83,7 @@ locals {
     nodeSelector = { workload = "system" }
   }
 
-  # Daemons run on every node by their own tolerations; what is a Deployment goes to the system nodes.
+  # DaemonSets run on every node by their own tolerations; Deployments go to the system nodes.
   addon_configuration = {
     vpc-cni        = { enableNetworkPolicy = "true" }
     kube-proxy     = {}
@@ -112,7 +114,7 @@ locals {
     for addon, version in var.addon_versions : addon => {
       addon_version = version
       most_recent   = false
-      # Nodes that come up without them start pods that have no network, or cannot find the API behind its Service.
+      # Without these two, new nodes would start pods that have no network, or cannot reach the API through its Service.
       before_compute              = contains(["vpc-cni", "kube-proxy"], addon)
       configuration_values        = jsonencode(local.addon_configuration[addon])
       resolve_conflicts_on_create = "OVERWRITE"

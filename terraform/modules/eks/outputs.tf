@@ -9,7 +9,7 @@ output "endpoint" {
 }
 
 output "certificate_authority_data" {
-  description = "Authority of the API's certificate, base64."
+  description = "CA of the API's certificate, in base64."
   value       = module.eks.cluster_certificate_authority_data
 }
 
@@ -24,12 +24,12 @@ output "node_security_group_id" {
 }
 
 output "settings" {
-  description = "What the control plane is made with."
+  description = "Settings of the control plane."
   value       = local.settings
 }
 
 output "node_groups" {
-  description = "What each node group is made with."
+  description = "Settings of each node group."
   value       = local.node_groups
 }
 
@@ -39,11 +39,11 @@ output "addons" {
 }
 
 output "access_entries" {
-  description = "Who may enter the cluster, and as what."
+  description = "Access entries: who may enter the cluster, and with which rights."
   value       = local.access_entries
 }
 
 output "addon_roles" {
-  description = "What the IAM role of an add-on that has one is made with."
+  description = "Settings of the add-ons' IAM roles."
   value       = local.addon_roles
 }

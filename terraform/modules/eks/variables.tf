@@ -19,7 +19,7 @@ variable "kubernetes_version" {
 }
 
 variable "addon_versions" {
-  description = "Version of each add-on, exactly."
+  description = "Exact version of each add-on."
   type = object({
     vpc-cni            = string
     coredns            = string
@@ -91,7 +91,7 @@ variable "key_arns" {
 }
 
 variable "administrators" {
-  description = "IAM roles or users that administer the cluster, by a name for each."
+  description = "ARNs of the IAM roles or users that administer the cluster, each under a name of its own."
   type        = map(string)
 
   validation {
@@ -107,7 +107,8 @@ variable "administrators" {
   }
 }
 
-# An object: whether there is one is known before the role has its ARN, and with it whose access entries there are.
+# An object, not an ARN: whether there is a deployer, and so which access entries there are, must be known before the
+# role has its ARN.
 variable "deployer" {
   description = "Role that Argo CD takes on here; it gets a Kubernetes group and no access policy of AWS."
   type        = object({ arn = string })
@@ -132,8 +133,8 @@ variable "deployer_group" {
 
 variable "system_nodes" {
   description = <<-TEXT
-    Nodes for add-ons and controllers, in as many zones as there are nodes, up to all. A count that changes these zones
-    replaces the group: new nodes come first, then the former ones go. Any other count scales it.
+    Nodes for add-ons and controllers, in as many zones as there are nodes, up to all zones. A new count that changes
+    these zones replaces the group: new nodes come first, then the former ones go. Any other new count scales it.
   TEXT
   type = object({
     count          = number
@@ -148,7 +149,7 @@ variable "system_nodes" {
 }
 
 variable "application_nodes" {
-  description = "Nodes for the application, over all zones: the autoscaler keeps between min and max."
+  description = "Nodes for the application, all zones together; the autoscaler keeps their number between min and max."
   type = object({
     min            = number
     max            = number
@@ -179,7 +180,7 @@ variable "log_retention_days" {
 }
 
 variable "tags" {
-  description = "Tags of what others than Terraform make: machines, their volumes and interfaces, volumes of claims."
+  description = "Tags for resources made outside Terraform: machines, their volumes and interfaces, volumes of claims."
   type        = map(string)
   default     = {}
 }

@@ -9,6 +9,6 @@ output "trust" {
 }
 
 output "settings" {
-  description = "What each role is made with."
+  description = "Settings of each role."
   value       = local.settings
 }

@@ -20,8 +20,8 @@ variable "oidc_provider_arn" {
 
 variable "roles" {
   description = <<-TEXT
-    Roles by name. service_accounts are written namespace:name, and only they may take the role. Each gets exactly one
-    of: a policy document of this project, or a published policy: load_balancer_controller, cluster_autoscaler.
+    Roles by name. service_accounts are written namespace:name, and only they may take the role. Each role has exactly
+    one of: policy, a policy document of this project, or published, load_balancer_controller or cluster_autoscaler.
   TEXT
   type = map(object({
     service_accounts = list(string)

@@ -1,4 +1,4 @@
-# One key a purpose: a service that may use one of them can read nothing that another protects.
+# One key per purpose: a service that may use one key can read nothing that another key protects.
 
 locals {
   account = "arn:aws:iam::${var.account_id}"
@@ -14,7 +14,7 @@ locals {
     alerts   = "Alarm notifications in SNS"
   }
 
-  # Beside the account's own IAM, these service principals may use a key, each for this account and region alone.
+  # Besides the account's own IAM, these service principals may use a key, each only for this account and region.
   service_statements = {
     logs = [{
       sid        = "CloudWatchLogs"
@@ -26,7 +26,8 @@ locals {
         values   = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:*"]
       }]
     }]
-    # Decrypt, since the bucket has a key of its own under this one: without it, CloudTrail refuses to make the trail.
+    # Decrypt is needed since the bucket has an S3 bucket key under this key: without it, CloudTrail refuses to make the
+    # trail.
     audit = [{
       sid        = "CloudTrail"
       actions    = ["kms:GenerateDataKey*", "kms:Decrypt", "kms:DescribeKey"]
@@ -48,8 +49,8 @@ locals {
           values   = [var.account_id]
         }]
       },
-      # By the topic, which SNS names to the key whoever publishes: not every source names its account then, and AWS does
-      # not say whether RDS does.
+      # Bound to the topic, which SNS passes to the key for every publisher. Not every source passes its account, and
+      # AWS does not say whether RDS does.
       {
         sid        = "DatabaseEvents"
         actions    = ["kms:Decrypt", "kms:GenerateDataKey*"]

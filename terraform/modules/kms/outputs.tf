@@ -4,6 +4,6 @@ output "arns" {
 }
 
 output "settings" {
-  description = "What each key is made with, by purpose."
+  description = "Settings of each key, by purpose."
   value       = local.settings
 }

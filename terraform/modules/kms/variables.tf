@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "purposes" {
-  description = "What keys are wanted for: cluster, nodes, database, secrets, logs, audit, images, alerts."
+  description = "Purposes to make a key for: cluster, nodes, database, secrets, logs, audit, images, alerts."
   type        = set(string)
 
   validation {

@@ -5,13 +5,14 @@ locals {
   usual = { statistic = "Average", period = 60, periods = 5, bad = 3 }
 
   of_instance = {
-    # Who says nothing for as long is not well: an instance that is away must not look like one that rests.
+    # Missing data counts as bad: an instance that is down must not look like one that rests.
     cpu = {
       metric = "CPUUtilization", operator = "GreaterThanThreshold", threshold = 70, missing = "breaching"
       why    = "The database's CPU is above 70 %, and commits begin to wait for it; or the database has said nothing for three minutes."
     }
-    # Storage grows by itself at 10 % of what it then has. That is no metric, so this is a share of what it began with: at
-    # that size the alarm means that it did not grow, and later that it may not grow any more.
+    # Storage grows by itself when 10 % of its current size are left. The current size is no metric, so the threshold is
+    # a share of the initial size. Before storage has grown, the alarm means that it did not grow; later, that it may
+    # not grow any more.
     storage = {
       metric = "FreeStorageSpace", operator = "LessThanThreshold", threshold = floor(0.07 * var.allocated_storage_gib * local.gib)
       why    = "Less free storage than 7 % of what the database began with, though it should have grown by itself before."
@@ -28,7 +29,8 @@ locals {
       metric = "DiskQueueDepth", operator = "GreaterThanThreshold", threshold = 32
       why    = "More than 32 operations wait for the storage."
     }
-    # Smaller classes may do more than their share for a while. Larger ones do not have these two, and the alarms say nothing.
+    # Smaller classes may exceed their share for a while. Larger ones do not have these two metrics, and their alarms
+    # stay silent.
     storage-operations = {
       metric = "EBSIOBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
       why    = "Half of what the instance may do above its share of storage operations is used up: then commits wait. A larger class has more."
@@ -37,20 +39,20 @@ locals {
       metric = "EBSByteBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
       why    = "Half of what the instance may move above its share of the way to its storage is used up: then commits wait. A larger class has more."
     }
-    # Vacuum freezes from 200 million on; PostgreSQL refuses writes at some 2,100 million.
+    # Vacuum freezes rows from 200 million transactions on; PostgreSQL refuses writes at some 2,100 million.
     transaction-ids = {
       metric = "MaximumUsedTransactionIDs", operator = "GreaterThanThreshold", threshold = 500000000
       why    = "Vacuum does not keep up with transaction numbers, or something holds it back: without it the database refuses writes one day."
     }
   }
 
-  # What the proxy counts comes when there is something to count.
+  # The proxy sends these metrics only when there is something to count.
   of_proxy = {
     proxy-borrow = {
       metric = "DatabaseConnectionsBorrowLatency", operator = "GreaterThanThreshold", threshold = 5000
       why    = "The proxy takes more than 5 ms to hand out a connection."
     }
-    # One is enough, so it is counted and not averaged.
+    # One refused login is enough, so the alarm takes the sum and not the average.
     proxy-login = {
       metric    = "ClientConnectionsSetupFailedAuth", operator = "GreaterThanThreshold", threshold = 0
       statistic = "Sum", period = 300, periods = 1, bad = 1
@@ -63,8 +65,8 @@ locals {
     }
   }
 
-  # The name comes from what was made, so that no alarm waits for an instance that does not exist yet. One mail that the
-  # database says nothing is possible when it is made: its first figures come some minutes later.
+  # The identifier comes from the instance, so that no alarm exists before the instance does. Right after it is made,
+  # one mail about missing data is possible: its first figures come some minutes later.
   alarms = merge(
     { for name, alarm in local.of_instance : name => merge(local.usual, {
       missing = "missing", dimensions = { DBInstanceIdentifier = module.rds.db_instance_identifier }
@@ -94,7 +96,7 @@ resource "aws_cloudwatch_metric_alarm" "database" {
   ok_actions          = [var.alarm_topic_arn]
 }
 
-# What no metric says: a fail-over, maintenance, storage that cannot grow any more, a key that is gone.
+# Events that no metric shows: a fail-over, maintenance, storage that cannot grow any more, a key that is gone.
 resource "aws_db_event_subscription" "database" {
   name             = "${var.name}-database"
   sns_topic        = var.alarm_topic_arn

@@ -2,36 +2,39 @@ locals {
   database = "payments"
   port     = 5432
 
-  # For payments that are one small durable commit each. RDS defaults hold for whatever is not here. What is here and equals
-  # a default is pending-reboot, as AWS says of each default: it registers no other method for a value that does not change,
-  # and every plan would ask for it anew.
+  # Set for payments that are one small durable commit each. RDS' defaults hold for every parameter that is not here. A
+  # parameter that equals its default has apply_method pending-reboot, as AWS reports it for every default: AWS
+  # registers no other method for a value that does not change, and every plan would show a change.
   parameters = {
     # No session without TLS.
     "rds.force_ssl" = { value = "1", apply_method = "pending-reboot" }
     # A 200 means committed: never weaken this for speed.
     "synchronous_commit" = { value = "on", apply_method = "pending-reboot" }
-    # A commit waits for nobody: the service itself makes one commit of payments that wait together.
+    # A commit is not delayed: the service itself puts payments that wait together into one commit.
     "commit_delay" = { value = "0" }
-    # After a checkpoint each page's first change is logged whole: rarer checkpoints mean smaller commits. The
-    # price: whoever takes over after a crash or a fail-over replays the log since the last checkpoint first.
+    # The first change of a page after a checkpoint logs the whole page, so rarer checkpoints mean smaller commits. The
+    # price: after a crash or a fail-over, the log since the last checkpoint is replayed first.
     "checkpoint_timeout" = { value = "900" }
     "max_wal_size"       = { value = "16384" }
-    # Whole pages shrink to a third or so; a commit's own few bytes are not worth compressing and are left alone.
+    # Shrinks whole pages in the log to a third or so; a commit's own few bytes are not worth compressing and are left
+    # alone.
     "wal_compression" = { value = "lz4" }
-    # WAL segments are recycled, not created, in the path of a commit.
+    # WAL segments are recycled instead of created while a commit waits.
     "min_wal_size" = { value = "4096" }
-    # Payments are only ever inserted: this has the visibility map, and so index-only scans, follow sooner than the
-    # default of a fifth of the table.
+    # Payments are only ever inserted. This vacuums after 5 % of new rows, not after the default 20 %, so that the
+    # visibility map, and with it index-only scans, keep up.
     "autovacuum_vacuum_insert_scale_factor" = { value = "0.05" }
-    # An owner's forgotten transaction would hold vacuum back. A statement of a migration has a time of its own.
+    # A forgotten transaction of the owner would hold vacuum back. Statements of a migration have a time-out of their
+    # own.
     "idle_in_transaction_session_timeout" = { value = "60000" }
-    # Shorter than an exchange (EXCHANGE_TIMEOUT_MS): a payment whose key another session holds is refused by PostgreSQL,
-    # and those that travel with it go on. Migrations set their own.
+    # Shorter than an exchange (EXCHANGE_TIMEOUT_MS): PostgreSQL refuses a payment whose key another session holds, and
+    # the other payments of the same exchange go on. Migrations set their own.
     "lock_timeout" = { value = "750" }
-    # Nor does a session go on whose other end has left.
+    # While a statement runs, PostgreSQL checks every second whether its client is still there.
     "client_connection_check_interval" = { value = "1000" }
-    # What was slow, and what waited, can be asked afterwards: before a wait is given up, so before lock_timeout. Parameters
-    # of statements are not logged, nor details, which hold a row's values (and who held a lock).
+    # Slow statements and waits for locks are logged. deadlock_timeout is shorter than lock_timeout, so that a wait is
+    # logged before it is given up. Parameters of statements are not logged, nor are details, which hold a row's values
+    # (and who held a lock).
     "deadlock_timeout"                  = { value = "500" }
     "log_error_verbosity"               = { value = "terse" }
     "log_min_duration_statement"        = { value = "100" }
@@ -102,7 +105,7 @@ locals {
     vpc_subnet_ids         = var.subnet_ids
     vpc_security_group_ids = [aws_security_group.proxy.id]
 
-    # What its role may decrypt with: its logins' secrets are under this key.
+    # Key that the proxy's role may decrypt with: the secrets of its logins are encrypted by it.
     kms_key_arns                = [var.key_arns.secrets]
     log_group_kms_key_id        = var.key_arns.logs
     log_group_retention_in_days = 365
@@ -115,14 +118,14 @@ locals {
       description               = "Application login ${login}"
     } }
 
-    # Longer than the service keeps a connection idle (it asks every 30 s).
+    # Longer than the service leaves a connection idle (it probes every 30 s).
     idle_client_timeout = 1800
-    # Instead of 120 s: nobody waits so long. A payment gives up after its exchange's time-out of 0.9 s and tries again;
-    # a time-out of the proxy's is of whole seconds.
+    # Instead of 120 s, for which no caller waits. A payment gives up after its exchange's time-out of 0.9 s and tries
+    # again; time-outs of the proxy are whole seconds.
     connection_borrow_timeout = 2
     # The rest is for the owner, the rotation and the people who look after the database.
     max_connections_percent = 80
-    # Warm connections stay: a new one costs a handshake in the path of somebody's payment.
+    # Keeps idle connections open: a new one would cost some payment a handshake.
     max_idle_connections_percent = 80
   }
 }

@@ -1,10 +1,10 @@
 output "address" {
-  description = "Host of the database itself: for the owner, whose session locks would pin the proxy."
+  description = "Host of the database itself, for the owner: its session locks would pin connections of the proxy."
   value       = module.rds.db_instance_address
 }
 
 output "proxy_address" {
-  description = "Host of the proxy: for the application."
+  description = "Host of the proxy, for the application."
   value       = module.proxy.proxy_endpoint
 }
 
@@ -14,7 +14,7 @@ output "database" {
 }
 
 output "port" {
-  description = "Port of both."
+  description = "Port of the database and of the proxy."
   value       = local.port
 }
 
@@ -24,17 +24,17 @@ output "master_secret_arn" {
 }
 
 output "settings" {
-  description = "What the database is made with."
+  description = "Settings of the database."
   value       = local.settings
 }
 
 output "parameters" {
-  description = "Parameters that differ from RDS' defaults."
+  description = "Database parameters that this module sets."
   value       = { for name, parameter in local.parameters : name => parameter.value }
 }
 
 output "proxy" {
-  description = "What the proxy is made with."
+  description = "Settings of the proxy."
   value       = local.proxy
 }
 

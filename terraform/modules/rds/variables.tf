@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of what this module makes."
+  description = "Prefix of the names of everything that this module makes."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Database subnets: the proxy's addresses are in them."
+  description = "Database subnets, which also hold the proxy's addresses."
   type        = list(string)
 
   validation {
@@ -39,7 +39,7 @@ variable "subnet_group_name" {
 }
 
 variable "client_security_groups" {
-  description = "Security groups that may reach the proxy and the database, by a name for each."
+  description = "Security groups that may reach the proxy and the database, each under a name of its own."
   type        = map(string)
 
   validation {
@@ -95,7 +95,7 @@ variable "instance_class" {
 }
 
 variable "allocated_storage_gib" {
-  description = "Storage. From 400 GiB on gp3 stripes over four volumes: 12,000 operations and 500 MB a second."
+  description = "Initial GiB of storage. From 400, gp3 stripes over four volumes: 12,000 operations, 500 MB a second."
   type        = number
   default     = 400
 
@@ -106,7 +106,7 @@ variable "allocated_storage_gib" {
 }
 
 variable "backup_window" {
-  description = "When the daily backup is taken, in UTC."
+  description = "Time of the daily backup, in UTC."
   type        = string
 
   validation {
@@ -116,7 +116,7 @@ variable "backup_window" {
 }
 
 variable "maintenance_window" {
-  description = "When AWS may patch the database each week, in UTC."
+  description = "Weekly time at which AWS may patch the database, in UTC."
   type        = string
 
   validation {

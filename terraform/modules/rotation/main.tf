@@ -1,5 +1,6 @@
-# Secrets Manager runs this function on a schedule. For the application it changes the password of the login that is
-# idle, tries it through the proxy, and only then lets External Secrets see it; for the owner it changes the one login.
+# Secrets Manager runs this function on a schedule. For the application it gives the idle login a new password, tries
+# that through the proxy, and only then lets External Secrets see it. The owner has one login, whose password it
+# changes.
 
 locals {
   rotated = ["database-owner", "database"]
@@ -73,7 +74,7 @@ resource "aws_iam_role_policy" "this" {
   policy = jsonencode(local.policy)
 }
 
-# Network interfaces in the private subnets.
+# Lets the function have network interfaces in the private subnets.
 resource "aws_iam_role_policy_attachment" "network" {
   role       = aws_iam_role.this.name
   policy_arn = "arn:aws:iam::aws:policy/service-role/AWSLambdaENIManagementAccess"
@@ -118,9 +119,9 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.network]
 }
 
-# A rotation that fails changes nothing that anybody would notice, but passwords no longer change. There is one a week, so
-# the alarm stays for a day, which is as long as alarms of five minutes may look back. Of a rotation that Secrets Manager
-# never began no metric tells: the runbook says how to see when the last one was.
+# A failed rotation changes nothing that anybody would notice, but passwords no longer change. Rotations run once a
+# week, so the alarm stays on for a day, which is as long as alarms with periods of five minutes may look back. No
+# metric shows a rotation that Secrets Manager never began: the runbook says how to see when the last one was.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { errors = "Errors", throttles = "Throttles" }
 
@@ -155,7 +156,7 @@ resource "aws_secretsmanager_secret_rotation" "this" {
 
   secret_id           = var.secret_arns[each.key]
   rotation_lambda_arn = aws_lambda_function.this.arn
-  # The first rotation makes the role, too.
+  # The first rotation also makes the role in the database.
   rotate_immediately = true
 
   rotation_rules {

@@ -1,5 +1,5 @@
 output "policy" {
-  description = "What the function may do."
+  description = "Policy of the function: what it may do."
   value       = local.policy
 }
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of what this module makes."
+  description = "Prefix of the names of everything that this module makes."
   type        = string
 
   validation {
@@ -54,7 +54,7 @@ variable "master_secret_arn" {
 }
 
 variable "alarm_topic_arn" {
-  description = "SNS topic that is told of a rotation that failed."
+  description = "SNS topic for alarms about rotations that failed."
   type        = string
 
   validation {

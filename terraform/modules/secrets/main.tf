@@ -1,5 +1,5 @@
 # The secrets and their first values. No value is ever in the state: passwords are ephemeral and written through
-# write-only arguments, and the API key is made by the operator's phase.
+# write-only arguments, and phase 5 makes the API key.
 
 locals {
   logins = { a = "payments_api_a", b = "payments_api_b" }
@@ -34,10 +34,10 @@ ephemeral "random_password" "first" {
 }
 
 locals {
-  # The version of each stays 1: with a higher one Terraform would write it over the password in force.
+  # secret_string_wo_version stays 1: with a higher one, Terraform would write this value over the password in force.
   #
-  # The proxy reads no more than this of its logins' secrets, and wants it before it is made: so these know nothing of where
-  # proxy and database are. The rotation writes that, too.
+  # The proxy reads only username and password of its logins' secrets, and they must exist before the proxy does: so
+  # these values do not say where proxy and database are. The rotation adds that.
   first_values_of_logins = {
     for login, username in local.logins : login => { username = username, password = ephemeral.random_password.first[login].result }
   }
@@ -66,8 +66,9 @@ resource "aws_secretsmanager_secret_version" "first" {
   secret_id                = aws_secretsmanager_secret.this[each.key].id
   secret_string_wo         = jsonencode(local.first_values[each.key])
   secret_string_wo_version = 1
-  # Rotations take AWSCURRENT away, and of the versions without a label Secrets Manager keeps a hundred: once this one was
-  # gone, Terraform would write another first password over the one in force. The second label keeps it.
+  # A rotation moves AWSCURRENT to a newer version, and Secrets Manager keeps only a hundred versions without a label.
+  # Once this version were gone, Terraform would write another first password over the one in force. The second label
+  # keeps it.
   version_stages = ["AWSCURRENT", "FIRST"]
 
   lifecycle {

@@ -12,11 +12,11 @@ output "login_arns" {
   description = "Secrets of the two application logins, by login."
   value       = { for login in keys(local.logins) : login => aws_secretsmanager_secret.this["database-login-${login}"].arn }
 
-  # The proxy is made with secrets that hold a login.
+  # The proxy must only be made once these secrets hold a login.
   depends_on = [aws_secretsmanager_secret_version.login]
 }
 
 output "keys" {
-  description = "What each secret is encrypted by, by the last part of its name."
+  description = "KMS key of each secret, by the last part of its name."
   value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.kms_key_id }
 }

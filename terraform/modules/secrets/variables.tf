@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every secret's name begins with: project/environment."
+  description = "Prefix of every secret's name: project/environment."
   type        = string
 
   validation {

@@ -1,5 +1,5 @@
-# Three tiers over three zones. Only the public one has a route in from the internet, only the private one a
-# route out (through NAT), and the database one has neither.
+# Three tiers over three zones. The public tier has a route to and from the internet, the private tier a route out
+# through NAT, and the database tier has neither.
 
 locals {
   zones = range(length(var.availability_zones))
@@ -38,7 +38,7 @@ locals {
     default_security_group_ingress = []
     default_security_group_egress  = []
 
-    # The load balancer controller finds its subnets by these.
+    # The load balancer controller finds its subnets by these tags.
     public_subnet_tags = {
       "kubernetes.io/role/elb"                    = "1"
       "kubernetes.io/cluster/${var.cluster_name}" = "shared"
@@ -49,14 +49,14 @@ locals {
     flow_log_retention    = var.log_retention_days
     flow_log_kms_key      = var.logs_key_arn
 
-    # The services' own names lead to the endpoints, so nobody has to be told of them.
+    # The services' own names resolve to the endpoints, so clients need no settings.
     endpoint_private_dns = true
   }
 
-  # Not among the settings: it comes after the network, which takes those.
+  # Not in the settings above: the network is made from those, and this group needs the network.
   endpoint_security_groups = [aws_security_group.endpoints.id]
 
-  # What nodes and pods need of AWS without leaving the network.
+  # AWS services that nodes and pods reach without leaving the network.
   interface_endpoints = ["ecr.api", "ecr.dkr", "sts", "secretsmanager", "logs"]
 
   endpoints = merge(
@@ -72,7 +72,8 @@ locals {
   )
 }
 
-# Of their own, so that a first small apply can make them: the other region's cluster admits these addresses.
+# Outside the network's module, so that a small first apply can make them: the other region's cluster admits these
+# addresses.
 resource "aws_eip" "nat" {
   #checkov:skip=CKV2_AWS_19:The network's module gives them to its NAT gateways
   count = local.nat_gateways

@@ -9,17 +9,17 @@ output "private_subnet_ids" {
 }
 
 output "private_subnet_cidrs" {
-  description = "Addresses of nodes and pods."
+  description = "Networks of nodes and pods."
   value       = local.subnets.private
 }
 
 output "public_subnet_cidrs" {
-  description = "Addresses that the load balancer's nodes have; the chart's network policy admits them."
+  description = "Networks of the load balancer's addresses; the chart's network policy admits them."
   value       = local.subnets.public
 }
 
 output "database_subnet_cidrs" {
-  description = "Addresses of the database and its proxy; the chart's network policy lets pods reach them."
+  description = "Networks of the database and its proxy; the chart's network policy lets pods reach them."
   value       = local.subnets.database
 }
 
@@ -39,7 +39,7 @@ output "nat_addresses" {
 }
 
 output "settings" {
-  description = "What the network is made with."
+  description = "Settings of the network."
   value       = local.settings
 }
 
@@ -49,6 +49,6 @@ output "endpoints" {
 }
 
 output "endpoint_security_groups" {
-  description = "What stands before the endpoints."
+  description = "Security groups of the endpoints."
   value       = local.endpoint_security_groups
 }

@@ -39,7 +39,7 @@ variable "cluster_name" {
 }
 
 variable "nat_per_zone" {
-  description = "One NAT gateway in each zone. With false a single one serves all, and its zone takes the others' way out along."
+  description = "Whether each zone has a NAT gateway. If not, one serves all, and its zone's loss cuts off the others."
   type        = bool
   default     = true
 }

@@ -1,7 +1,8 @@
-# In front of the load balancer. The chart's Ingress names its ARN.
+# The web ACL in front of the load balancer. The chart's Ingress names its ARN.
 
 locals {
-  # By priority. What is only counted is no attack here: callers are programs, and HTTP asks nobody for a User-Agent.
+  # Managed rule groups, by priority. Rules in `counted` do not block: callers are programs, and HTTP requires no
+  # User-Agent.
   managed_groups = {
     AWSManagedRulesAmazonIpReputationList = { priority = 10, counted = [] }
     AWSManagedRulesKnownBadInputsRuleSet  = { priority = 20, counted = [] }
@@ -101,7 +102,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this.arn
   log_destination_configs = [aws_cloudwatch_log_group.this.arn]
 
-  # Refused requests alone: a line for every payment would cost more than all else here.
+  # Logs refused requests alone: a line for every payment would cost more than all else here.
   logging_filter {
     default_behavior = "DROP"
 
@@ -123,7 +124,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
     }
   }
 
-  # A caller may put anything into it.
+  # A caller may put anything into this header.
   redacted_fields {
     single_header {
       name = "idempotency-key"

@@ -4,6 +4,6 @@ output "arn" {
 }
 
 output "log_key" {
-  description = "What its log is encrypted by."
+  description = "KMS key of its log."
   value       = aws_cloudwatch_log_group.this.kms_key_id
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of what this module makes."
+  description = "Prefix of the names of everything that this module makes."
   type        = string
 
   validation {

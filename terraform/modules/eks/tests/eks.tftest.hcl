@@ -2,7 +2,8 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
-# It waits, asks for certificates and needs four more providers; its inputs are checked by validate all the same.
+# The cluster's public module waits, fetches certificates and needs four more providers. validate checks its inputs all
+# the same.
 override_module {
   target = module.eks
   outputs = {

@@ -68,7 +68,7 @@ run "services_use_keys_for_this_account_alone" {
 run "the_account_s_own_iam_and_the_services_that_take_a_key_may_use_it" {
   command = plan
 
-  # Without it nobody could use a key, nor mend its policy.
+  # Without it nobody could use a key, or repair its policy.
   assert {
     condition     = alltrue([for key in output.settings : key.enable_default_policy])
     error_message = "A key does not know the account's own IAM."

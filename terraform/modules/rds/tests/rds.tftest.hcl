@@ -2,7 +2,7 @@ mock_provider "aws" {
   source = "../../testing/aws"
 }
 
-# It needs one more provider, for the name of a last snapshot.
+# The database's public module needs one more provider, for the name of the final snapshot.
 override_module {
   target = module.rds
   outputs = {
@@ -289,7 +289,7 @@ run "storage_that_grows_by_itself_is_no_alarm" {
 
   variables { allocated_storage_gib = 8192 }
 
-  # It grows once a tenth is left.
+  # Storage grows once less than a tenth of it is free.
   assert {
     condition = alltrue([for share in [aws_cloudwatch_metric_alarm.database["storage"].threshold / (8192 * 1024 * 1024 * 1024)] :
       share > 0.05 && share < 0.1

@@ -75,7 +75,7 @@ run "only_secrets_manager_of_this_account_calls_it" {
 run "it_may_run_for_longer_than_it_tries_a_new_login" {
   command = plan
 
-  # A trial that begins at the last moment takes as long as a connection may.
+  # A trial that begins at the last moment may take one more connection time-out.
   assert {
     condition     = aws_lambda_function.this.timeout >= tonumber(regex("TRIAL_S, TRIAL_PAUSE_S = ([0-9]+), ", file("function/rotate.py"))[0]) + 15
     error_message = "Lambda ends the function before it says why a login does not get in."
