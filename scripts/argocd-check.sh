@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make argocd-check`: argocd/ against the chart, Terraform and itself.
+# `make argocd-check`: checks argocd/ against the chart, Terraform and itself.
 source "$(dirname "$0")/lib.sh"
 
 PYYAML_VERSION=6.0.3

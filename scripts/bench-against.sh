@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make bench-against`: the service as it is here and as it was at REVISION, in turns. Without REVISION it is the one of
-# docs/performance/results.json, and what is found goes into docs/performance/against.json: whether that record still
-# speaks of today's code.
+# `make bench-against`: measures the service as it is here and as it was at REVISION, in turns. Without REVISION it
+# takes the revision of docs/performance/results.json and writes docs/performance/against.json, which says whether that
+# record still holds for today's code.
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -13,7 +13,8 @@ revision=${REVISION:-$recorded}
 commit=$(git rev-parse --verify --quiet "${revision%% *}^{commit}") ||
   die "there is no revision $revision here (a shallow clone? git fetch --unshallow)"
 target=$(rustc -vV | sed -n 's/^host: //p')
-# A folder for each commit: cargo goes by times, and a file's time is its commit's, which may be before the last build.
+# One folder for each commit: cargo compares times, and a file's time is that of its commit, which may be before the
+# last build.
 other=$ROOT/target/against/$commit
 say "building the service as it is here, and as it was at $revision"
 build_for_image "$target"

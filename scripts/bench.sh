@@ -13,7 +13,7 @@ say "building the service, the harness and the peers (minutes the first time)"
 target=$(rustc -vV | sed -n 's/^host: //p')
 flags=$(image_flags)
 build_for_image "$target"
-# The same once more with its symbols, to see where instructions go.
+# The same program once more, with symbols, to see where instructions are spent.
 RUSTFLAGS=$flags CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
   CARGO_TARGET_DIR=target/symbols cargo build --release --locked --quiet --target "$target"
 for peer in benches/peers/axum-*/; do

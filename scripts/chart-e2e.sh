@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# `make chart-e2e`: both regions of the chart on a real control plane, with External Secrets, Secrets Manager as moto
-# serves it, PostgreSQL, Prometheus and the service itself. Everything is in one folder and ends with this script.
+# `make chart-e2e`: tests both regions of the chart on a real control plane, with External Secrets, moto as Secrets
+# Manager, PostgreSQL, Prometheus and the service itself. Everything is in one folder and ends with this script.
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=cluster/versions.sh
 source "$ROOT/scripts/cluster/versions.sh"
 # shellcheck source=chart-tools.sh
 source "$ROOT/scripts/chart-tools.sh"
 
-# Each container is its own user, and sees its files at a place of its own.
+# Each container runs as its own user and sees its files at a mount point of its own.
 [ "$(id -u)" = 0 ] || die "make chart-e2e needs root, which alone may mount files and become the pods' users: run it under sudo"
 need_rust
 need setpriv util-linux
@@ -30,7 +30,7 @@ clean() {
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
-# The service runs as its own user, who has to get to its files.
+# The service runs as a user of its own, which must reach its files.
 chmod 755 "$scratch"
 
 began=$SECONDS

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make chart-test`: what the chart renders and refuses, its alerts, its documents; no cluster.
+# `make chart-test`: tests what the chart renders and refuses, its alerts and its documents, without a cluster.
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=cluster/versions.sh
 source "$ROOT/scripts/cluster/versions.sh"
@@ -27,7 +27,7 @@ for region in spain mexico; do
     --set "image.digest=sha256:$(printf %064d 0)" >"$rendered/$region.yaml"
 done
 "$CHART_VENV/bin/checkov" --config-file chart/tests/checkov.yaml --directory "$rendered" | tee "$rendered/said"
-# It is content, too, with files in which it found nothing to check.
+# checkov also succeeds on files in which it found nothing to check.
 grep -q '^Passed checks: [1-9]' "$rendered/said" || die "checkov checked nothing"
 
 say "the chart holds, by helm $("$HELM_BIN" version --short), checkov $CHECKOV_VERSION and:"

@@ -49,7 +49,7 @@ deny="$CACHE/tools/bin/cargo-deny"
 if cargo_tool cargo-deny "$CARGO_DENY_VERSION"; then
   "$deny" --log-level error check licenses bans sources
   if ! advisories=$("$deny" --log-level error check advisories 2>&1); then
-    # No database is no finding; a finding is.
+    # A missing advisory database fails nothing; a finding does.
     if grep -qE 'error\[(vulnerability|unmaintained|unsound|notice|yanked)' <<<"$advisories"; then
       printf '%s\n' "$advisories" >&2
       die "an advisory concerns a dependency"

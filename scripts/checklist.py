@@ -21,7 +21,7 @@ BEGIN, END = "<!-- checklist:begin -->", "<!-- checklist:end -->"
 REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
 TIMEOUT_S = 60
 CLOUD, RELEASE = "needs a cloud account", "needs a release"
-# A command ends with this where only a release brings what it looks at.
+# Exit code of a command that looks at something that only a release has.
 UNRELEASED = 111
 
 
@@ -38,7 +38,7 @@ def run(item, root=ROOT):
     site = os.environ.get("CLOUD")
     if item["on"] == "cloud" and not site:
         return CLOUD, ""
-    # What is compared is JSON, whatever the shell is set to.
+    # The checks compare JSON, whatever format the shell is set to.
     environment = {**os.environ, "site": site or "", "region": REGIONS.get(site, ""), "AWS_DEFAULT_OUTPUT": "json"}
     try:
         done = subprocess.run(
@@ -79,7 +79,7 @@ def count(results):
 
 
 def written(root=ROOT):
-    """The document with its list as the data have it."""
+    """The document, with its list made from the data."""
     lines = []
     for section in sections(root):
         lines.append(f"\n## {section['name']}\n")

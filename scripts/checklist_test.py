@@ -1,4 +1,4 @@
-"""Every item is broken on purpose, and must fail; whole, it must pass. For the cloud, stand-ins of programs answer."""
+"""Every item is broken on purpose and must fail; unbroken, it must pass. Stand-ins answer for the cloud."""
 
 import contextlib
 import datetime
@@ -23,7 +23,7 @@ STATIC = b"\x7fELF\x02" + bytes(59)  # no program header
 DYNAMIC = pathlib.Path("/bin/sh").read_bytes()
 DIGEST = "sha256:" + "d" * 64
 TODAY = datetime.datetime.now(datetime.UTC).isoformat()
-# Answers to its command line by the first expression that is found in it, with --query and --output as aws has them.
+# Answers its command line by the first expression that matches it; --query and --output work as aws has them.
 STAND_IN = f"""#!{sys.executable} -B
 import json, os, re, sys
 import jmespath
@@ -38,8 +38,8 @@ if sys.argv[-2:] == ["--output", "text"] and isinstance(answer, list):
     answer = "\\t".join(answer)
 print(answer if isinstance(answer, str) else json.dumps(answer))
 """
-# PROGRAM, but for one call, $CRASHES, which reads all, says nothing and ends with STATUS. What python3 says is kept, so
-# that each of its calls is made once; what grep says depends on what it reads.
+# Runs PROGRAM, except at call number $CRASHES: then it reads all input, prints nothing and ends with STATUS. What
+# python3 prints is kept, so that each of its calls is made once; what grep prints depends on its input.
 CRASHING = """#!/bin/sh
 echo >>"$KEPT/NAME"
 call=$(wc -l <"$KEPT/NAME")
@@ -147,7 +147,7 @@ class Checklist(unittest.TestCase):
 
     @contextlib.contextmanager
     def changed(self, name, old, new):
-        """The first `old` in a file is `new` for a while; without `old`, `new` is added to the file, or is one."""
+        """Replaces the first `old` in a file by `new` for a while; without `old`, appends `new` or makes the file."""
         path = self.root / name
         whole = path.read_text() if path.exists() else None
         if old:
@@ -211,7 +211,7 @@ class Checklist(unittest.TestCase):
         for item in self.items:
             lines = [line.strip() for line in item["command"].strip().splitlines()]
             self.assertFalse(any(line.startswith("! ") for line in lines), item["id"])
-            # But the last of them, what stands before && may fail.
+            # In any line but the last, a failure before && would go unnoticed.
             self.assertFalse(any(re.match(r"(test|grep|jq) .* && ", line) for line in lines[:-1]), item["id"])
 
     def test_a_cloud_item_is_named_and_not_run(self):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make dates`: which of the days in the runbook's table of ends has come within 90 days. dates.sh DAY: seen from that day.
+# `make dates`: names what loses support within 90 days, by the runbook's table. dates.sh DAY: as seen from that day.
 source "$(dirname "$0")/lib.sh"
 
 day=${1:-$(date -u +%F)}

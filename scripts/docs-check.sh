@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make docs-check`: what the documents say, against the repository and the records. Names what it could not check.
+# `make docs-check`: checks the documents against the repository and the records, and names what it could not check.
 # LINKS=no leaves out the links to other sites, which `make links` follows.
 source "$(dirname "$0")/lib.sh"
 
@@ -17,7 +17,7 @@ python3 -B benches/quotes.py --check
 python3 -B scripts/checklist.py --check
 say "links, names, drawings, commands"
 python3 -B scripts/docs.py
-# Where the host that most of them are of answers there is an internet.
+# If the host that most links go to answers, there is internet access.
 if [ "${LINKS:-}" = no ]; then
   echo "external links are left out, as LINKS=no asks (make links)"
 elif curl --silent --head --max-time 10 --output /dev/null https://docs.aws.amazon.com; then

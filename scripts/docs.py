@@ -60,7 +60,7 @@ class Document:
             raise ValueError(f"{self.name}:{began}: the block has no end")
 
     def add_anchor(self, heading):
-        """As GitHub makes it."""
+        """Adds the anchor that GitHub makes of a heading."""
         text = LINK.sub(lambda link: link.group(0)[1:].split("]")[0].lstrip("["), heading).replace("`", "")
         base = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
         anchor, count = base, 0
@@ -70,8 +70,8 @@ class Document:
         self.anchors.add(anchor)
 
     def links(self):
-        # Of all lines together: the text of a link may go on in the next one. What is only spoken of, in backticks,
-        # is no link; one whose text is code is.
+        # Searched in all lines together: a link's text may go on in the next line. Link syntax in backticks is no link;
+        # a link whose text is code is one.
         spoken = [(number, CODE.sub(lambda span: re.sub(r"[\[\]()]", " ", span.group()), line))
                   for number, line in self.prose]  # fmt: skip
         text = "\n".join(line for _, line in spoken)
@@ -129,7 +129,7 @@ def unknown_names(root, documents, files):
             for script in SCRIPT.findall(text):
                 if not (root / script).exists():
                     yield f"{document.name}:{number}: there is no {script}"
-            # NAME and SITE stand for any; what git does not keep has an example beside it.
+            # NAME and SITE stand for any name. A file that git ignores has an example beside it.
             if PATH.match(text) and not [*root.glob(re.sub("NAME|SITE", "*", text)), *root.glob(f"{text}.example")]:
                 yield f"{document.name}:{number}: there is no {text}"
             if TEST.match(text) and text.removesuffix("_total") not in words and text not in words:
@@ -137,7 +137,7 @@ def unknown_names(root, documents, files):
 
 
 def alerts_without_mention(root, documents):
-    """Whoever stands in the runbook at night finds each alert's page from there."""
+    """The runbook links to the page of every alert."""
     runbook = documents.get((root / RUNBOOK).resolve())
     if not runbook:
         return
@@ -148,7 +148,7 @@ def alerts_without_mention(root, documents):
 
 
 def unset_variables(documents):
-    """Where a document has a block for `operator.env`, its other blocks use what that one or they themselves set."""
+    """If a document has a block for `operator.env`, its other blocks use only what it or they themselves set."""
     name = r"[a-z][a-z_]*"
     sets = re.compile(
         rf"(?:^|[\s;(])({name})\+?=|\bfor ({name}) in |\b(?:read|mapfile) (?:-\w+ )*((?:{name} ?)+)|\blocal ((?:{name} ?)+)",
@@ -159,7 +159,7 @@ def unset_variables(documents):
         values = [text for _, info, text in document.blocks if info == "sh operator.env"]
         for began, info, text in document.blocks if values else ():
             if info == "sh" or info.startswith("sh rehearse"):
-                # What stands between apostrophes is another program's.
+                # Text between apostrophes belongs to another program.
                 used = re.findall(rf"\$\{{?({name})", re.sub(r"'[^']*'", "", text))
                 for variable in sorted(set(used) - known(text) - known(values[0])):
                     yield f"{document.name}:{began}: nothing sets ${variable}"
@@ -175,7 +175,7 @@ def stale_drawings(root):
 
 
 def stale_rehearsal(root):
-    """The run that is drawn has the steps that a run has, and showed what they show."""
+    """The run that is drawn has every step of rehearse.sh, with what the step shows."""
     script, run = root / "scripts/rehearse.sh", root / "docs/drawings/rehearsal.tsv"
     if not script.exists():
         return

@@ -18,7 +18,7 @@ GOOD = {
     "Makefile": "up: ## bring it up\n",
     "tests/pool.rs": "fn a_lost_connection_costs_nothing() {}\n",
     "scripts/up.sh": "",
-    # What a document says of a test is no test.
+    # A test that only a document mentions is no test.
     "docs/list.toml": "proof = 'a_lost_connection_costs_nothing'\n",
     "docs/alerts/Page.md": "# Page\n",
     "docs/DEPLOYMENT-RUNBOOK.md": (

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make drawings`: draws docs/drawings/*.dot with Graphviz, and the timeline of a rehearsal. Each picture says which text it was made from.
+# `make drawings`: draws docs/drawings/*.dot with Graphviz, and the timeline of a rehearsal. Each picture says which
+# text it was made from.
 source "$(dirname "$0")/lib.sh"
 
 need dot graphviz

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make fuzz MINUTES=10 TARGETS='requests chunks'`: fuzzes each target for so long, as many at once as there are cores.
-# KEEP=1 takes over into fuzz/corpus what reaches code that nothing there reaches. From ten minutes up, what was run is
-# recorded in docs/reliability/fuzz.json.
+# `make fuzz MINUTES=10 TARGETS='requests chunks'`: fuzzes each target for that long, as many at once as there are
+# cores. KEEP=1 adds to fuzz/corpus the inputs that reach code which nothing there reaches. From ten minutes up, the run
+# is recorded in docs/reliability/fuzz.json.
 #
 # libFuzzer, with LLVM's own coverage: the pinned stable compiler is enough.
 source "$(dirname "$0")/lib.sh"
@@ -21,14 +21,14 @@ export PROGRAMS="$FOUND/$host/release"
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
-# Of a former run.
+# Left by a former run.
 rm -f "$FOUND"/*.log "$FOUND"/*.seconds "$FOUND"/*.findings
 say "building the targets"
-# With --target the flags stay away from build scripts.
+# With --target the flags do not apply to build scripts.
 RUSTFLAGS=$coverage cargo build --manifest-path fuzz/Cargo.toml --release --locked --quiet \
   --target "$host" --target-dir "$FOUND"
 
-# fuzz_one TARGET: its log and the processor's seconds are left beside each other.
+# fuzz_one TARGET: leaves its log and its CPU seconds beside each other.
 fuzz_one() {
   local kept="fuzz/corpus/$1" corpus="$FOUND/corpus/$1" log="$FOUND/$1.log"
   mkdir -p "$corpus" "$FOUND/artifacts"
@@ -43,7 +43,7 @@ fuzz_one() {
   echo "$found" >"$FOUND/$1.findings"
   [ "$found" = 0 ] || tail -n 40 "$log" >&2
   [ -n "${KEEP:-}" ] || return 0
-  # Those that a fuzzer named, by their SHA-1, compete again; those that people named stay.
+  # Inputs that a fuzzer named, by their SHA-1, compete again; those that people named stay.
   find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -exec mv -t "$corpus" {} +
   "$PROGRAMS/$1" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >"$FOUND/$1.merge.log" 2>&1
 }

@@ -21,8 +21,8 @@ cargo build --locked --quiet
 (cd tests/peers/http-compare && CARGO_TARGET_DIR="$ROOT/target/peers" cargo build --locked --quiet)
 
 nginx_port=$(free_port)
-# As it comes, but for what names files; one worker, no other origin behind it. Paths of a request of
-# the table are there, `/behind-the-case` is not.
+# nginx's defaults, except for what names files; one worker, and no origin server behind it. Every path of the table's
+# requests exists, `/behind-the-case` does not.
 cat >"$folder/nginx.conf" <<CONF
 daemon off;
 worker_processes 1;

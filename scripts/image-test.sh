@@ -56,7 +56,7 @@ scripts/postgres.sh start
 export MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url"
 DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$scratch/rootfs/payment-latency-api" migrate
 
-# What Kubernetes would mount: a folder of secrets. An address, since no file names localhost here.
+# What Kubernetes would mount: a folder of secrets. The URL has an address, since no file in the image names localhost.
 mkdir "$scratch/rootfs/secrets"
 sed -e "s|sslrootcert=.*/ca.crt|sslrootcert=/secrets/ca.crt|; s|@localhost:|@127.0.0.1:|" \
   "$PAYMENTS_DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
@@ -82,7 +82,7 @@ done
 curl --fail --silent --show-error -H "X-API-Key: $(cat "$PAYMENTS_DEV/secrets/api_key")" \
   "http://127.0.0.1:$port/api/payment/simulate?amount=12.34"
 echo
-# Under sudo the service is its child.
+# Under sudo, the service is a child of sudo's process.
 user=$(ps -o uid= -p "$(pgrep -P "$service" || echo "$service")" | tr -d ' ')
 [ "$user" = 65534 ] || die "the service runs as user $user"
 "${sudo[@]}" kill -TERM "$service"

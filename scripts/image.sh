@@ -3,7 +3,7 @@
 #
 # `docker build .` does the same from the first stage on, where base images can be pulled.
 # scripts/image.sh [REVISION]: the revision that the image names, if it is not the newest commit.
-# IMAGE_SOURCE is the repository's address, for a label: only who builds it knows where that is.
+# IMAGE_SOURCE is the repository's address, for a label: only the builder knows it.
 source "$(dirname "$0")/lib.sh"
 
 ceiling=5000000
@@ -18,14 +18,14 @@ stamp "$revision"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 say "building a static binary for $target"
-# An explicit target keeps build scripts and macros out of the static flags.
+# With an explicit target, the static flags do not apply to build scripts and macros.
 build_for_image "$target"
 binary="target/$target/release/payment-latency-api"
 
 rm -rf "$out"
 mkdir -p "$out/context/out"
 cp "$binary" "$out/context/out/payment-latency-api"
-# The same last stage; the builder's place is taken by what was built here.
+# The Dockerfile's last stage; what was built here takes the place of the builder stage.
 sed -n '/^FROM scratch AS image/,$p' Dockerfile | sed 's/COPY --from=builder /COPY /' >"$out/context/Dockerfile"
 
 say "building the image"

@@ -2,15 +2,15 @@
 # Helpers of the other scripts; sourced, never run.
 set -euo pipefail
 
-# With it, cd prints, and goes elsewhere.
+# With CDPATH set, cd prints, and may go elsewhere.
 unset CDPATH
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
-# A hook of git names the repository and the index that it runs for; tests make others, and would write into these.
-# GIT_CONFIG_* may hold the caller's identity.
+# A git hook sets variables that name its repository and index. Tests make other repositories, and would write into that
+# one. GIT_CONFIG_* may hold the caller's identity, and stays.
 # shellcheck disable=SC2046
 unset $(git rev-parse --local-env-vars 2>/dev/null | grep -v '^GIT_CONFIG' || true)
-# What cargo builds is run, and packed, from `target`.
+# Scripts run, and pack, what cargo builds in `target`.
 unset CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_TARGET
 
 # What `make run` keeps between runs (claim_dev), and what `make test` installs for itself.
@@ -28,7 +28,7 @@ die() {
   exit 1
 }
 
-# Makes $PAYMENTS_DEV, unless it holds something else: what is in it is replaced and removed.
+# Makes $PAYMENTS_DEV. Refuses a folder that holds something else, since its content is replaced and removed.
 claim_dev() {
   local mark="$PAYMENTS_DEV/.payment-latency-api"
   mkdir -p "$PAYMENTS_DEV"
@@ -53,7 +53,7 @@ as_root() {
 # Installs Debian packages without a question.
 apt_install() {
   have apt-get || die "please install $* (this script knows apt-get only)"
-  # Before as_root's words would go to the log.
+  # Checked first: as_root's message would go to the log.
   [ "$(id -u)" = 0 ] || have sudo || die "installing $* needs root: run this as root, or install sudo"
   say "installing $*"
   local log install
@@ -86,8 +86,7 @@ need_rust() {
   need cc gcc libc6-dev
 }
 
-# The image's flags, and names for the folders of this machine, which panic messages would hold
-# otherwise.
+# The image's compiler flags, and other names for this machine's folders, which panic messages would contain.
 image_flags() {
   sed -n "s/^ENV RUSTFLAGS='\(.*\)'/\1/p" Dockerfile | tr -d '\n'
   local registry
@@ -111,14 +110,14 @@ build_for_image() {
     cargo auditable build --release --locked --quiet --target "$1"
 }
 
-# What a measurement needs: the generator, and a database on a memory file system (what differs is then the programs, not
-# the disk), migrated by the service's binary $1 and gone when the script ends.
+# Prepares a measurement: the load generator, and a database on a memory file system (so that the programs make the
+# difference, not the disk), migrated by the service's binary $1 and gone when the script ends.
 stage_in_memory() {
   (cd benches/harness && CARGO_TARGET_DIR="$ROOT/target/harness" cargo build --release --locked --quiet)
   export SERVICE=$1 PAYMENTS_DEV=/dev/shm/payment-latency-api-measured
   exec 8>"$PAYMENTS_DEV.lock"
   flock -n 8 || die "another measurement runs on this machine"
-  # Whoever has the lock may clean up what a run left that was killed.
+  # With the lock held, what a killed run left may be cleaned up.
   scripts/postgres.sh remove >/dev/null 2>&1 8>&- || true
   rm -rf "$PAYMENTS_DEV"
   trap 'scripts/postgres.sh remove || true; rm -rf "$PAYMENTS_DEV"' EXIT
@@ -152,8 +151,8 @@ need_venv() {
   fi
 }
 
-# need_packages FOLDER PACKAGE...: a virtual environment with exactly these, in VENV: FOLDER and a hash of the list, so
-# that nobody with another list takes it away, and one at a time makes it.
+# need_packages FOLDER PACKAGE...: sets VENV to a virtual environment with exactly these packages. Its name is FOLDER
+# and a hash of the list, so that a caller with another list does not replace it. One caller at a time makes it.
 need_packages() {
   VENV=$1-$(printf '%s\n' "${@:2}" | sha256sum | cut -c1-12)
   shift
@@ -173,7 +172,7 @@ need_packages() {
   ) 9>"$VENV.lock"
 }
 
-# unpack PACKAGE PROGRAM: Debian's package unpacked beside the checkout: installed, it would start a service.
+# unpack PACKAGE PROGRAM: unpacks Debian's package into $TOOLS. Installed, it would start a service.
 unpack() {
   [ -x "$TOOLS/$1/usr/bin/$2" ] && return
   say "fetching $1"

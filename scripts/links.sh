@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make links`: follows every external link of the documents; `make docs-check` does so, too, where there is an internet.
 # links.sh URL...: these instead.
-# A page that is gone fails. A site that refuses programs, or is down, is named and fails nothing.
+# A page that is gone fails the check. A site that refuses programs, or is down, is only named.
 source "$(dirname "$0")/lib.sh"
 
 need python3 python3

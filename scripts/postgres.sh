@@ -12,7 +12,7 @@ bindir() {
     echo "$PG_BINDIR"
     return
   fi
-  # A version's folder may hold its client alone.
+  # A version's folder may hold only the client.
   local newest
   newest=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
   [ -n "$newest" ] && dirname "$newest"
@@ -31,7 +31,7 @@ install_server() {
   bindir >/dev/null || die "PostgreSQL was installed, but /usr/lib/postgresql/*/bin/initdb is not there"
 }
 
-# PostgreSQL refuses to run as root; then it runs as the system's user postgres.
+# PostgreSQL refuses to run as root; root runs it as the system's user postgres.
 as_server() {
   if [ "$(id -u)" = 0 ]; then
     (cd / && setpriv --reuid=postgres --regid=postgres --init-groups "$@")
@@ -67,7 +67,7 @@ running() {
 
 random_hex() { openssl rand -hex "$1"; }
 
-# An authority of its own, and a certificate for localhost from it.
+# A CA of its own, and a certificate for localhost from it.
 make_certificates() {
   local work="$folder/tls"
   mkdir -p "$work"
@@ -114,7 +114,7 @@ local   all all trust
 hostssl all all 127.0.0.1/32 scram-sha-256
 hostssl all all ::1/128      scram-sha-256
 CONF
-  # Whole or not at all: a creation that was cut off is begun anew.
+  # All or nothing: a creation that was cut off begins anew.
   as_server mv "$data.new" "$data"
 }
 
@@ -137,7 +137,7 @@ write_secrets() {
   )
 }
 
-# The owner, its database, and the passwords that the secrets name, whatever was there before.
+# Makes the owner, its database, and the passwords that the secrets name, whatever was there before.
 provision() {
   psql_admin -d postgres <<SQL
 SELECT 'CREATE ROLE $owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$owner') \gexec

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make publish-test`: what `make image` built and the chart, into a registry on loopback and out of it again.
+# `make publish-test`: pushes what `make image` built, and the chart, to a registry on loopback, and pulls them again.
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=cluster/versions.sh
 source "$ROOT/scripts/cluster/versions.sh"
@@ -24,7 +24,7 @@ log: { accesslog: { disabled: true } }
 storage: { filesystem: { rootdirectory: $scratch/storage } }
 http: { addr: "127.0.0.1:$port" }
 YAML
-# It logs each question for what is not there yet as an error.
+# The registry logs each request for what is not there yet as an error.
 "$registry" serve "$scratch/registry.yaml" >"$scratch/log" 2>&1 &
 service=$!
 for _ in $(seq 100); do
@@ -38,7 +38,7 @@ repository="127.0.0.1:$port/example/payment-latency-api"
 say "the image"
 digest=$(scripts/publish.sh image "$repository" "$archive")
 index=$(scripts/publish.sh index "$repository" "$digest")
-# By its version alone, as somebody who was told of the release finds it.
+# By its version alone, as a user of the release finds it.
 skopeo inspect --tls-verify=false --raw "docker://$repository:$version" >"$scratch/index"
 [ "sha256:$(sha256sum <"$scratch/index" | cut -d' ' -f1)" = "$index" ] || die "$version is not the index $index"
 listed=$(jq -r '.manifests[] | .digest + " " + .platform.architecture' "$scratch/index")

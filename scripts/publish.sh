@@ -32,7 +32,7 @@ index() {
   for digest; do
     "${store[@]}" manifest add "${tls[@]}" release "docker://$repository@$digest" >/dev/null
   done
-  # Of the images' own kind: they are Docker's, since that of OCI has no HEALTHCHECK.
+  # The index has the images' format, which is Docker's: OCI's has no HEALTHCHECK.
   "${store[@]}" manifest push "${tls[@]}" --quiet --all --format v2s2 --digestfile "$work/digest" \
     release "docker://$repository:$version" >&2
 }

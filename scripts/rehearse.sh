@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make rehearse`: both regions and all phases on this machine, without a cloud account. docs/REHEARSAL.md says what is
-# real here and what stands in. What is committed is rehearsed. Everything is in one folder and ends with this script.
+# `make rehearse`: runs both regions and all phases on this machine, without a cloud account. docs/REHEARSAL.md says
+# what is real here and what stands in. It rehearses what is committed. Everything is in one folder and ends with this
+# script.
 # shellcheck source=phases/common.sh
 source "$(dirname "$0")/phases/common.sh"
 # shellcheck source=cluster/versions.sh
@@ -21,7 +22,7 @@ tools
 exec 9>&1
 UP=
 STAGE=$(mktemp -d)
-# By it, every process of the rehearsal is found again.
+# Every process of the rehearsal has STAGE in its environment, and is found again by it.
 export STAGE
 chmod 755 "$STAGE"
 trap curtain EXIT

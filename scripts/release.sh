@@ -58,7 +58,7 @@ release() {
     section Unreleased <CHANGELOG.md
     return
   fi
-  # The tree had no change, so whatever fails half-way is taken back whole, the commit too.
+  # The tree was clean, so a failure half-way is undone completely, including the commit.
   before=$(git rev-parse HEAD)
   trap 'git reset --quiet --hard "$before"' ERR
   scripts/version-set.sh "$version"

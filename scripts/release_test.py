@@ -16,7 +16,7 @@ SETTINGS = {
 }  # fmt: skip
 GIT = ("git", *(word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")))
 NEXT = "7.8.9"
-# Begun by hand from a hook of git: see scripts/lib.sh.
+# A git hook may have begun this: see scripts/lib.sh.
 for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
     os.environ.pop(name, None)
 
@@ -33,7 +33,7 @@ def git(*arguments):
     return lambda root: subprocess.run([*GIT, "-C", str(root), *arguments], check=True, capture_output=True)
 
 
-# What is done before, the version asked for, and what must be said.
+# What is done first, the version asked for, and the refusal that must follow.
 REFUSED = {
     "no version": ([], "", "has to read 1.2.3"),
     "half a version": ([], "1.2", "has to read 1.2.3"),
@@ -174,7 +174,7 @@ class Release(unittest.TestCase):
             with self.subTest(name):
                 locked = tomllib.loads((root / name).read_text())["package"]
                 self.assertIn(NEXT, [one["version"] for one in locked if one["name"] == "payment-latency-api"])
-        # Whatever names the old version beside this project's name still means it.
+        # A line that still names the old version beside the project's name was forgotten.
         left = subprocess.run(
             ["git", "grep", "-nE", rf"(payment-latency-api|[vV]ersion)\W.*\b{re.escape(old)}\b", "--", ":!*.lock", ":!benches/peers",
              ":!tests/peers", ":!CHANGELOG.md", ":!scripts", ":!benches/harness/Cargo.toml", ":!fuzz/Cargo.toml"],

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What `make test` tries for a moment, in full: faults | abuse | soak | overload | growth | tables.
-# Records in docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
+# Runs in full what `make test` tries only for a moment: faults | abuse | soak | overload | growth | tables. Records in
+# docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
 source "$(dirname "$0")/lib.sh"
 
-# build_service SECTION: the program that is measured, optimised, whatever drives it; the record of the section begins.
+# build_service SECTION: builds the program to measure, optimised whatever drives it, and begins the section's record.
 build_service() {
   need_rust
   say "building the service (minutes the first time)"
@@ -15,7 +15,7 @@ build_service() {
   python3 -B benches/reliability.py --begin "$1"
 }
 
-# The part of tests/reliability that $1 names, one test after the other.
+# Runs the part of tests/reliability that $1 names, one test after the other.
 drive() {
   need setpriv util-linux
   need pgbouncer pgbouncer
@@ -42,8 +42,9 @@ case "${1:-}" in
   abuse)
     build_service "$1"
     need chrt util-linux
-    # The service has a core of its own, as a pod's has, and the payers and the database go before the attackers, who
-    # in truth have other machines: what crowds do to the service is measured, not what all of these do to each other.
+    # The service has a core of its own, as a pod's has. The payers and the database have priority over the attackers,
+    # who in reality have other machines: this measures what crowds do to the service, not what all of these do to each
+    # other.
     cores=$(nproc)
     [ "$cores" -ge 2 ] || die "abuse is measured with two cores or more: one is the service's"
     chrt --fifo 1 true || die "abuse is measured with real-time priorities (chrt --fifo), which root may give"

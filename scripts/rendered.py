@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 REGIONS = [ROOT / f"chart/tests/golden/{site}.yaml" for site in ("spain", "mexico")]
 PRUNE = ROOT / "chart/tests/golden/prune.yaml"
 GOLDEN = [*REGIONS, PRUNE]
-# The one in C is several times as fast, where there is one.
+# The loader in C, if there is one, is several times as fast.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

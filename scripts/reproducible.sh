@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make reproducible`: the image's binary, built here and in another folder with cargo's home by another name, is the
-# same bytes.
+# `make reproducible`: checks that the image's binary has the same bytes when it is built here and in another folder,
+# with cargo's home under another name.
 source "$(dirname "$0")/lib.sh"
 
 need_rust

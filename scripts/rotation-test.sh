@@ -22,7 +22,7 @@ scripts/postgres.sh start
 say "packing the function, as Lambda would get it"
 scripts/rotation-package.sh "$PAYMENTS_DEV/rotation.zip"
 "$VENV/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
-# Alone, as there: nothing of the environment that runs the test.
+# Imported in isolation, as in Lambda: with nothing from the environment that runs the test.
 "$VENV/bin/python" -I -S -c 'import sys; sys.path.insert(0, sys.argv[1]); import pg8000.native' "$PAYMENTS_DEV/function"
 
 say "rotating"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make run-test`: `make run` from nothing to a payment by the line that it prints, refused beside another one, ended by
-# Ctrl-C, and once more on what it kept. Each has a folder and ports of its own: a `make run` that goes on is not touched.
+# `make run-test`: tests `make run`: from nothing to a payment by the line that it prints, refused beside another run,
+# ended by Ctrl-C, and once more on what it kept. Each run has its own folder and ports, so that no other `make run` is
+# touched.
 source "$(dirname "$0")/lib.sh"
 
 need curl curl
@@ -21,7 +22,7 @@ use() {
 }
 
 clean() {
-  # In order at first: killed, it would leave its service behind.
+  # In order at first: if killed, it would leave its service behind.
   if [ -n "$leader" ] && kill -TERM -- "-$leader" 2>/dev/null; then
     timeout 60 tail --pid="$leader" -f /dev/null || kill -KILL -- "-$leader"
   fi
@@ -38,7 +39,7 @@ fail() {
   die "$@"
 }
 
-# begin COMMAND...: in a group of its own, as a shell does for its user. Behind & this one would have INT ignored.
+# begin COMMAND...: starts it in a process group of its own, as a user's shell does. With & alone it would ignore INT.
 begin() {
   MAKEFLAGS='' PORT=$port setsid env --default-signal=INT "$@" >"$log" 2>&1 </dev/null &
   leader=$!
@@ -89,8 +90,8 @@ stopped() {
   [ "$status" = stopped ] || fail "PostgreSQL is left behind: $status"
 }
 
-# end_by_ctrl_c CODE [again]: INT to the whole group, which is what a terminal sends, ends it with CODE and all that it
-# started, also when it comes again before that.
+# end_by_ctrl_c CODE [again]: sends INT to the whole group, as a terminal does. The run and all that it started must
+# end, with CODE, even if INT comes again before that.
 end_by_ctrl_c() {
   local code=0
   kill -INT -- "-$leader"
@@ -131,7 +132,7 @@ refused "'make run' runs already in this folder (process $serves, http://127.0.0
 use second
 refused "port $port is taken by another program: choose another one with 'PORT=8081 make run'" PORT="$port"
 stopped
-# An address that no machine has: it is the service that ends, when PostgreSQL runs already.
+# No machine has this address: the service ends, while PostgreSQL runs already.
 refused "the service ended: its log is above" PORT="$(free_port)" LISTEN_ADDRESS=192.0.2.1
 stopped
 use first

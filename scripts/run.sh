@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make run`: everything on this machine, in the foreground, until Ctrl-C, with which this script ends with 0.
+# `make run`: runs everything on this machine, in the foreground, until Ctrl-C, on which this script ends with 0.
 source "$(dirname "$0")/lib.sh"
 
 port=${PORT:-8080}
@@ -19,7 +19,7 @@ if ! flock -n 9; then
 fi
 # A run that was killed may have left its service behind.
 left=$(sed -n 's/^process \([0-9]*\),.*/\1/p' "$PAYMENTS_DEV/running" 2>/dev/null || true)
-# Not by its /proc/PID/exe: that is closed, since the service is not dumpable.
+# Not found by its /proc/PID/exe, which cannot be read: the service is not dumpable.
 if [ -n "$left" ] && [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$left/cmdline" || true) == "$ROOT/$binary serve "* ]]; then
   say "stopping process $left, which an earlier run left behind"
   kill -TERM "$left"

@@ -52,7 +52,7 @@ def component(package, checksums, is_built_in):
         "purl": reference(package),
     }
     if package["license"]:
-        # Old manifests part alternatives by a slash, which SPDX does not know.
+        # Old manifests separate alternatives by a slash, which SPDX does not know.
         entry["licenses"] = [{"expression": package["license"].replace("/", " OR ")}]
     checksum = checksums.get((package["name"], package["version"]))
     if checksum:
@@ -82,7 +82,7 @@ def main(target, path):
     }
     if len(needed) != len(built):
         sys.exit("error: `cargo tree` has crates that `cargo metadata` does not have")
-    # Macros run in the compiler, and so does what only they need.
+    # Macros run in the compiler, and so do crates that only macros need.
     macros = {
         name for name, package in packages.items() if any("proc-macro" in one["kind"] for one in package["targets"])
     }
@@ -101,7 +101,7 @@ def main(target, path):
     sbom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        # The same for the same lock file.
+        # The same lock file gives the same number.
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, lock.hex())}",
         "version": 1,
         "metadata": {

@@ -10,6 +10,6 @@ GRYPE_VERSION=0.121.2
 PATH="$CACHE/tools/bin:$PATH"
 go_tool grype github.com/anchore/grype/cmd/grype "$GRYPE_VERSION" ||
   die "grype $GRYPE_VERSION could not be built from its Go module"
-# Without its database it fails too: no answer is not a good one.
+# grype also fails without its database: no answer is not a good one.
 GRYPE_CHECK_FOR_APP_UPDATE=false grype --quiet --fail-on low sbom:target/sbom.cdx.json
 say "nothing known against what the binary is made of"

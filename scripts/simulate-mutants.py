@@ -69,7 +69,7 @@ def check(mutants):
 
 
 def bring_up_to_date():
-    """Writes what differs and nothing else: cargo builds again what was written after its last build."""
+    """Writes only what differs: cargo rebuilds whatever was written after its last build."""
     listed = git("ls-files", "-co", "--exclude-standard", "-z").split("\0")
     names = {name for name in listed if (ROOT / name).is_file()}
     for path in [path for path in COPY.rglob("*") if path.is_file()]:
@@ -91,7 +91,7 @@ def cargo(*arguments, timeout=None):
         try:
             said, _ = run.communicate(timeout=timeout)
         except BaseException:
-            # With the test that cargo has started.
+            # Including the test that cargo has started.
             os.killpg(run.pid, signal.SIGKILL)
             raise
     return run.returncode, said

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make simulate-mutants`: makes mutants of the code, in a copy, and expects the simulation to find each.
-# SEEDS=2000 is how many it has for each; ONLY='some words' tries those that have these words, and records nothing.
+# SEEDS=2000 is the number of seeds for each mutant; ONLY='some words' tries those mutants that have these words, and
+# records nothing.
 source "$(dirname "$0")/lib.sh"
 
 need_rust

@@ -8,7 +8,7 @@ TFLINT_AWS_VERSION=0.48.0
 CHECKOV_VERSION=3.3.30
 unchecked=()
 
-# The schema of the AWS provider and the modules' interfaces, served on loopback where no registry can be reached.
+# Serves the AWS provider's schema and the modules' interfaces on loopback, where no registry can be reached.
 offline=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
 [ -x "$offline" ] || offline=
 export offline
@@ -56,18 +56,18 @@ say "format"
 terraform fmt -recursive -check -diff terraform
 
 say "house rules"
-# What would let data leave a region has no place here, in any module.
+# No module may hold anything that would let data leave a region.
 if grep -rnE --include='*.tf' 'resource "aws_(vpc_peering|ec2_transit_gateway|kms_replica|s3_bucket_replication|ecr_replication|db_instance_automated_backups_replication|rds_global|dynamodb_global)' terraform ||
   grep -rnE --include='*.tf' '^\s*(replica|replication_configuration|replicate_source_db|create_replica)\b' terraform; then
   die "data would leave their region"
 fi
-# What stays after a tear-down depends on nothing that goes, or a destroy of that takes it along.
+# What stays after a tear-down must depend on nothing that goes, or it would be destroyed along with that.
 if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep '=' |
   grep -vE '= +("../../modules/audit"|var\.[a-z_]+|local\.(name|state_bucket))$'; then
   die "the audit trail takes something of a module that a tear-down destroys, and would go with it"
 fi
-# What a public module makes of what it is given, no test sees. So tests read what this project's modules publish of their
-# locals, and here is held that all of it is given to something, as it is, and that no key goes past it.
+# No test sees what a public module makes of its inputs. So tests read the locals that this project's modules publish,
+# and this check makes sure that each of them is passed on unchanged and that no key bypasses them.
 python3 - <<'PY' || die "a setting that tests look at is not what is made"
 import pathlib, re, sys
 
@@ -89,7 +89,7 @@ for folder in sorted(pathlib.Path("terraform/modules").iterdir()):
         each = [block for block in public if find(rf"^  for_each += local\.{name}$", block)]
         if not each and given(rf"local\.{name}"):
             continue
-        # Of what is made several times, the keys are those of an element.
+        # With for_each, the keys are those of one element.
         indent = 6 if each else 4
         body = "".join(find(rf"^  {name} = \{{\n(.*?)^  \}}$", text))
         keys = find(rf"^ {{{indent}}}(\w+) += (?!module\.)", body)
@@ -104,9 +104,9 @@ for folder in sorted(pathlib.Path("terraform/modules").iterdir()):
 if loose:
     sys.exit("\n".join(loose))
 PY
-# Phase 0 asks AWS whether it has what these two say, and reads them where they are.
+# Phase 0 asks AWS for the values of these two, and reads them in the modules.
 ! grep -qE '^ +(system_nodes|engine_version) +=' terraform/environments/shared/main.tf || die "phase 0 asks for a module's own value, and not for this one"
-# What no test can read.
+# Settings that no test can read.
 grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
 grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"
 grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "what Terraform makes has no tags"

@@ -21,7 +21,7 @@ ABOUT_THE_FILE = re.compile(r"__\w+__")
 
 
 def plain(node):
-    """Without the quotes and the notes of the parser. A block that is there once is its content."""
+    """Drops the parser's quotes and notes. A block that occurs once becomes its content."""
     if isinstance(node, dict):
         return {plain(name): plain(value) for name, value in node.items() if not ABOUT_THE_FILE.fullmatch(name)}
     if isinstance(node, list):

@@ -19,7 +19,7 @@ forbid() {
 
 code() { grep -rnE --include='*.rs' "$@"; }
 
-# code_but PATTERN ARGUMENTS...: what code finds, without the lines of PATTERN. In a pipe its own failure would be lost.
+# code_but PATTERN ARGUMENTS...: what `code` finds, without lines that match PATTERN. A pipe would hide its failure.
 code_but() {
   local found
   found=$(code "${@:2}") || return

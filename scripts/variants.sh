@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make variants`: the service built in other ways than the image has it, and what that does to its size, its
+# `make variants`: builds the service in other ways than the image has it, and measures what that does to its size, its
 # instructions, its CPU time and its memory. Recorded in docs/performance/variants.json.
 source "$(dirname "$0")/lib.sh"
 
@@ -46,8 +46,8 @@ variant "relocations not packed"
 flags=$(image_flags) build=(cargo build)
 variant "without the list of crates"
 
-# The same source with aws-lc-rs, which has ring's interface: a copy, since neither it nor its lock file belong to the
-# service. The newest crates that fit are taken, so its date counts.
+# A copy of the source with aws-lc-rs, which has ring's interface: neither the crate nor that lock file belongs to the
+# service. It takes the newest crates that fit, so the date of the run matters.
 other=$built/aws-lc-rs
 rm -rf "$other" && mkdir -p "$other"
 git ls-files -z -- Cargo.toml Cargo.lock src benches migrations tests | xargs -0 cp --parents -t "$other"

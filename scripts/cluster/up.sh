@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts a Kubernetes control plane of its own on loopback: up.sh FOLDER [ZONE...]
-# FOLDER gets `kubeconfig`, the logs, and `processes`, by which down.sh ends all of it. There are two application nodes
-# and one other node in each zone; KWOK stands in for their kubelets, so pods become ready and run nothing. With
-# KUBELETS=given it leaves the application nodes to somebody else.
+# FOLDER gets `kubeconfig`, the logs, and `processes`, by which down.sh ends everything. Each zone has two application
+# nodes and one other node. KWOK stands in for their kubelets, so pods become ready and run nothing. With
+# KUBELETS=given, KWOK leaves the application nodes to the caller.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -22,7 +22,6 @@ trap '[ -n "$started" ] || "$ROOT/scripts/cluster/down.sh" "$folder"' EXIT
 need openssl openssl
 need curl curl
 
-# A program of the control plane is the test's own: what the machine sets for AWS is not for it.
 run() {
   local name=$1
   shift
@@ -51,7 +50,7 @@ manager_port=$(free_port)
 scheduler_port=$(free_port)
 kwok_port=$(free_port)
 token=$(openssl rand -hex 16)
-# Whom argocd/rbac.yaml lets in, as EKS would by an access entry.
+# Token of the user that argocd/rbac.yaml gives its rights to; EKS would admit it by an access entry.
 deployer=$(openssl rand -hex 16)
 (
   umask 077
@@ -79,7 +78,7 @@ contexts:
 YAML
 )
 
-# What is kept here ends with the run: nothing has to reach a disk.
+# What is stored here ends with the run, so nothing has to reach a disk.
 run etcd --data-dir "$folder/etcd" --unsafe-no-fsync --log-level warn \
   --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
   --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
@@ -92,7 +91,7 @@ run kube-apiserver --etcd-servers "http://127.0.0.1:$etcd_port" --bind-address 1
 export KUBECONFIG="$folder/kubeconfig"
 kubectl() { "$CLUSTER_BIN/kubectl" "$@"; }
 wait_for "kube-apiserver is ready" 180 kubectl get --raw /readyz
-# On a busy machine KWOK's heartbeats are late, and nothing would make a pod ready again once its node was given up.
+# On a busy machine KWOK's heartbeats are late. Once a node was given up, nothing would make its pods ready again.
 run kube-controller-manager --kubeconfig "$KUBECONFIG" --service-account-private-key-file "$folder/sa.key" \
   --leader-elect=false --bind-address 127.0.0.1 --secure-port "$manager_port" --cert-dir "$folder/certs-manager" \
   --horizontal-pod-autoscaler-sync-period 2s --node-monitor-grace-period 1h

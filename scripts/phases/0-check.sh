@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Phase 0: whether everything is there that the phases need. It makes the buckets of Terraform's state, since Terraform
-# cannot, and asks for the operator's inputs where a terminal is at hand.
+# Phase 0: checks whether everything is there that the phases need. It makes the buckets for Terraform's state, since
+# Terraform cannot, and asks for missing operator's inputs if there is a terminal.
 source "$(dirname "$0")/common.sh"
 begin "phase 0" "tools, credentials, inputs, state buckets, zone, repository" "make phase-1" "$@"
 
-# Tool, oldest version that will do, what prints its version, where it comes from.
+# Tool, oldest version that works, command that prints its version, where it comes from.
 TOOLS_NEEDED='
 aws|1.29|aws --version|https://docs.aws.amazon.com/cli (version 2 is best)
 kubectl|1.34|kubectl version --client|https://kubernetes.io/docs/tasks/tools
@@ -36,13 +36,13 @@ tools() {
 }
 
 credentials() {
-  # Asked where no account can be without it: a region that is not enabled takes no credentials at all.
+  # Asked in us-east-1, which every account has: a region that is not enabled takes no credentials at all.
   CALLER=$(aws_in "$CONTROL" --region us-east-1 sts get-caller-identity --query '[Account,Arn]' --output text 2>"$WORK/said") ||
     die "AWS takes no credentials from here (aws configure, or AWS_PROFILE): $(tail -n 1 "$WORK/said")"
   step "AWS account ${CALLER%%[[:space:]]*} as ${CALLER##*[[:space:]]}"
 }
 
-# The inputs are those of the example beside the file; what each means is said by Terraform's variables.
+# The inputs are those of terraform/operator.tfvars.example; the descriptions of Terraform's variables explain them.
 inputs() {
   local name value missing=()
   while read -r name _ value; do
@@ -52,15 +52,15 @@ inputs() {
   done 3<&0 < <(grep '=' terraform/operator.tfvars.example)
   [ ${#missing[@]} = 0 ] ||
     die "$OPERATOR_FILE lacks ${missing[*]}: terraform/operator.tfvars.example shows how to write them; in a terminal, make phase-0 asks for them"
-  # Without Terraform its rules are not asked.
+  # If outputs stand in for Terraform, its rules are not checked.
   if [ -z "$TERRAFORM_OUTPUTS" ]; then rules; fi
   step "the operator's inputs: $OPERATOR_FILE"
   [ "$(operator account_id)" = "${CALLER%%[[:space:]]*}" ] ||
     die "the credentials are those of account ${CALLER%%[[:space:]]*}, but account_id in $OPERATOR_FILE is $(operator account_id)"
 }
 
-# The rules of Terraform's own variables, asked before anything is made: a configuration of variables alone needs no
-# provider and no state.
+# Checks the inputs by the rules of Terraform's own variables, before anything is made: a configuration of variables
+# alone needs no provider and no state.
 rules() {
   local wrong
   mkdir "$WORK/rules"
@@ -76,7 +76,7 @@ rules() {
   die "$OPERATOR_FILE does not hold: ${wrong//$'\n'/ }"
 }
 
-# Whoever makes the clusters has to be let into them afterwards.
+# The identity that makes the clusters must be one of their administrators, or it could not enter them.
 administrator() {
   local name=${CALLER##*[[:space:]]}
   case $name in
@@ -110,7 +110,7 @@ opt_in() {
       step "$region: at an endpoint of its own"
       continue
     fi
-    # Asked in a region that no account can be without.
+    # Asked in us-east-1, which every account has.
     status=$(aws_in "$CONTROL" --region us-east-1 ec2 describe-regions --all-regions --region-names "$region" \
       --query 'Regions[0].OptInStatus' --output text) || die "$region: AWS does not say whether it is enabled (ec2:DescribeRegions)"
     [ "$status" != not-opted-in ] ||
@@ -121,7 +121,7 @@ opt_in() {
   done
 }
 
-# Letters of zones differ between accounts, ids do not. RDS Proxy and the nodes' instance types are not in this one.
+# Zones' letters differ between accounts, ids do not. use1-az3 has neither RDS Proxy nor the nodes' instance types.
 zones() {
   local site file found poor
   for site in $SITES; do
@@ -133,14 +133,14 @@ zones() {
   done
 }
 
-# pinned SITE FOLDER NAME...: what Terraform's variables hold there, as JSON, read by Terraform itself. A folder of
+# pinned SITE FOLDER NAME...: the values of these variables of FOLDER, as JSON, read by Terraform itself. A folder of
 # variables alone needs no provider and no state.
 pinned() {
   local site=$1 folder="$WORK/pinned/$1/$2" name files=() wanted=
   mkdir -p "$folder"
   cp "terraform/$2/variables.tf" "$folder"
   if [ "$2" = environments/shared ]; then
-    # The region as one that needs nothing of the other.
+    # As if Argo CD ran in this region, so that it needs nothing of the other.
     printf 'locals {\n  control_site = "%s"\n}\n' "$site" >"$folder/site.tf"
     files=("-var-file=$ROOT/terraform/environments/$site/terraform.tfvars" "-var-file=$(realpath "$OPERATOR_FILE")")
   fi
@@ -150,7 +150,7 @@ pinned() {
     die "$site: Terraform does not say what it pins: $(grep . "$WORK/$site.said" | tail -n 1)"
 }
 
-# What is pinned for each region, into a file. Sizes of system nodes and PostgreSQL's version are the modules' own.
+# Writes what is pinned for each region to a file. The system nodes and PostgreSQL's version are pinned in the modules.
 pins() {
   local site
   for site in $SITES; do
@@ -165,7 +165,7 @@ pins() {
 
 pin() { jq -r ".$2" "$WORK/$1.pins"; }
 
-# An account whose organization's payer has not enabled budgets is refused one near the end of phase 1.
+# If its organization's payer has not enabled budgets, an account is refused one, near the end of phase 1.
 budgets() {
   local site files=()
   for site in $SITES; do
@@ -180,7 +180,7 @@ budgets() {
   step "not known beforehand, whether this account may have a budget: $(grep . "$WORK/said" | tail -n 1)"
 }
 
-# What an apply would be refused for when it is half done, asked beforehand. An endpoint of one's own need not know it.
+# Asks beforehand for what AWS would refuse in the middle of an apply. An endpoint of one's own need not know it.
 offers() {
   local site
   for site in $SITES; do
@@ -191,7 +191,7 @@ offers() {
   done
 }
 
-# offered SITE COMMAND...: AWS' answer into a file.
+# offered SITE COMMAND...: writes AWS' answer to a file.
 offered() {
   aws_in "$1" "${@:2}" --output json >"$WORK/$1.offered" 2>"$WORK/$1.said" || {
     step "$1: not known beforehand, $2 $3: $(grep . "$WORK/$1.said" | tail -n 1)"
@@ -199,7 +199,7 @@ offered() {
   }
 }
 
-# lacking SITE FILTER: what of a region's pins AWS' answer lacks, as a list with commas.
+# lacking SITE FILTER: what is pinned for a region and missing in AWS' answer, as a list with commas.
 lacking() { jq -r --slurpfile pins "$WORK/$1.pins" "\$pins[0] as \$pins | [$2] | unique | join(\", \")" "$WORK/$1.offered"; }
 
 addons_offered() {
@@ -228,7 +228,7 @@ database_offered() {
     die "$site: on $class in two zones, RDS in $(region "$site") does not have $missing: change database_instance_class in terraform/environments/shared/variables.tf, or engine_version in terraform/modules/rds/variables.tf"
 }
 
-# The system nodes are in no more zones than there are of them.
+# The system nodes use only as many zones as there are nodes.
 nodes_offered() {
   local site=$1 types missing
   types=$(pin "$site" '| [.application_nodes, .system_nodes] | map(.instance_types[]) | unique | join(",")')
@@ -246,7 +246,7 @@ nodes_offered() {
 
 state_buckets() {
   local site bucket
-  # A bucket that somebody else has made under this name, and opened to all, is not taken for ours.
+  # With this, a bucket of another account is not taken for ours, even if it has this name and is open to all.
   OURS=(--expected-bucket-owner "$(operator account_id)")
   for site in $SITES; do
     bucket=$(state_bucket "$site")
@@ -262,7 +262,7 @@ state_buckets() {
   done
 }
 
-# A region that is there has a state. In a new bucket it would begin with a second one, which knows nothing of it.
+# A region that exists has a state. A new bucket would begin a second state, which knows nothing of the region.
 first_state() {
   local site=$1 bucket=$2 name
   [ -z "$TERRAFORM_OUTPUTS" ] || return 0
@@ -272,7 +272,7 @@ first_state() {
   fi
 }
 
-# known SITE COMMAND...: whether AWS knows it. That it does not say is no answer.
+# known SITE COMMAND...: whether AWS knows it. An error other than "not found" is no answer.
 known() {
   if aws_in "$@" >/dev/null 2>"$WORK/$1.said"; then return; fi
   grep -qE 'ResourceNotFound|DBInstanceNotFound' "$WORK/$1.said" ||
@@ -298,9 +298,10 @@ make_bucket() {
   change aws_in "$site" s3api put-bucket-versioning --bucket "$bucket" "${OURS[@]}" --versioning-configuration Status=Enabled
 }
 
-# Five nodes of two processors are the fewest; the most, while every group of nodes is upgraded at once, are 19: a group
-# grows by up to twice its zones (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html), of
-# which the system nodes have two.
+# At least five nodes of two processors are needed, and at most 19, while all groups of nodes are upgraded at once: a
+# group grows by up to twice its zones
+# (https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html), and the system nodes have two
+# zones.
 processor_quota() {
   local site limit
   for site in $SITES; do

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Phase 1: both regions in AWS by Terraform: first the addresses that Argo CD will come from, then both side by side.
+# Phase 1: makes both regions in AWS by Terraform: first the addresses that Argo CD will come from, then both side by
+# side.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=terraform.sh
 source "$ROOT/scripts/phases/terraform.sh"
 begin "phase 1" "both regions in AWS, by Terraform" "make phase-2" "$@"
 
-# AWS makes each of these with the first call that takes it, and refuses that very call where the role is not known
-# everywhere yet: a group of nodes, for one, then stays as one that failed. Auto Scaling's is named by a key's policy, too.
-# They are the account's, and so asked for where IAM is.
+# AWS makes each of these roles with the first call that needs it, and refuses that very call while the role is not
+# known everywhere yet: a group of nodes, for example, then stays failed. A key's policy names Auto Scaling's role, too.
+# The roles belong to the account, so they are asked for in us-east-1, where IAM is.
 LINKED_ROLES='
 autoscaling AWSServiceRoleForAutoScaling
 rds AWSServiceRoleForRDS
@@ -26,7 +27,7 @@ linked_roles() {
   done <<<"$LINKED_ROLES"
 }
 
-# Secrets of a region that was taken down keep their names for seven days. Whoever makes the region anew gives them up.
+# Secrets of a region that was taken down keep their names for seven days. Making the region anew deletes them for good.
 free_names() {
   local site=$1 name
   if dry; then return; fi
@@ -38,7 +39,8 @@ free_names() {
   done < <(jq -r '.[]?' "$WORK/$site.names")
 }
 
-# Before the other region is told of them. Where some would go, a gateway still holds them: the whole plan takes that first.
+# Makes the addresses before the other region is told of them. If some would go, a gateway still holds them, and the
+# whole plan, which removes the gateway first, has to do it.
 make_addresses() {
   local plan="$WORK/addresses.plan" doomed
   change tf "$CONTROL" plan -input=false -no-color -lock-timeout=5m -out="$plan" -target=module.vpc.aws_eip.nat "${INPUTS[@]}"
@@ -66,7 +68,7 @@ step "packing the function that rotates the database's logins"
 pack_rotation
 linked_roles
 step "connecting with the state of each region"
-# Spain's is needed for Mexico, too: its addresses.
+# Mexico needs Spain's state, too, for the addresses in it.
 if control_is_asked; then connect "$CONTROL"; fi
 for site in ${SITES/$CONTROL/}; do connect "$site"; done
 step "the addresses that Argo CD comes from, which the other region's Kubernetes API will let in"

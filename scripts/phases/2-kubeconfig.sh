@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phase 2: a kubectl context for each region, named after it.
+# Phase 2: makes a kubectl context for each region, named after it.
 source "$(dirname "$0")/common.sh"
 begin "phase 2" "kubectl contexts ${SITES// / and }" "make phase-3" "$@"
 

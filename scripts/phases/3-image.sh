@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Phase 3: the image, built once, in the registry of each region by its digest, and that digest in git, from where
+# Phase 3: builds the image once, pushes it to the registry of each region, and commits its digest to git, from where
 # Argo CD deploys it. An image that is there is not built again.
 source "$(dirname "$0")/common.sh"
 begin "phase 3" "the image into both registries, its digest into argocd/releases" "make phase-4" "$@"
 
-# What the image is made from: it is named after the last commit that changed one of these, so that a commit of its
+# What the image is made from. It is named after the last commit that changed one of these, so that a commit of its
 # digest makes no new image.
 SOURCES=(Cargo.toml Cargo.lock rust-toolchain.toml Dockerfile src migrations)
 
@@ -17,7 +17,7 @@ what_to_build() {
   TAG="$VERSION-${REVISION:0:12}"
 }
 
-# The place of the image in a region, and how skopeo gets there.
+# The image's repository in a region, as skopeo names it.
 place() {
   local registry repository
   registry=$(fact "$1" image_registry)
@@ -38,7 +38,7 @@ log_in() {
     die "$site: the registry $registry takes no login"
 }
 
-# A release's image, instead of one that is built here. Of an index, the nodes' architecture.
+# Takes a release's image instead of building one. From an index, it takes the nodes' architecture.
 choose_signed() {
   local architecture
   change cosign verify --output text --certificate-oidc-issuer https://token.actions.githubusercontent.com \

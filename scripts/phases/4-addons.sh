@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phase 4: what the chart needs in each cluster, at the versions of addons/charts.txt, on the system nodes.
+# Phase 4: installs what the chart needs in each cluster, at the versions of addons/charts.txt, on the system nodes.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=helm.sh
 source "$ROOT/scripts/phases/helm.sh"
@@ -13,9 +13,9 @@ addons() {
   balancers=$(fact "$site" load_balancer_role_arn)
   autoscaler=$(fact "$site" autoscaler_role_arn)
 
-  # EKS installs this one with Terraform; without it nothing scales.
+  # Terraform has EKS install metrics-server; without it nothing scales.
   skipped metrics-server || change kube "$site" --namespace kube-system rollout status deployment/metrics-server --timeout 5m
-  # First, since others bring a ServiceMonitor.
+  # First, since the charts after it bring a ServiceMonitor.
   if ! skipped kube-prometheus-stack; then
     change kube "$site" apply --server-side --filename "$ADDONS/storage-class.yaml"
     grafana_password "$site"
@@ -29,7 +29,7 @@ addons() {
     --set "autoDiscovery.clusterName=$cluster" --set "awsRegion=$region" --set-string "$(role rbac.serviceAccount "$autoscaler")"
 }
 
-# A random one, by standard input, kept if it is there.
+# Makes a random password, passed by standard input; one that exists is kept.
 grafana_password() {
   local site=$1 found password
   if ! dry; then

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Phase 5: an API key for each region in its Secrets Manager: random, of its own, never shown, kept if it is there.
+# Phase 5: makes an API key for each region in its Secrets Manager: random, of its own, never shown; an existing one is
+# kept.
 source "$(dirname "$0")/common.sh"
 begin "phase 5" "an API key in each region's Secrets Manager" "make phase-6" "$@"
 

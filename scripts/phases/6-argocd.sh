@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Phase 6: Argo CD in Spain, and both regions known to it by cluster Secrets with Terraform's facts as annotations.
+# Phase 6: installs Argo CD in Spain, and registers both regions by cluster Secrets with Terraform's facts as
+# annotations.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=helm.sh
 source "$ROOT/scripts/phases/helm.sh"
@@ -12,7 +13,7 @@ install() {
     --set-string "$(role server.serviceAccount "$role")"
 }
 
-# What Argo CD may do where it comes in as a role.
+# The rights of Argo CD in a region that it enters as a role.
 rights() {
   local site
   for site in $SITES; do
@@ -20,13 +21,13 @@ rights() {
   done
 }
 
-# The server and the way in of a region, as JSON.
+# A region's API server and how Argo CD logs in to it, as JSON.
 way_in() {
   local site=$1 endpoint authority cluster deployer context
   if dry; then
     echo '{"server": "", "config": {}}'
   elif [ "$CLUSTERS" = given ]; then
-    # As the kubeconfig has it: a token or a client's certificate.
+    # The credentials of the kubeconfig: a token or a client's certificate.
     context=$(of_site "$site" ARGOCD_CONTEXT)
     kubectl config view --raw --flatten --minify --context "${context:-$site}" --output json | jq -c '
       .clusters[0].cluster as $cluster | .users[0].user as $user | {server: $cluster.server, config: ({
@@ -46,7 +47,7 @@ way_in() {
   fi
 }
 
-# argocd/README.md says what is in it. The configuration may hold a token, so all of it goes by standard input.
+# argocd/README.md describes this Secret. Its configuration may hold a token, so all of it goes by standard input.
 cluster_secret() {
   local site=$1 facts='{}'
   if [ -e "$WORK/$site.json" ]; then facts=$(output "$site" facts); fi
@@ -61,7 +62,7 @@ cluster_secret() {
   }' | change_by kube "$CONTROL" apply --server-side --force-conflicts --filename -
 }
 
-# Where the repository is not open to everybody.
+# Credentials, for a repository that is not open to everybody.
 repository() {
   local url file=()
   [ -z "$GIT_TOKEN_FILE" ] || file=("--from-file=password=$GIT_TOKEN_FILE" --from-literal=username=git)

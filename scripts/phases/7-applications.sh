@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Phase 7: the application in both regions by Argo CD, its host names in Route 53, and a payment through each.
+# Phase 7: deploys the application in both regions by Argo CD, its host names in Route 53, and makes a payment through
+# each.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=terraform.sh
 source "$ROOT/scripts/phases/terraform.sh"
 begin "phase 7" "both applications, until each has served a payment at its public address" "make status" "$@"
 
-# Argo CD has this commit in the region, and finds it well.
+# Whether Argo CD has the branch's newest commit in the region, and finds it healthy.
 settled() {
   local site=$1 wanted found state sync health revision message held
   wanted=$(git ls-remote "$URL" "refs/heads/$RELEASE_BRANCH" 2>/dev/null | cut -f 1)
@@ -34,7 +35,7 @@ publish() {
   fi
 }
 
-# A payment that is answered, with its latency.
+# Whether a payment is answered; LINE then has its latency.
 paid() {
   local site=$1 code
   LINE=$(pay "$site" 1 "$KEY" 2>/dev/null) || true
@@ -65,7 +66,7 @@ URL=$(fact "$CONTROL" git_repository)
 step "the ApplicationSet, which makes an Application for each registered region"
 change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
 for site in $SITES; do
-  # So that Argo CD looks at git now and not within minutes. At first there is no Application yet.
+  # Makes Argo CD look at git now, and not only within minutes. At first there is no Application yet.
   change kube "$CONTROL" --namespace argocd annotate application "$PROJECT-$site" argocd.argoproj.io/refresh=normal --overwrite >/dev/null 2>&1 || true
 done
 in_regions wait_for_application

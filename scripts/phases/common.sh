@@ -1,14 +1,15 @@
 # shellcheck shell=bash
 # What the phases share; sourced, never run.
 #
-# A function that runs in_regions must be called plainly, not behind `if` or `||`: there, bash ignores what fails.
+# Call in_regions, and a function that it runs, as a plain command, not in `if` or with `||`: there, bash ignores what
+# fails inside.
 # shellcheck source=../lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 # shellcheck source=settings.sh
 source "$ROOT/scripts/phases/settings.sh"
 
 PROJECT=payment-latency-api
-# What sources this uses these.
+# The scripts that source this use these.
 # shellcheck disable=SC2034
 NAMESPACE=$PROJECT CONTROL=spain # Argo CD runs here
 export AWS_PAGER='' AWS_RETRY_MODE=standard TF_IN_AUTOMATION=1 GIT_TERMINAL_PROMPT=0
@@ -27,7 +28,7 @@ begin() {
       *) printf 'usage: %s [--dry-run]\n%s\n' "$0" "$what" >&2; exit 2 ;;
     esac
   done
-  # Whoever means yes and writes it otherwise would have things done that were only to be shown.
+  # Any other spelling of yes would change things that were only to be shown.
   for argument in DRY_RUN CONFIRM; do
     [[ ${!argument} =~ ^(yes)?$ ]] || die "$argument is ${!argument}: it is yes, or is left out"
   done
@@ -41,7 +42,7 @@ begin() {
   SITES=${sites# }
   [ -n "$SITES" ] || die "SITES names no region"
   WORK=$(mktemp -d)
-  # For lines that are shown even where a caller sends standard output elsewhere.
+  # For lines that are shown even if a caller redirects standard output.
   exec 9>&1
   trap finish EXIT
   trap interrupted INT TERM HUP
@@ -87,7 +88,7 @@ ask_first() {
 
 change() { if dry; then would "$@"; else "$@"; fi; }
 
-# The same for a command that reads its standard input.
+# Like `change`, for a command that reads its standard input.
 change_by() { if dry; then cat >/dev/null; would "$@"; else "$@"; fi; }
 
 would() {
@@ -104,20 +105,20 @@ would() {
   printf '    would run:%s\n' "$line" >&9
 }
 
-# Set by status, whose parts are bounded each.
+# status sets a time limit here, for each of its parts.
 LIMIT=()
 
 aws_in() {
   local endpoint
   endpoint=$(of_site "$1" AWS_ENDPOINT_URL)
-  # The client takes an address of its own for RDS in us-east-1, whatever the environment says.
+  # For RDS in us-east-1 the client has an address of its own and ignores the environment's, so the option says it.
   "${LIMIT[@]}" aws --region "$(region "$1")" "${@:2}" ${endpoint:+--endpoint-url "$endpoint"}
 }
 kube() { "${LIMIT[@]}" kubectl --context "$@"; }
 tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }
 
-# spawn COMMAND...: in the background, in a process group of its own, so that a Ctrl-C reaches it through `interrupted`
-# and once only. It ends when its children have.
+# spawn COMMAND...: runs it in the background, in a process group of its own, so that a Ctrl-C reaches it once only,
+# through `interrupted`. It ends after its children.
 spawn() {
   set -m
   (
@@ -129,8 +130,8 @@ spawn() {
   JOBS+=("$!")
 }
 
-# in_regions FUNCTION ARGUMENTS...: FUNCTION ARGUMENTS... SITE for every region side by side, each line marked with its
-# region. Each comes to its end, whatever becomes of the other.
+# in_regions FUNCTION ARGUMENTS...: runs FUNCTION ARGUMENTS... SITE for all regions side by side, and marks each line
+# with its region. Each region's run comes to its end, even if the other's fails.
 in_regions() {
   local site failed=()
   declare -A job
@@ -158,19 +159,19 @@ in_region() {
   } 9>&1 2>&1 | mark "$site"
 }
 
-# Without its terminal it goes on: its end would be that of whoever writes to it.
+# Ignores signals and a closed terminal: if it ended, so would the command that writes to it.
 mark() {
   trap '' INT TERM HUP PIPE
   local line
   while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line" || true; done
 }
 
-# Reads an Application: where it is held, if it does not follow the branch of releases.
+# Reads an Application: the revision where it is held, if it does not follow the branch of releases.
 held() { jq -r --arg branch "$RELEASE_BRANCH" '.spec.source.targetRevision // $branch | select(. != $branch) | .[:12]'; }
 
 version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
 
-# What can be said of a release's image without asking anybody.
+# Checks of a release's image that need no network.
 check_image() {
   [ -n "$IMAGE" ] || return 0
   [[ $IMAGE =~ ^[^@[:space:]]+/[^@:/[:space:]]+@sha256:[0-9a-f]{64}$ ]] ||
@@ -180,7 +181,7 @@ check_image() {
   have cosign || die "IMAGE: cosign, which verifies its signature, is missing: install 3 or later from https://docs.sigstore.dev"
 }
 
-# wait_until WHAT SECONDS COMMAND...: COMMAND is asked again until it holds; it may say in SEEN how far it is.
+# wait_until WHAT SECONDS COMMAND...: repeats COMMAND until it succeeds; COMMAND may report its progress in SEEN.
 wait_until() {
   local what=$1 limit=$2 began=$SECONDS said=$SECONDS
   shift 2
@@ -199,8 +200,8 @@ wait_until() {
   done
 }
 
-# patiently WHAT COMMAND...: a command that takes long and says nothing, with lines that say what is waited for. For use
-# in_regions, whose process group an interruption reaches.
+# patiently WHAT COMMAND...: runs a command that takes long and says nothing, and prints what is waited for. Only for
+# use in_regions, whose process group an interruption reaches.
 patiently() {
   local what=$1 job
   shift
@@ -238,7 +239,7 @@ region() { tfvar region "terraform/environments/$1/terraform.tfvars"; }
 operator() { if dry && [ ! -e "$OPERATOR_FILE" ]; then echo "${1^^}"; else tfvar "$1" "$OPERATOR_FILE"; fi; }
 stage() { cat "terraform/environments/$1/terraform.tfvars" "$OPERATOR_FILE" 2>/dev/null | tfvar environment | grep . || echo production; }
 cluster() { echo "$PROJECT-$1"; }
-# The region is in the name, so that a region that moves begins with a state of its own.
+# The region is in the name, so that a site that moves to another region begins with a new state.
 state_bucket() { echo "$(operator state_bucket_prefix)-$1-$(region "$1")"; }
 
 # Terraform's outputs of a region, for `fact` and `output` to read.
@@ -292,17 +293,17 @@ skipped() {
   step "$1: skipped, as SKIP_ADDONS says"
 }
 
-# What a cluster's controller has made, an ARN a line, by its tag.
+# What a cluster's controller has made, found by its tag, an ARN a line.
 load_balancers() { of_cluster "$1" load-balancers LoadBalancers LoadBalancerArn; }
 target_groups() { of_cluster "$1" target-groups TargetGroups TargetGroupArn; }
 
-# of_cluster SITE WHAT LIST ARN: asks the service itself. The index of all tags is some time behind: it lacks what was made
-# just now, and still has what is gone.
+# of_cluster SITE WHAT LIST ARN: asks the load balancers' own service. The index of all tags lags behind: it lacks what
+# was made just now, and still has what is gone.
 of_cluster() {
   local site=$1 found arns=() at
   found=$(aws_in "$site" elbv2 "describe-$2" --output json) && found=$(jq -r ".$3[].$4" <<<"$found") || return
   if [ -n "$found" ]; then mapfile -t arns <<<"$found"; fi
-  # Tags are told of twenty at once.
+  # AWS tells the tags of at most twenty at once.
   for ((at = 0; at < ${#arns[@]}; at += 20)); do
     found=$(aws_in "$site" elbv2 describe-tags --resource-arns "${arns[@]:at:20}" --output json) || return
     jq -r --arg cluster "$(cluster "$site")" '.TagDescriptions[] |
@@ -337,7 +338,7 @@ random_key() {
   printf '%s' "$key"
 }
 
-# put_keys SITE KEYS: by standard input, where no list of processes shows them.
+# put_keys SITE KEYS: writes them by standard input, where no list of processes shows them.
 put_keys() {
   local name
   name=$(fact "$1" api_key_secret)
@@ -345,9 +346,9 @@ put_keys() {
     --secret-string file:///dev/stdin --query VersionStages --output text
 }
 
-# pay SITE COUNT KEY [FRESH]: payments one after the other, on one connection or each on a fresh one. A line for each:
-# status, milliseconds on an open connection, milliseconds with the connection's making, the service's own milliseconds.
-# The key goes to curl by its standard input, where no list of processes shows it.
+# pay SITE COUNT KEY [FRESH]: makes payments one after the other, on one connection, or each on a fresh one. Prints a
+# line for each: status, milliseconds without opening the connection, milliseconds with it, the service's own
+# milliseconds. The key goes to curl by its standard input, where no list of processes shows it.
 pay() {
   local site=$1 count=$2 key=$3 fresh=${4:-} address
   address=$(address "$site") || return 2

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# `make down`: takes both regions down: first what Argo CD deployed and the load balancers, then all that Terraform made.
-# It asks first, finds out what exists, and goes on after any failure. Names are known without Terraform's outputs, which
-# a half-destroyed region no longer has.
+# `make down`: takes both regions down: first what Argo CD deployed and the load balancers, then all that Terraform
+# made. It asks first, finds out what exists, and can be run again after any failure. It needs none of Terraform's
+# outputs, which a half-destroyed region no longer has.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=terraform.sh
 source "$ROOT/scripts/phases/terraform.sh"
 begin "down" "both regions go: applications, load balancers, then what Terraform made" "" "$@"
 
-# Records of who did what are locked for their time, so their bucket and its key stay, and Terraform's state knows them.
-# The next `make up` goes on with them. They depend on nothing else, or a destroy of that would take them along.
+# Records of who did what are locked until their retention ends. So their bucket and its key stay, also in Terraform's
+# state, and the next `make up` uses them again. They must depend on nothing else, or would be destroyed with it.
 KEPT='^module\.audit\.module\.'
-# What AWS says while something that is going still holds something else.
+# Errors of AWS while something that is being deleted still holds something else.
 RACES='DependencyViolation|has dependencies|InUse|in use|ResourceNotReady|OperationNotPermitted.*currently|Throttling|RequestLimitExceeded|Too Many Requests|timeout while waiting|state lock'
 
-# A site whose data name another region already still runs in the former one, where its state is.
+# If a site's terraform.tfvars names another region already, the site still runs in the former one, where its state is.
 moved() {
   local site=$1 found
   if dry || [ -n "$TERRAFORM_OUTPUTS" ]; then return; fi
@@ -45,8 +45,8 @@ reachable() {
   }
 }
 
-# Argo CD takes away what it deployed, where the region is there. The set goes first, or it would make them again; a region
-# that stays keeps its Application.
+# Has Argo CD remove what it deployed, in regions that can be reached. The ApplicationSet goes first, or it would make
+# the Applications again; a region that stays keeps its Application.
 applications() {
   local site argocd=(kube "$CONTROL" --namespace argocd)
   step "the ApplicationSet, then the Applications"
@@ -77,7 +77,7 @@ let_go() {
     --patch '{"metadata":{"finalizers":null}}' 2>/dev/null || true
 }
 
-# The controller takes a load balancer away with its Ingress, and the driver a volume with its claim. What stays here is
+# The controller removes a load balancer with its Ingress, and the driver a volume with its claim. What is left is
 # removed through AWS, or goes with the cluster.
 empty_cluster() {
   local site=$1
@@ -101,7 +101,8 @@ no_load_balancers() {
   case $SEEN in arn:*) return 1 ;; esac
 }
 
-# What a controller that is gone has left in AWS: each by the tag of this cluster, so nothing else is touched.
+# Removes what the cluster's controllers have left in AWS. All of it is found by this cluster's tag, so nothing else is
+# touched.
 sweep() {
   local site=$1 name found
   step "what the cluster's controllers have left in AWS"
@@ -124,7 +125,7 @@ sweep() {
   done
 }
 
-# Through AWS, not by an apply, which would first make anew what an earlier tear-down has destroyed.
+# Ends the protection through AWS: an apply would first make anew what an earlier tear-down has destroyed.
 unprotect() {
   local site=$1 name
   name=$(cluster "$site")
@@ -143,8 +144,8 @@ unprotect() {
   fi
 }
 
-# What Terraform holds and is to go, as --target's arguments, into TARGETS: each module whole, but of the audit what is
-# not kept.
+# Sets TARGETS to --target arguments for all that must go of what Terraform holds: whole modules, but of the audit
+# module only what is not kept.
 targets() {
   local address
   TARGETS=()
@@ -158,7 +159,8 @@ targets() {
     grep -vE "$KEPT|(^|\.)data\." "$WORK/$1.state" | sed -E '/^module\.audit\./!s/^(module\.[a-z_]+)\..*/\1/' | sort -u)
 }
 
-# A database that was restored or replaced is unknown to Terraform, holds its groups, and is unreadable without its key.
+# Terraform does not know a database that a restore has left. It would hold its groups, and be unreadable without its
+# key.
 no_copies() {
   local site=$1 found
   if dry; then return; fi
@@ -182,7 +184,7 @@ destroy() {
   no_copies "$site"
   connected "$site" || connect "$site"
   VARIABLES=("${INPUTS[@]}" -var=publish=false -var=deletion_protection=false)
-  # Terraform wants a value where Argo CD's addresses may be gone; this one is for documents.
+  # Terraform needs a value, and Argo CD's addresses may be gone; this address is reserved for documentation.
   [ "$site" = "$CONTROL" ] || VARIABLES+=('-var=control_addresses=["192.0.2.1"]')
   [ -e terraform/rotation.zip ] || pack_rotation
   unprotect "$site"
@@ -202,7 +204,7 @@ destroy() {
   step "$site is gone"
 }
 
-# Log groups that AWS makes anew when a last line comes late: they would stand in the way of the next `make up`.
+# Removes log groups that AWS has made anew for late lines: they would stand in the way of the next `make up`.
 late_logs() {
   local site=$1 name group
   name=$(cluster "$site")
@@ -227,7 +229,7 @@ take_down() {
   if [ "$CLUSTERS" = eks ]; then change kubectl config delete-context "$site" >/dev/null 2>&1 || true; fi
 }
 
-# Who stays without Argo CD serves on, and nothing is deployed there any more, nor mended.
+# A region that stays without Argo CD still serves, but nothing is deployed or healed there any more.
 STAY=
 if [[ " $SITES " = *" $CONTROL "* ]]; then
   for data in terraform/environments/*/terraform.tfvars; do

@@ -17,7 +17,7 @@ chart() {
     die "$site: $name could not be installed: kubectl --context $site --namespace $namespace get pods,events says more"
 }
 
-# An install that was interrupted keeps Helm from any other.
+# After an interrupted install, Helm refuses any other.
 unstick() {
   local status
   status=$(helm --kube-context "$1" status "$2" --namespace "$3" --output json 2>/dev/null | jq -r .info.status) || return 0

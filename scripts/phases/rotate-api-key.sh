@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# `make rotate-api-key`: a new API key in each region, with the old one valid until it has reached every pod and the
-# callers have changed over. The secret says how far a rotation is (NEW,OLD or one key), so an interrupted one goes on.
+# `make rotate-api-key`: puts a new API key into each region, with the old one valid until it has reached every pod and
+# the callers have changed over. The secret says how far a rotation is (NEW,OLD or one key), so an interrupted rotation
+# can continue.
 source "$(dirname "$0")/common.sh"
 begin "rotate-api-key" "a new API key, both valid in between" "" "$@"
 
@@ -19,7 +20,7 @@ under_way() {
   step "going on with the rotation that was begun in ${SITES// / and }, and in no other region"
 }
 
-# Both keys into the secret.
+# Puts a new key into the secret, before the old one.
 add() {
   local site=$1 keys key
   keys=$(current "$site")
@@ -31,7 +32,7 @@ add() {
   arrive "$site"
 }
 
-# The old one out of it.
+# Takes the old key out of the secret.
 withdraw() {
   local site=$1 keys
   keys=$(current "$site")
@@ -49,7 +50,8 @@ current() {
   printf '%s' "${keys//$'\n'/,}"
 }
 
-# External Secrets fetches at once, instead of within the hour, and the cluster's Secret has what Secrets Manager has.
+# Makes External Secrets fetch at once, instead of within the hour, and waits until the cluster's Secret has what
+# Secrets Manager has.
 refresh() {
   local site=$1
   change kube "$site" --namespace "$NAMESPACE" annotate externalsecret "$PROJECT-api-key" "force-sync=$(date +%s)" --overwrite >/dev/null
@@ -65,7 +67,7 @@ fetched() {
 
 digest() { tr '\n' ',' | sed 's/,$//' | openssl dgst -sha256; }
 
-# Every pod takes the new key: the kubelet has had its time, and no payment is refused.
+# Waits until every pod takes the new key: the kubelet has had its time, and no payment is refused.
 arrive() {
   local site=$1
   refresh "$site"

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Every setting of the phases, with its default: AWS. Set one in the environment or behind make (make up SITES=mexico).
-# A setting that begins with SPAIN_ or MEXICO_ is for that region. Sourced, never run.
+# Every setting of the phases, with its default, which is for AWS. Set one in the environment or after make (make up
+# SITES=mexico). A setting that begins with SPAIN_ or MEXICO_ is for that region. Sourced, never run.
 
 # What to do.
 SITES=${SITES:-spain mexico}                       # regions to work on
-CONFIRM=${CONFIRM:-}                               # yes: do without asking what would be asked
+CONFIRM=${CONFIRM:-}                               # yes: go on without asking
 DRY_RUN=${DRY_RUN:-}                               # yes: as --dry-run
 RELEASE_BRANCH=${RELEASE_BRANCH:-main}             # branch that Argo CD deploys, and that digests are committed to
 IMAGE=${IMAGE:-}                                   # of a release, by its digest: copied instead of built, if it is
@@ -33,8 +33,8 @@ STATUS_WAIT_S=${STATUS_WAIT_S:-20}                 # for each part of make statu
 STATUS_PAYMENTS=${STATUS_PAYMENTS:-20}             # payments that make status makes in each region
 
 # Where things are. The defaults are AWS; the other values run the same phases on one machine without an account.
-CLUSTERS=${CLUSTERS:-eks}                          # given: contexts spain and mexico of KUBECONFIG, whoever made them
-MEXICO_ARGOCD_CONTEXT=${MEXICO_ARGOCD_CONTEXT:-}     # then the context that Argo CD comes in by, if not by mexico
+CLUSTERS=${CLUSTERS:-eks}                          # given: contexts spain and mexico of KUBECONFIG, made elsewhere
+MEXICO_ARGOCD_CONTEXT=${MEXICO_ARGOCD_CONTEXT:-}     # with given: context by which Argo CD enters Mexico, if not mexico
 REGISTRY=${REGISTRY:-ecr}                          # plain: a registry without login and TLS
 TERRAFORM_OUTPUTS=${TERRAFORM_OUTPUTS:-}           # folder with spain.json and mexico.json, as `terraform output -json`
                                                    # prints them, instead of Terraform

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make status`: both regions on one screen. Each part is read by itself and bounded: one that cannot be read says so, and
-# the others are shown. The exit code is 0 if all is well. --json prints the same for programs.
+# `make status`: shows both regions on one screen. Each part is read by itself, within a time limit: one that cannot be
+# read says so, and the others are shown. The exit code is 0 if all is well. --json prints the same for programs.
 source "$(dirname "$0")/common.sh"
 begin "status" "nodes, pods, image, sync, health, endpoint, payments, alarms" "" "$@"
 trap 'rm -rf "$WORK"' EXIT
@@ -96,7 +96,7 @@ alarms() {
   fi
   firing=$(say_which "$(jq -r '.MetricAlarms[] | select(.StateValue == "ALARM") | .AlarmName' <<<"$found")" \
     "$(jq '.MetricAlarms | length' <<<"$found") alarms of AWS") || well=false
-  # Terraform makes some in each region.
+  # Terraform makes alarms in each region, so none at all is wrong.
   if [ "$(jq '.MetricAlarms | length' <<<"$found")" = 0 ]; then
     firing="there are no alarms of AWS" well=false
   fi
@@ -104,7 +104,8 @@ alarms() {
   $well
 }
 
-# What Prometheus fires of the chart's alerts. A series that the chart's rules always record says that they are loaded.
+# Which of the chart's alerts fire in Prometheus. A series that the chart's rules always record shows that they are
+# loaded.
 alerts() {
   local found loaded=payment:errors:increase1h
   if skipped kube-prometheus-stack >/dev/null; then
@@ -147,7 +148,7 @@ read_part() {
 
 read_region() {
   local site=$1 part
-  # Parts that need them say that they are not there.
+  # If the outputs are missing, the parts that need them say so.
   (load_outputs "$site") 2>"$WORK/$site.outputs" || true
   for part in $PARTS; do
     read_part "$site" "$part" &

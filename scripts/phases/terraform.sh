@@ -5,7 +5,7 @@ INPUTS=("-var-file=$(realpath -m "$OPERATOR_FILE")" "-var=rotation_package=$ROOT
 
 pack_rotation() { change scripts/rotation-package.sh terraform/rotation.zip; }
 
-# The variables of a region that other phases decide, into VARIABLES.
+# Sets VARIABLES to a region's variables: the operator's, and those that other phases decide.
 region_variables() {
   local site=$1 addresses=[] balancers
   VARIABLES=("${INPUTS[@]}")
@@ -22,7 +22,8 @@ region_variables() {
   fi
 }
 
-# Whether Spain's state is read for the addresses that Argo CD comes from. CONTROL_ADDRESSES is for a Spain that is away.
+# Whether Spain's state is read for the addresses that Argo CD comes from. CONTROL_ADDRESSES replaces it while Spain is
+# away.
 control_is_asked() { [[ " $SITES " = *" $CONTROL "* ]] || [ -z "$CONTROL_ADDRESSES" ]; }
 
 # The addresses that Argo CD comes from, as JSON.
@@ -36,21 +37,21 @@ control_addresses() {
   fi
 }
 
-# Plans and applies a region.
 apply() {
   region_variables "$1"
   [ -e terraform/rotation.zip ] || pack_rotation
   plan_and_apply "$1" "${VARIABLES[@]}"
 }
 
-# doomed SITE PLAN: what the plan would take away. A pause is nothing that could be: the cluster's is replaced with every
+# doomed SITE PLAN: what the plan would remove or replace. A pause does not count: the cluster's is replaced with every
 # version of Kubernetes.
 doomed() {
   tf "$1" show -json "$2" | jq -r '.resource_changes[]? |
     select(.type != "time_sleep" and (.change.actions | index("delete"))) | .address'
 }
 
-# plan_and_apply SITE ARGUMENTS...: a plan that takes something away is shown first, and waits for CONFIRM=yes.
+# plan_and_apply SITE ARGUMENTS...: stops at a plan that removes or replaces something, and names it, unless
+# CONFIRM=yes.
 plan_and_apply() {
   local site=$1 plan="$WORK/$1.plan" doomed
   change tf "$site" plan -input=false -no-color -lock-timeout=5m -out="$plan" "${@:2}"

@@ -1,4 +1,4 @@
-"""caller.py URL FILE: pays twenty times a second by the key in the file until it is told to end; then prints what came of it."""
+"""caller.py URL FILE: pays twenty times a second with the key in the file until SIGTERM, then prints the results."""
 
 import http.client
 import json

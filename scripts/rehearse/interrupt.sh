@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Whether a rehearsal that is interrupted leaves anything behind: interrupt.sh [SIGNAL:WORDS...]. For each, a rehearsal is
-# begun and gets the signal once it has printed the words: INT goes to all of it, as by Ctrl-C, TERM to the script alone;
-# FAIL ends one of its programs instead.
+# Checks that an interrupted rehearsal leaves nothing behind: interrupt.sh [SIGNAL:WORDS...]. For each argument a
+# rehearsal is begun, and gets the signal once it has printed the words: INT goes to the whole process group, as by
+# Ctrl-C, TERM to the script alone; FAIL ends one of its programs instead.
 # shellcheck source=../lib.sh
 source "$(dirname "$0")/../lib.sh"
 

@@ -1,8 +1,8 @@
-"""node.py NETWORK: what a region here has no kubelet, metrics server and load balancer controller for, every second.
+"""node.py NETWORK: does, every second, the work of a kubelet, a metrics server and a load balancer controller.
 
-Each pod of the application nodes runs as a process, with an address of its own in NETWORK (127.N.0): it is ready as its
-readiness probe says, gets a changed Secret in its files, is begun anew when it ends, and given its time when the pod is
-deleted. Every pod has a figure for the autoscaler, and the Ingress an address.
+Each pod of the application nodes runs as a process, with an address of its own in NETWORK (127.N.0). It is ready when
+its readiness probe says so, gets changed Secrets in its files, is restarted when it ends, and has its grace period when
+the pod is deleted. Every pod gets a figure for the autoscaler, and the Ingress an address.
 """
 
 import base64
@@ -23,7 +23,7 @@ from image import pull
 from support import NAME
 
 EVERY_S, MEASURE_EVERY_S = 1, 15
-# The targets of the load balancer: balancer.cfg names the same.
+# The targets of the load balancer, which balancer.cfg lists, too.
 ADDRESSES = [f"{sys.argv[1]}.{number}" for number in range(1, 17)]
 
 
@@ -42,7 +42,7 @@ class Api:
             context=ssl.create_default_context(cafile=cluster["certificate-authority"]))
 
     def __call__(self, method, path, body=None, kind="application/json"):
-        """What it answers; nothing where there is nothing."""
+        """The answer, or None for a 404."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
         try:
             self.connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -75,12 +75,12 @@ class Files(Container):
 
 
 class Pod:
-    """One pod and its process. A step that fails is taken again at the next look."""
+    """One pod and its process. A step that fails is repeated at the next look."""
 
     def __init__(self, address):
         self.address, self.process, self.began, self.restarts = address, None, None, -1
         self.told = self.leaving = self.terminated = None
-        # What the API server last had of it.
+        # The pod as the API server last had it.
         self.one = {}
 
     def look(self, one):
@@ -146,7 +146,7 @@ class Pod:
         API("PATCH", f"{CORE}/pods/{self.one['metadata']['name']}/status", {"status": status}, "application/strategic-merge-patch+json")
 
     def leave(self, one):
-        """As a kubelet lets go of a pod: it serves on for preStop's seconds, is told, and is killed past its grace."""
+        """Ends a pod as a kubelet does: after preStop's seconds comes SIGTERM, after the grace period SIGKILL."""
         spec = self.one["spec"]
         self.leaving = self.leaving or time.monotonic()
         since = time.monotonic() - self.leaving
@@ -173,7 +173,7 @@ class Node:
         decoded = lambda data: {name: base64.b64decode(value).decode() for name, value in data.items()}  # noqa: E731
         found = {("secret", one["metadata"]["name"]): decoded(one.get("data", {})) for one in API.items(f"{CORE}/secrets")}
         found |= {("configmap", one["metadata"]["name"]): one.get("data", {}) for one in API.items(f"{CORE}/configmaps")}
-        # A Secret that goes before its pod stays in the pod's files.
+        # A Secret that is deleted before its pod stays in the pod's files.
         Files.FOUND = {**Files.FOUND, **found}
         pods = {one["metadata"]["uid"]: one for one in API.items(f"{CORE}/pods") if "nodeName" in one["spec"]}
         for uid in pods.keys() - self.pods.keys():
@@ -187,7 +187,7 @@ class Node:
             attempt(publish, ingress)
 
     def measure(self, pods):
-        """The same figure for every pod, far from where pods would be added: nothing measures them."""
+        """Gives every pod the same figure, far below where pods would be added: nothing measures them."""
         names = sorted(pod["metadata"]["name"] for pod in pods)
         if names == self.figures and time.monotonic() - self.measured < MEASURE_EVERY_S:
             return
@@ -210,7 +210,7 @@ def publish(ingress):
 
 
 def attempt(step, *arguments):
-    """What is missing now may be there at the next look; the log says what it was."""
+    """Logs an error instead of raising it: what is missing now may be there at the next look."""
     try:
         return step(*arguments)
     except (subprocess.SubprocessError, OSError, http.client.HTTPException, KeyError, AssertionError, ValueError) as error:

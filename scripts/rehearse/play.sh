@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # The steps, each of which fails by itself if it does not hold; sourced by rehearse.sh, never run.
 
-# The same phases as for AWS, in a clone of this commit.
-# Whoever began the rehearsal in the background took Ctrl-C from it.
+# Runs the same phases as for AWS, in a clone of this commit. A rehearsal that was started in the background ignores
+# Ctrl-C, so the phases get its default back.
 phase() { (cd "$CHECKOUT" && env --default-signal=INT make --no-print-directory "$@" </dev/null); }
 
 key_of() {
@@ -22,7 +22,7 @@ unwell() {
 }
 well() { SEEN=$(unwell | paste -sd ';') && [ -z "$SEEN" ]; }
 
-# For the report, too.
+# Shows what is unwell, and keeps it for the report.
 show_status() {
   SEEN=$(unwell)
   echo "$SEEN"
@@ -48,11 +48,11 @@ alarm() {
 
 # ---- Phases with something of their own
 
-# An authority of one's own has to be there before the first sync; Amazon's are compiled in.
+# The rehearsal's own CA must be there before the first sync; Amazon's are compiled in.
 authority() {
   local site
   for site in $SITES; do
-    # Under a name of its own: phase 6 has given the namespace labels, which its own name would take away again.
+    # With a field manager of its own: under phase 6's, this would take away the labels that phase 6 gave the namespace.
     kube "$site" create namespace "$NAMESPACE" --dry-run=client --output json |
       kube "$site" apply --server-side --field-manager rehearsal --filename - >/dev/null
     kube "$site" --namespace "$NAMESPACE" create configmap authority --from-file "ca.pem=$STAGE/$site/dev/secrets/ca.crt" \
@@ -75,7 +75,7 @@ applications() {
 
 # ---- Payments
 
-# A payment of a region, and where it is written down.
+# Makes a payment in each region, and checks in which database it is.
 payments() {
   local site other id url binary answer key
   for site in $SITES; do
@@ -94,13 +94,13 @@ payments() {
   done
 }
 
-# What runs in a region: pods, processes, how often each was begun anew.
+# What runs in a region: pods, processes, how often each was restarted.
 running() {
   kube "$1" --namespace "$NAMESPACE" get pods --output \
     'jsonpath={range .items[*]}{.metadata.name}{" "}{.status.containerStatuses[*].containerID}{" "}{.status.containerStatuses[*].restartCount}{"\n"}{end}'
 }
 
-# calling FUNCTION: FUNCTION while somebody pays in each region, of whom nobody may be refused.
+# calling FUNCTION: runs it while a caller pays in each region; no payment may fail.
 calling() {
   local site caller said
   for site in $SITES; do
@@ -119,7 +119,7 @@ calling() {
   done
 }
 
-# The same, and no process may be another one afterwards.
+# Like calling; and the same processes must run afterwards.
 calling_the_same() {
   local site
   for site in $SITES; do running "$site" >"$STAGE/$site/before"; done
@@ -129,7 +129,7 @@ calling_the_same() {
   done
 }
 
-# A caller changes over.
+# Has a region's caller change over to the new key.
 take_key() {
   key_of "$1" >"$STAGE/$1/caller.key.new"
   mv "$STAGE/$1/caller.key.new" "$STAGE/$1/caller.key"
@@ -162,7 +162,8 @@ keys() {
   for site in $SITES; do wait_until "$site refuses the old key" 60 refuses "$site" "$(cat "$STAGE/$site/old.key")"; done
 }
 
-# The rotation asks before it takes the old keys out. Unanswered, it stops there; callers change over; then it goes on.
+# The rotation asks before it takes the old keys out. Without an answer it stops there; callers change over; then it
+# continues.
 keys_meanwhile() {
   local site
   if CONFIRM='' phase rotate-api-key >"$STAGE/shared/rotation.log" 2>&1; then
@@ -181,7 +182,7 @@ refuses() {
 
 passwords() { calling_the_same passwords_meanwhile; }
 
-# Nobody tells External Secrets and the service. Connections end one after the other, as they do by their age.
+# Neither External Secrets nor the service is told. Connections are ended one after the other, as by their age.
 passwords_meanwhile() {
   local site
   for site in $SITES; do rotation "$site" database database-owner; done
@@ -215,7 +216,8 @@ renewed() {
 
 away() { calling away_meanwhile; }
 
-# Spain's takes connections and says nothing. External Secrets is told to ask it; a pod goes, and another one comes.
+# Spain's Secrets Manager takes connections and does not answer. External Secrets is told to ask it, and a pod is
+# replaced.
 away_meanwhile() {
   local manager code=0
   manager=$(sed -n 's/ moto_server$//p' "$STAGE/spain/processes")
@@ -225,7 +227,7 @@ away_meanwhile() {
   [ "$code" = 0 ] || die "spain does not do without Secrets Manager"
 }
 
-# Its caller looks at how it ends, and where that is so bash goes on behind a command that fails.
+# Its caller uses its exit code, and bash then goes on after a command that fails: hence `|| die`.
 without_secrets_manager() {
   local secret pods pod
   secret=$(database_secret) || die "spain's Secret cannot be read"
@@ -279,7 +281,7 @@ release_meanwhile() {
   all_well
 }
 
-# What the processes say of themselves, each asked at its own address.
+# Whether all processes report this version, each asked at its own address.
 all_run() {
   local address
   SEEN=$(kube "$1" --namespace "$NAMESPACE" get pods --output 'jsonpath={range .items[*]}{.status.hostIP}{"\n"}{end}' | while read -r address; do
@@ -288,7 +290,7 @@ all_run() {
   [ "$SEEN" = "3 $2" ]
 }
 
-# Both regions by the page's blocks; then Mexico alone, to where it was before that.
+# Rolls both regions back by the runbook's blocks; then Mexico alone, to the version before that.
 roll_back() { calling roll_back_meanwhile; }
 
 roll_back_meanwhile() {
@@ -306,17 +308,17 @@ roll_back_meanwhile() {
   all_well
 }
 
-# The page's block that has Argo CD look into git at once.
+# The runbook's block that has Argo CD look at git at once.
 look_again() { grep -l refresh=normal "$STAGE/shared/runbook"/*-sh-rehearse; }
 
 # ---- The runbook by hand
 
-# Once: its commands as files, and what they are run with.
+# Writes the runbook's commands to files, once, with what they need to run.
 open_runbook() {
   local folder="$STAGE/shared/runbook"
   [ ! -e "$folder" ] || return 0
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
-  # Terraform's outputs, where AWS is, and at last a name for buckets that phase 0 has not made.
+  # Stand-ins for Terraform's outputs and AWS' addresses; last, a name for buckets that phase 0 has not made.
   cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
 terraform() { [ "$2 $3" = "output -json" ] && jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json"; }
 aws() {
@@ -326,7 +328,7 @@ aws() {
 SH
 }
 
-# The blocks that ask for it and what sentences say to type, in both regions, with nothing but what the page says.
+# Runs the marked blocks and the commands within sentences, in both regions, with nothing but what the page says.
 runbook() {
   local folder="$STAGE/shared/runbook" site block
   open_runbook
@@ -346,11 +348,12 @@ runbook() {
   all_well
 }
 
-# Of commands within a sentence: what moto does not know (accounts, add-ons, insights, a function's log, rotation), what
-# needs a kubelet (logs) or a pod that is not there, what only a region that was torn down may do.
+# Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights, a
+# function's log, rotation), that need a kubelet (logs) or a pod that is not there, or that only a region that was torn
+# down may run.
 NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
 
-# by_hand SITE BLOCK: as its fence says: both regions, or Spain alone, or (dry) for the API server to judge only.
+# by_hand SITE BLOCK: runs it as its fence says: in both regions, in Spain alone, or (dry) as a server-side dry run.
 by_hand() {
   local dry=:
   case $2 in
@@ -364,7 +367,7 @@ by_hand() {
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }
 
-# What the page says of a deployment at 0: Argo CD and the autoscaler look at it meanwhile, and leave it.
+# Checks what the page says of a deployment at 0: Argo CD and the autoscaler look at it meanwhile, and leave it.
 stays_stopped() {
   local left
   wait_until "$1 has stopped" 60 serves_no_more "$1"
@@ -437,7 +440,7 @@ lost() {
   SITES=spain calling lost_meanwhile
 }
 
-# Nothing of Mexico gets a chance to say good-bye. In Spain secrets go on to rotate, and drift to be healed.
+# Kills everything in Mexico without notice. In Spain, secrets must still rotate and drift must still be healed.
 lost_meanwhile() {
   local process
   while read -r process _; do kill -KILL "$process" 2>/dev/null || true; done <"$STAGE/mexico/processes"

@@ -6,7 +6,8 @@ REVISION=$(git -C "$ROOT" rev-parse --short HEAD)
 CURRENT=
 LOGS="$ROOT/target/rehearse/logs"
 
-# act NAME WHAT_IT_PROVES COMMAND...: one step. Called plainly, so that whatever fails in it ends the run in its name.
+# act NAME WHAT_IT_PROVES COMMAND...: runs one step. Call it as a plain command, so that any failure in it ends the run
+# in its name.
 act() {
   local began=$SECONDS
   CURRENT=$1
@@ -17,7 +18,7 @@ act() {
   printf '======== %s holds, %s s: %s\n' "$1" "$((SECONDS - began))" "$2"
 }
 
-# Whatever ends the run comes by here.
+# Runs at the end of the run, whatever ends it.
 curtain() {
   local code=$?
   trap '' INT TERM
@@ -31,7 +32,7 @@ curtain() {
   [ "$code" = 0 ] || printf '\nREHEARSAL FAILED%s; the logs are in %s\n' "${CURRENT:+ in: $CURRENT}" "${LOGS#"$ROOT/"}" >&2
 }
 
-# The run, as scripts/rehearse/timeline.py draws it.
+# Writes the record of the run, which scripts/rehearse/timeline.py draws.
 keep_record() {
   mkdir -p "$ROOT/target/rehearse"
   {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the play needs around it: two control planes and all that AWS would be; sourced by rehearse.sh, never run.
+# What the rehearsal needs around it: two control planes, and stand-ins for AWS; sourced by rehearse.sh, never run.
 
 AWS_CLI_VERSION=1.45.11
 
@@ -32,7 +32,7 @@ settings() {
   export PATH="$CLUSTER_BIN:$PATH" PYTHONPATH="$ROOT/chart/tests:$ROOT/scripts/rehearse" PG_BINDIR
   PG_BINDIR=$(scripts/postgres.sh bindir)
   export KUBECTL_BIN="$CLUSTER_BIN/kubectl" EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VENV/bin/moto_server"
-  # Neither make's flags nor this machine's AWS are the rehearsal's.
+  # The rehearsal must not use make's flags or this machine's AWS settings.
   unset MAKEFLAGS MAKELEVEL MFLAGS AWS_CA_BUNDLE AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_SESSION_TOKEN
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
   export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing
@@ -46,8 +46,8 @@ settings() {
   export POLL_S=1 KUBELET_S=3 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
 }
 
-# A newer aws client asks CloudWatch in CBOR, which moto does not speak. It speaks the protocol that the client had before,
-# and the client takes the one that its description of the service names.
+# A newer aws client asks CloudWatch in CBOR, which moto does not know. moto knows the client's former protocol, and the
+# client takes the protocol that its description of the service names.
 cloudwatch_by_query() {
   mkdir -p "$STAGE/models/cloudwatch/2010-08-01"
   export AWS_DATA_PATH="$STAGE/models"
@@ -70,7 +70,8 @@ at() {
 python_at() { at "$1" "$CHART_PYTHON" -B "$ROOT/scripts/rehearse/$2.py" "${@:3}"; }
 sql() { at "$1" scripts/postgres.sh sql "$2"; }
 
-# launch FOLDER NAME COMMAND...: a program that ends with the folder's others; NAME is a word of its command line.
+# launch FOLDER NAME COMMAND...: starts a program that ends with the folder's others; NAME is a word of its command
+# line.
 launch() {
   local folder=$1 name=$2
   shift 2
@@ -100,7 +101,7 @@ print(manager.url)')
   launch "$STAGE/$site" node.py env "${REGION_ENV[@]}" "$CHART_PYTHON" -B scripts/rehearse/node.py "$(network "$site")"
 }
 
-# Where the pods of a region have their addresses.
+# The network in which a region's pods have their addresses.
 network() { case $1 in spain) echo 127.20.0 ;; *) echo 127.21.0 ;; esac; }
 
 # What the region's load balancer does: two paths are open, and a pod is a target as long as its /readyz says so.
@@ -153,11 +154,11 @@ shared_stage() {
   kubeconfig
   git_server
   argocd
-  # Where the host names belong: phase 0 looks for it.
+  # The hosted zone of the host names: phase 0 looks for it.
   aws_in spain route53 create-hosted-zone --name "$(operator zone_name)" --caller-reference rehearsal --query HostedZone.Id --output text
 }
 
-# One file, whose contexts have the regions' names, and one more for whom Mexico lets in as Argo CD.
+# One file, whose contexts have the regions' names, and one more context for the user that Mexico admits as Argo CD.
 kubeconfig() {
   local site
   for site in $SITES; do
@@ -170,7 +171,7 @@ kubeconfig() {
   chmod 600 "$KUBECONFIG"
 }
 
-# This commit, with what is the rehearsal's own on top: the database's authority, and a port that is free on this host.
+# This commit, with the rehearsal's own settings on top: the database's CA, and a port that is free on this host.
 git_server() {
   local folder="$STAGE/shared" port site
   port=$(free_port)
@@ -227,7 +228,7 @@ argocd() {
   for part in repo-server application-controller applicationset-controller; do
     ln -s "$CLUSTER_BIN/argocd" "$home/bin/argocd-$part"
   done
-  # The program is told by its name what it is.
+  # The program decides by its name what it is.
   ln -s "$(command -v redis-check-rdb)" "$home/bin/redis-server"
   argocd_settings | kube spain apply --server-side --filename - >/dev/null
   redis=$(free_port)
@@ -272,7 +273,7 @@ rotation() {
   AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) AWS_DEFAULT_REGION=$(region "$1") python_at "$1" rotation "$STAGE/shared/rotation.zip" "${@:2}"
 }
 
-# What later phases read of Terraform's outputs: made by the real client, told in Terraform's form.
+# What later phases read of Terraform's outputs: made in moto by the real client, and written in Terraform's form.
 region_in_moto() {
   local site=$1 region host api_key application migrate certificate waf declared
   region=$(region "$site")
@@ -327,7 +328,7 @@ database_in_moto() {
 
 # ---- The end
 
-# Ends all of it. Called twice, it finds nothing.
+# Ends everything. A second call finds nothing.
 strike() {
   local folder one left
   [ -d "$STAGE" ] || return 0
@@ -340,7 +341,7 @@ strike() {
     [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
     [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
   done
-  # What got a signal of its own may be about to end.
+  # Processes that got a signal of their own may be about to end.
   for _ in $(seq 20); do
     left=$(processes_left)
     [ -n "$left" ] || break

@@ -53,8 +53,8 @@ def main():
         print(f"{program}: no rule for: {line}", file=sys.stderr)
         return 97
     if "until_told" in rule:
-        # A program that puts down what it holds when it is told to end.
-        # Past Python's buffer, which it may be told in the midst of filling.
+        # A program that lets go of what it holds when it is told to end. put_down() goes past Python's buffer, since
+        # the signal may come while that is being filled.
         signal.signal(signal.SIGTERM, lambda *_: put_down(rule["until_told"]))
         print("holding on", flush=True)
         time.sleep(900)

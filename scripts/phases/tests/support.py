@@ -23,11 +23,11 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# Begun by hand from a hook of git: see scripts/lib.sh.
+# A git hook may have begun this: see scripts/lib.sh.
 for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
     os.environ.pop(name, None)
 STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "cosign", "curl"]
-# Never in a command line, never in what is printed.
+# These must be in no command line, and in nothing that is printed.
 SECRETS = {
     "spain": "spainkey" + "5" * 56, "mexico": "mexicokey" + "6" * 55,
     "next": "nextkey" + "9" * 57, "login": "ecrpassword" + "7" * 40, "token": "kubetoken" + "8" * 40,
@@ -125,7 +125,7 @@ class Stage:
             target = self.repository / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
-        # What builds for minutes.
+        # Stand-ins for what builds for minutes.
         for name, product in (("image.sh", "target/image/payment-latency-api.tar"), ("rotation-package.sh", "terraform/rotation.zip")):
             script = self.repository / "scripts" / name
             script.write_text(f'#!/bin/sh\necho "{name} $*" >>"$STAND_INS/built"\nmkdir -p target/image\n: >{product}\n')
@@ -158,7 +158,7 @@ class Stage:
         return subprocess.run(["git", "--git-dir", self.remote, "rev-parse", "main"], capture_output=True, text=True, check=True).stdout.strip()
 
     def reset(self):
-        """As at first, for the next test."""
+        """Resets everything for the next test."""
         self.git("checkout", "--quiet", "--force", "-B", "main", self.begin)
         self.git("clean", "--quiet", "--force", "-d", "-x")
         subprocess.run(["git", "--git-dir", self.remote, "update-ref", "refs/heads/main", self.begin], check=True)
@@ -189,13 +189,13 @@ class Phases(unittest.TestCase):
         self.world(*WORLD(self.stage))
 
     def world(self, *rules, flags=()):
-        """These rules; a call that none fits is an error."""
+        """Sets the rules; a call that fits none is an error."""
         self.rules = list(rules)
         self.flags = list(flags)
         self._write()
 
     def first(self, *rules):
-        """These rules before the others."""
+        """Puts these rules before the others."""
         self.rules = [*rules, *self.rules]
         self._write()
 

@@ -60,7 +60,7 @@ class Moto(Phases):
         self.settings = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "SPAIN_AWS_ENDPOINT_URL": self.endpoints["spain"],
                          "MEXICO_AWS_ENDPOINT_URL": self.endpoints["mexico"]}
         self.first(*[self.zones(site, "abc") for site in SITES])
-        # Whom moto takes everybody for.
+        # The identity that moto gives to every caller.
         self.stage.write_operator(administrator="user/moto")
         for endpoint in self.endpoints.values():
             urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
@@ -144,7 +144,7 @@ class Moto(Phases):
                             f"us-east-1{letter}", "--query", "Subnet.SubnetId", "--output", "text") for zone, letter in enumerate("ab")]
         client = boto3.client("elbv2", endpoint_url=self.endpoints["mexico"], region_name="us-east-1", aws_access_key_id="testing",
                               aws_secret_access_key="testing")
-        # More than one page has, and more than one question about tags takes; ours is the last.
+        # More than fit on one page, and more than one question about tags takes; ours is the last.
         theirs = [f"theirs-{number}" for number in range(60)]
         for name, cluster in [*((name, "another") for name in theirs), ("ours", "payment-latency-api-mexico")]:
             client.create_load_balancer(Name=name, Subnets=subnets, Tags=[{"Key": "elbv2.k8s.aws/cluster", "Value": cluster}])

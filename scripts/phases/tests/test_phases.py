@@ -189,7 +189,7 @@ class Check(Phases):
                 self.first(*missing, *rules)
                 self.assertIn(f"error: {said}", self.run_phase("0-check", code=1))
                 self.assertEqual(self.calls("s3api (create|put)-"), [])
-        # One that was made half is ours.
+        # A half-made bucket is ours.
         self.setUp()
         self.first(missing[0], rule("s3api put-"))
         self.run_phase("0-check")
@@ -213,7 +213,7 @@ class Check(Phases):
         self.assertEqual(self.calls("budgets"), [])
 
     def test_credentials_are_asked_for_where_every_account_has_them(self):
-        # A region that is not enabled takes none, so its own sentence would never be reached.
+        # A region that is not enabled takes no credentials, so its own message would never be reached.
         self.first(rule("aws --region eu-south-2 (sts|ec2)", complains="(InvalidClientTokenId)\n", code=254))
         self.first(rule("describe-regions .*eu-south-2", "not-opted-in\n"))
         self.assertIn("error: eu-south-2 is not enabled in this account", self.run_phase("0-check", code=1))
@@ -270,7 +270,7 @@ class Check(Phases):
         stand_in = terraform.read_text()
         self.addCleanup(terraform.write_text, stand_in)
         terraform.write_text(f'#!/bin/sh\nexec {shutil.which("terraform")} "$@"\n')
-        # Of a name that it does not know, Terraform warns.
+        # Terraform warns about a name that it does not know.
         self.stage.write_operator(git_repository="https://git.example.com/a.git", unknown="name")
         with (self.stage.repository / "terraform/environments/mexico/terraform.tfvars").open("a") as data:
             data.write('kubernetes_version = "1.34"\ndatabase_instance_class = "db.r7g.large"\n'
@@ -380,7 +380,7 @@ class Terraform(Phases):
         self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
 
     def test_mexico_is_worked_on_while_spain_is_away(self):
-        # What is asked of another region goes through.
+        # Questions to another region go through.
         away = "environments/spain|context spain|--region eu-south-2 (?!--region us-east-1)"
         self.first(rule(away, complains="no route to host\n", code=1))
         self.run_phase("1-terraform", code=1, SITES="mexico")
@@ -444,7 +444,7 @@ class Terraform(Phases):
         self.assertEqual((self.stage.stand_ins / "ended").read_text(), "put down\n" * len(SITES))
 
     def interrupted(self, interrupt):
-        """How phase 1 ends that is interrupted while both regions are applied, and what it says."""
+        """How phase 1 ends, and what it says, when it is interrupted while both regions are applied."""
         self.first(rule("environments/spain apply ", "Apply complete!\n", times=1),
                    rule("environments/(spain|mexico) apply .*plan$", until_told="put down"))
         with subprocess.Popen([self.stage.repository / "scripts/phases/1-terraform.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -452,7 +452,7 @@ class Terraform(Phases):
                               # A test run in the background may have been told to ignore it.
                               preexec_fn=lambda: [signal.signal(which, signal.SIG_DFL) for which in (signal.SIGINT, signal.SIGHUP)]) as process:
             said, holding = "", set()
-            # Until both have written down how they were called, and know what to do when they are told to end.
+            # Waits until both have recorded their call, and handle the signal that tells them to end.
             while len(holding) < len(SITES):
                 line = process.stdout.readline()
                 self.assertTrue(line, said)
