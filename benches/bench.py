@@ -551,7 +551,7 @@ def wal(_):
     loads = [(0, ()), (0, ("--keyed",)), (rows, ()), (rows, ("--keyed",))]
     found = []
     for filled, keyed in loads:
-        for compression in ("off", "lz4"):
+        for compression in ("off", "lz4", "zstd"):
             stage.sql(f"ALTER SYSTEM SET wal_compression = '{compression}'")
             stage.sql("SELECT pg_reload_conf()")
             stage.empty_table()
