@@ -16,8 +16,7 @@ locals {
     # price: after a crash or a fail-over, the log since the last checkpoint is replayed first.
     "checkpoint_timeout" = { value = "900" }
     "max_wal_size"       = { value = "16384" }
-    # Shrinks whole pages in the log to a third or so; a commit's own few bytes are not worth compressing and are left
-    # alone.
+    # Shortens whole pages in the log (ADR-02, tactic 10, has by how much); what else a commit writes is left as it is.
     "wal_compression" = { value = "lz4" }
     # WAL segments are recycled instead of created while a commit waits.
     "min_wal_size" = { value = "4096" }
