@@ -99,7 +99,7 @@ pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
 /// has gone.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Open connections. At the bound, one ends for a newcomer: one that only lingers, else the one
-/// idle for longest, else the slowest, else a pipeline that waits for its turn. Without any, the
+/// idle for longest, else the slowest, else one that waits for its turn. Without any, the
 /// newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.
@@ -260,6 +260,8 @@ pub const LOG_QUEUE_COUNT: usize = 1_024;
 pub const LOG_FLUSH_TIMEOUT_MS: u64 = 1_000;
 /// A repeated warning is written this often, with the number of those left out.
 pub const LOG_REPEAT_INTERVAL_MS: u64 = 1_000;
+/// SQLSTATEs whose lines are limited apart; the last slot also has all further ones.
+pub const REFUSALS_APART_COUNT: usize = 8;
 /// Rows removed by one statement of `prune`: so few that a payment beside it hardly waits longer.
 pub const PRUNE_BATCH_COUNT: Bound = bound(100, 1, 100_000);
 /// `prune` pauses for this many times the duration of a batch: payments have the database for 98 %

@@ -177,13 +177,18 @@ async fn apply_missing(
         )
         .await
         .map_err(failed("reading schema_migrations"))?;
+    let applied: Vec<(i32, String, Vec<u8>)> = applied
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+        .collect::<Result<_, _>>()
+        .map_err(failed("reading schema_migrations"))?;
     for migration in migrations {
         let checksum = digest(&SHA256, migration.sql.as_bytes());
         let row = applied
             .iter()
-            .find(|row| row.get::<_, i32>(0) == migration.version);
+            .find(|(version, ..)| *version == migration.version);
         match row {
-            Some(row) if row.get::<_, &[u8]>(2) == checksum.as_ref() => {}
+            Some((.., applied)) if applied == checksum.as_ref() => {}
             Some(_) => return Err(MigrateError::Changed(*migration)),
             None => {
                 apply(transaction, migration, checksum.as_ref(), schema).await?;
@@ -195,8 +200,7 @@ async fn apply_missing(
     // A rollback of the service leaves later migrations in place: older versions can go on with
     // them.
     let newest = migrations.last().map_or(0, |migration| migration.version);
-    for row in applied.iter().filter(|row| row.get::<_, i32>(0) > newest) {
-        let (version, name): (i32, &str) = (row.get(0), row.get(1));
+    for (version, name, _) in applied.iter().filter(|(version, ..)| *version > newest) {
         steps.push(format!(
             "migration {version} ({name}) is of a later version and was left as it is"
         ));

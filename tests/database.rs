@@ -225,6 +225,16 @@ fn a_changed_migration_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_table_of_migrations_that_is_another_tools_is_an_error_and_no_panic() {
+    let cluster = Cluster::start(Tls::for_localhost());
+    cluster.psql("CREATE TABLE schema_migrations (version bigint, name text, checksum bytea)");
+    cluster.psql("INSERT INTO schema_migrations VALUES (20240101, 'theirs', 'x')");
+    cluster.psql("GRANT ALL ON schema_migrations TO PUBLIC");
+    let error = migrate(&cluster).unwrap_err().to_string();
+    assert!(error.contains("reading schema_migrations"), "{error}");
+}
+
+#[test]
 fn migrations_of_a_later_version_are_left_and_named() {
     let cluster = Cluster::start(Tls::for_localhost());
     migrate(&cluster).unwrap();

@@ -166,7 +166,7 @@ fn the_events_of_the_log_and_their_fields_are_those_of_the_document() {
 }
 
 /// Bounds of the inside only, which cannot be met from outside.
-const INTERNAL: [&str; 21] = [
+const INTERNAL: [&str; 22] = [
     "SCRAM_NONCE_BYTES",
     "CONNECTOR_NICENESS",
     "BATCH_MAX_COUNT",
@@ -188,6 +188,7 @@ const INTERNAL: [&str; 21] = [
     "TLS_RECORD_MAX_BYTES",
     "TLS_INCOMING_MAX_BYTES",
     "USUAL_HEADERS_COUNT",
+    "REFUSALS_APART_COUNT",
 ];
 
 macro_rules! values {

@@ -200,7 +200,7 @@ pub(super) const MAX_CONNECTIONS: Number = Number {
     variable: "MAX_CONNECTIONS",
     bound: limits::MAX_CONNECTIONS,
     meaning: "Open connections of callers; beyond it the oldest idle one is closed, else the \
-              slowest (`SLOW_AFTER_MS`), else a pipeline that waits for its turn, else the newcomer gets 503.",
+              slowest (`SLOW_AFTER_MS`), else one that waits for its turn, else the newcomer gets 503.",
 };
 pub(super) const DRAIN_MS: Number = Number {
     variable: "DRAIN_MS",

@@ -1,7 +1,7 @@
 //! The process as the kernel sees it (proc(5)); what cannot be read is zero.
 
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::limits::PROCESS_FRESH_MS;
@@ -48,14 +48,19 @@ fn read() -> Process {
     };
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // Once: the kernel computes it from the wall clock, whose steps must not move it.
+    static BOOT_SECONDS: OnceLock<f64> = OnceLock::new();
+    let boot_seconds = *BOOT_SECONDS.get_or_init(|| {
+        let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
+        number_after(&boot, "btime")
+    });
     Process {
         cpu_seconds: (field(14) + field(15)) / TICKS_PER_SECOND,
         threads: field(20),
         virtual_bytes: field(23),
         resident_bytes: 1_024.0 * number_after(&status, "VmRSS:"),
         max_fds: number_after(&limits, "Max open files"),
-        start_seconds: number_after(&boot, "btime") + field(22) / TICKS_PER_SECOND,
+        start_seconds: boot_seconds + field(22) / TICKS_PER_SECOND,
         open_fds: open_fds(),
     }
 }

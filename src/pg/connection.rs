@@ -201,14 +201,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Looks at an idle connection and registers `cx` to be woken when something comes. Ready means
     /// that it is of no use: closed, or the server sent something unasked, as it does before it
-    /// shuts down.
-    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// shuts down. Then [`refusal`](Self::refusal) has what it said.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        self.refused = None;
         loop {
-            match self.poll_receive(cx) {
-                Poll::Pending => return Poll::Pending,
+            match ready!(self.poll_receive(cx)) {
                 // A TLS record without a message inside (a session ticket, a key update) is fine.
-                Poll::Ready(Ok(())) if self.transport.messages().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+                Ok(()) if self.transport.messages().is_empty() => {}
+                Ok(()) => return Poll::Ready(self.read_answers().err().unwrap_or(Broken::Closed)),
+                Err(broken) => return Poll::Ready(broken),
             }
         }
     }

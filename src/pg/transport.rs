@@ -44,6 +44,8 @@ pub struct Transport {
     /// Messages of PostgreSQL, as received.
     messages: ByteQueue,
     handshaking: bool,
+    /// The server has ended the TLS session, which rustls says only once.
+    closed: bool,
 }
 
 impl Transport {
@@ -55,6 +57,7 @@ impl Transport {
             outgoing: ByteQueue::new(PG_BUFFER_BYTES, TLS_INCOMING_MAX_BYTES),
             messages: ByteQueue::new(PG_BUFFER_BYTES, PG_MESSAGE_MAX_BYTES),
             handshaking: false,
+            closed: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Transport {
             outgoing: ByteQueue::new(PG_BUFFER_BYTES, TLS_INCOMING_MAX_BYTES),
             messages: ByteQueue::new(PG_BUFFER_BYTES, PG_MESSAGE_MAX_BYTES),
             handshaking: true,
+            closed: false,
         };
         transport.advance()?;
         Ok(transport)
@@ -103,6 +107,9 @@ impl Transport {
 
     /// Queues messages for sending, sealed when the connection is a TLS one.
     pub fn send(&mut self, plaintext: &[u8]) -> Result<(), TransportError> {
+        if self.closed {
+            return Err(TransportError::Closed);
+        }
         let Some(tls) = self.tls.as_deref_mut() else {
             return Ok(self.outgoing.push(plaintext)?);
         };
@@ -134,6 +141,9 @@ impl Transport {
     /// Where the socket's bytes go.
     pub fn read_space(&mut self) -> Result<&mut [u8], TransportError> {
         const WANTED: usize = 1_024;
+        if self.closed {
+            return Err(TransportError::Closed);
+        }
         let queue = if self.tls.is_some() {
             &mut self.incoming
         } else {
@@ -200,7 +210,10 @@ impl Transport {
                 }
                 // A server that refuses says why and closes, often in one segment: what it said comes
                 // first, and the next read finds the end.
-                ConnectionState::PeerClosed if !self.messages.filled().is_empty() => blocked = true,
+                ConnectionState::PeerClosed if !self.messages.filled().is_empty() => {
+                    self.closed = true;
+                    blocked = true;
+                }
                 _ => return Err(TransportError::Closed),
             }
             self.incoming.consume(discard);
@@ -267,15 +280,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_sent_between_two_records_of_one_handshake_message_arrives() {
-        let (mut transport, mut server) = ends(32);
+    fn shake_hands(fragment: usize) -> (Transport, ServerConnection) {
+        let (mut transport, mut server) = ends(fragment);
         while transport.is_handshaking() {
             to_server(&mut transport, &mut server);
             let bytes = from_server(&mut server);
             receive(&mut transport, &bytes);
         }
         to_server(&mut transport, &mut server);
+        (transport, server)
+    }
+
+    #[test]
+    fn a_session_that_the_server_ends_behind_an_answer_is_of_no_further_use() {
+        let (mut transport, mut server) = shake_hands(4_096);
+        server.writer().write_all(b"answer").unwrap();
+        server.send_close_notify();
+        receive(&mut transport, &from_server(&mut server));
+        assert_eq!(transport.messages(), b"answer");
+        transport.consume_messages(6);
+        let sent = transport.send(b"payment");
+        assert!(matches!(sent, Err(TransportError::Closed)), "{sent:?}");
+        let space = transport.read_space();
+        assert!(matches!(space, Err(TransportError::Closed)), "{space:?}");
+    }
+
+    #[test]
+    fn what_is_sent_between_two_records_of_one_handshake_message_arrives() {
+        let (mut transport, mut server) = shake_hands(32);
         let tickets = from_server(&mut server);
         let first = 5 + usize::from(u16::from_be_bytes([tickets[3], tickets[4]]));
         assert!(

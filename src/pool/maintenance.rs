@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Closed, Inner, Member, Stream};
 use crate::limits::MAINTENANCE_INTERVAL_MS;
+use crate::pg::connection::Broken;
 
 /// Runs until the pool closes.
 pub(super) async fn run<S: Stream>(pool: Rc<Inner<S>>) {
@@ -33,17 +34,23 @@ impl<S: Stream> Inner<S> {
         let mut index = 0;
         while let Some(lost) = self.poll_idle_at(index, cx) {
             match lost {
-                Some(member) => self.discard(member, Closed::IdleLost),
+                Some((member, broken)) => self.lose_idle(member, &broken),
                 None => index += 1,
             }
         }
     }
 
     /// Looks at the idle connection number `index`, if there is one, and takes it out if it is lost.
-    fn poll_idle_at(&self, index: usize, cx: &mut Context<'_>) -> Option<Option<Box<Member<S>>>> {
+    fn poll_idle_at(
+        &self,
+        index: usize,
+        cx: &mut Context<'_>,
+    ) -> Option<Option<(Box<Member<S>>, Broken)>> {
         let mut idle = self.idle.borrow_mut();
-        let lost = idle.get_mut(index)?.connection.poll_idle(cx).is_ready();
-        Some(lost.then(|| idle.remove(index)))
+        Some(match idle.get_mut(index)?.connection.poll_idle(cx) {
+            Poll::Ready(broken) => Some((idle.remove(index), broken)),
+            Poll::Pending => None,
+        })
     }
 
     /// One round over the idle connections.

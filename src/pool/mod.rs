@@ -16,10 +16,11 @@ mod opener;
 mod waiters;
 mod write;
 
+use arrayvec::ArrayVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -33,7 +34,7 @@ use self::opener::Backoff;
 use self::waiters::Waiters;
 use crate::config::PoolSettings;
 use crate::labels::labels;
-use crate::limits::RECONNECT_BACKOFF_MAX_MS;
+use crate::limits::{RECONNECT_BACKOFF_MAX_MS, REFUSALS_APART_COUNT};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::pg::connection::{Broken, Connection};
@@ -113,7 +114,7 @@ struct Inner<S: Stream> {
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
     /// The last refusal's SQLSTATE, and the limit on the lines about it.
-    refusals: RefCell<(Option<SqlState>, log::Limited)>,
+    refusals: RefCell<ArrayVec<(SqlState, log::Limited), REFUSALS_APART_COUNT>>,
 }
 
 impl<S: Stream> Pool<S> {
@@ -322,15 +323,17 @@ impl<S: Stream> Inner<S> {
         // Registers the waker of maintenance with the socket, so that the end of an idle connection
         // is noticed.
         let maintenance = self.maintenance.borrow();
-        if member
-            .connection
-            .poll_idle(&mut Context::from_waker(&maintenance))
-            .is_ready()
-        {
-            return self.discard(member, Closed::IdleLost);
+        let mut cx = Context::from_waker(&maintenance);
+        if let Poll::Ready(broken) = member.connection.poll_idle(&mut cx) {
+            return self.lose_idle(member, &broken);
         }
         self.idle.borrow_mut().push(member);
         self.gauges();
+    }
+
+    fn lose_idle(&self, member: Box<Member<S>>, broken: &Broken) {
+        self.note_broken(broken, member.connection.refusal().as_deref());
+        self.discard(member, Closed::IdleLost);
     }
 
     /// Closes a connection that is of no use, and asks for another: after a pause if the server
@@ -391,17 +394,26 @@ impl<S: Stream> Inner<S> {
             }
             // A payment that fails by this logs a line of its own.
             Some(error) => {
-                let (last, lines) = &mut *self.refusals.borrow_mut();
-                if last.replace(error.state) != Some(error.state) {
-                    *lines = log::Limited::default();
-                }
-                if let Some(line) = lines.warn("database_refused") {
+                if let Some(line) = self.refusal_line(error.state) {
                     line.field("sqlstate", error.state.as_str())
                         .field("message", error.message.as_str())
                         .emit();
                 }
             }
         }
+    }
+
+    /// A line, unless there was one about the same SQLSTATE a moment ago. The last of the slots is
+    /// for all further ones.
+    fn refusal_line(&self, state: SqlState) -> Option<log::Line> {
+        let mut refusals = self.refusals.borrow_mut();
+        let known = refusals.iter().position(|(known, _)| *known == state);
+        if known.is_none() && !refusals.is_full() {
+            refusals.push((state, log::Limited::default()));
+        }
+        let last = refusals.len().checked_sub(1)?;
+        let (_, lines) = refusals.get_mut(known.unwrap_or(last))?;
+        lines.warn("database_refused")
     }
 
     /// A payment's exchange timed out on a connection that had completed none.

@@ -251,7 +251,10 @@ impl Connection {
         }
         self.flush().await?;
         self.left = PIPELINE_TURN_COUNT;
-        self.place.set(Phase::Turn);
+        self.place.set(match self.input {
+            Some(_) => Phase::Turn,
+            None => Phase::Unread,
+        });
         let (place, lane) = (&self.place, &self.server.lane);
         let mut turn = pin!(async {
             match too_soon {
@@ -380,6 +383,7 @@ impl Connection {
                 // In a box, as below, since parked connections hold this future, too.
                 None if comes_at_once && !self.scan.has_begun() => {
                     Box::pin(self.give_way(too_soon)).await?;
+                    self.place.enter_phase(phase);
                 }
                 None => {}
                 // An idle connection that is to end is looked at once more: a request that came in at the

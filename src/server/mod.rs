@@ -247,6 +247,8 @@ fn take_last(listener: &TcpListener, server: &Rc<Server>) {
         });
         match accepted {
             Ok(stream) => server.clone().admit(stream),
+            // That one has left already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) => return,
         }
     }

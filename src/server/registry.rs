@@ -28,14 +28,16 @@ pub(super) enum Phase {
     Write,
     /// The caller's close.
     Linger,
-    /// Its next turn: its request follows another one of its own, or comes too soon after a 503.
+    /// Its next turn: its request, of which something was read, follows another one of its own.
     Turn,
+    /// The same with nothing read, so without a buffer: it may also ask again too soon after a 503.
+    Unread,
     /// Its own handler, which has limits of its own.
     Busy,
 }
 
 /// The phases that end from outside, and when. A turn comes by itself.
-const LIMITS_MS: [(Phase, u64); 7] = [
+const LIMITS_MS: [(Phase, u64); 8] = [
     (Phase::Parked, KEEP_ALIVE_MS),
     (Phase::Idle, PARK_AFTER_MS),
     (Phase::Head, HEAD_TIMEOUT_MS),
@@ -43,6 +45,7 @@ const LIMITS_MS: [(Phase, u64); 7] = [
     (Phase::Write, WRITE_TIMEOUT_MS),
     (Phase::Linger, LINGER_MS),
     (Phase::Turn, u64::MAX),
+    (Phase::Unread, u64::MAX),
 ];
 
 /// Why a connection is asked to end.
@@ -141,18 +144,21 @@ impl Registry {
     }
 
     /// Asks the connection that can best be spared to end: the first that has its last answer, else
-    /// the one that has been idle for longest, else the slowest if it is slow, else a greedy one.
-    /// False when there is none.
+    /// the one that has been idle for longest, else the slowest if it is slow, else a greedy one,
+    /// else one of which nothing is read. False when there is none.
     pub(super) fn evict(&self) -> bool {
         let mut state = self.0.borrow_mut();
         let lingering = state.first(Phase::Linger);
+        let unread = state.first(Phase::Unread);
         state.end(lingering, Ending::Evicted)
             || state.end_idle(Ending::Evicted)
             || state.end_slow_or_greedy(Ending::Evicted)
+            || state.end(unread, Ending::Evicted)
     }
 
     /// Ends the caller that has been sending a request or reading an answer for longest, as if its
-    /// time were over. If it is not slow yet, a greedy one, if any, is ended instead.
+    /// time were over. If it is not slow yet, a greedy one, if any, is ended instead. Each of them
+    /// has a buffer, which others need.
     pub(super) fn end_slowest(&self) {
         let mut state = self.0.borrow_mut();
         if !state.end_slow_or_greedy(Ending::TimedOut) {
@@ -444,6 +450,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_buffer_is_not_ended_for_one_and_is_evicted_last() {
+        let registry = Rc::new(Registry::new());
+        let [unread, greedy, young] = [(); 3].map(|()| registry.enter());
+        unread.set(Phase::Unread);
+        greedy.set(Phase::Turn);
+        young.set(Phase::Head);
+        for expected in [&greedy, &young] {
+            registry.end_slowest();
+            assert_eq!(ending(expected), Some(Ending::TimedOut));
+        }
+        registry.end_slowest();
+        assert_eq!(ending(&unread), None);
+        greedy.set(Phase::Turn);
+        for expected in [&greedy, &unread] {
+            assert!(registry.evict());
+            assert_eq!(ending(expected), Some(Ending::Evicted));
+        }
+    }
+
+    #[test]
     fn who_only_has_to_close_is_evicted_before_who_is_idle() {
         let registry = Rc::new(Registry::new());
         let (idle, lingering) = (registry.enter(), registry.enter());
@@ -459,7 +485,7 @@ mod tests {
     #[test]
     fn every_phase_ends_at_its_own_limit_and_a_new_phase_begins_anew() {
         for (phase, limit_ms) in LIMITS_MS {
-            if phase == Phase::Turn {
+            if limit_ms == u64::MAX {
                 continue;
             }
             let registry = Rc::new(Registry::new());

@@ -7,8 +7,8 @@ use crate::support::{
     Caller, KEY, PAYMENT, Response, Service, TableLock, database, eventually, request, shared,
 };
 use payment_latency_api::limits::{
-    BUFFER_BYTES, HEAD_TIMEOUT_MS, PIPELINE_TURN_COUNT, RETRY_AFTER_S, RETRY_SPREAD_MS,
-    SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS,
+    BUFFER_BYTES, BUFFERED_TIGHT_BYTES, HEAD_TIMEOUT_MS, PIPELINE_TURN_COUNT, RETRY_AFTER_S,
+    RETRY_SPREAD_MS, SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS,
 };
 use std::fs;
 use std::time::{Duration, Instant};
@@ -204,6 +204,41 @@ fn a_pipeline_of_refusals_does_not_stand_before_others() {
         all_are_answered(&mut crowd, 12, 503);
         ahead
     });
+}
+
+/// While a crowd of unfinished heads holds the buffers: whoever holds one is ended for the next, not who holds none.
+#[test]
+fn who_is_refused_and_asks_again_while_buffers_are_tight_is_answered() {
+    let cluster = database();
+    let (service, _lock, _busy) = exhausted(&cluster);
+    let mut callers: Vec<Caller> = (0..40).map(|_| Caller::connect(service.address)).collect();
+    let mut small: Vec<Caller> = (0..1_000)
+        .map(|_| Caller::connect(service.address))
+        .collect();
+    let rest = BUFFERED_TIGHT_BYTES - small.len() * BUFFER_BYTES;
+    let large = format!(
+        "GET /{} HTTP/1.1\r\nX-Fill: {}",
+        "a".repeat(7_000),
+        "b".repeat(10_000)
+    );
+    let mut crowd: Vec<Caller> = (0..rest / (8 * BUFFER_BYTES) + 40)
+        .map(|_| Caller::connect(service.address))
+        .collect();
+    callers
+        .iter_mut()
+        .for_each(|caller| caller.send(&payment()));
+    all_are_answered(&mut callers, 1, 503);
+    small.iter_mut().for_each(|caller| caller.try_send(b"GET"));
+    crowd
+        .iter_mut()
+        .for_each(|caller| caller.try_send(large.as_bytes()));
+    eventually("buffers are tight", || {
+        service.metric("http_buffered_bytes") > BUFFERED_TIGHT_BYTES as f64
+    });
+    callers
+        .iter_mut()
+        .for_each(|caller| caller.send(&payment()));
+    all_are_answered(&mut callers, 1, 503);
 }
 
 #[test]

@@ -6,12 +6,13 @@ use crate::support::{
     request,
 };
 use payment_latency_api::limits::HEALTH_FRESH_MS;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_database_that_is_down_at_start_keeps_the_service_unready_until_it_is_up() {
@@ -255,6 +256,45 @@ fn ended_sessions_cost_no_caller_anything() {
         answers.len().to_string(),
         "no attempt was written twice"
     );
+}
+
+#[test]
+fn an_idle_session_that_the_database_ends_is_logged_with_what_it_said() {
+    let cluster = database();
+    let service = Service::start(&cluster, &[("POOL_SIZE", "3")]);
+    cluster.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'",
+    );
+    for line in service.wait_for_logs("database_connection_lost", 3) {
+        assert_eq!(line["sqlstate"], "57P01", "{line}");
+        assert_eq!(line["reason"], "the server closed the connection", "{line}");
+    }
+}
+
+/// One line a second for each, so few beside 200 refusals: not one each time that the other one came between.
+#[test]
+fn refusals_by_two_states_in_turn_are_limited_apart() {
+    let cluster = database();
+    cluster.psql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF NEW.amount_minor % 200 = 0 THEN RAISE EXCEPTION 'even' USING ERRCODE = '23514'; END IF;
+           RAISE EXCEPTION 'odd' USING ERRCODE = '23502';
+         END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let service = Service::start(&cluster, &[]);
+    let began = Instant::now();
+    for amount in 1..=100 {
+        assert_eq!(service.pay(&format!("amount={amount}")).status, 500);
+    }
+    let most = 2 + 2 * usize::try_from(began.elapsed().as_secs()).unwrap();
+    let lines = service.logs("database_refused");
+    let states: BTreeSet<&str> = lines
+        .iter()
+        .map(|line| line["sqlstate"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, BTreeSet::from(["23502", "23514"]));
+    assert!(lines.len() <= most, "{} lines", lines.len());
 }
 
 #[test]

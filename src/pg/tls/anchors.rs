@@ -2,7 +2,7 @@
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
@@ -49,13 +49,18 @@ pub(super) fn from_file(path: &Path) -> Result<Trusted, ConnectError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
+    let cannot = |error| unusable(path, &format!("cannot be read: {error}"));
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(unusable(path, "is not a regular file"));
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| {
             file.take(ROOT_CERT_FILE_MAX_BYTES + 1)
                 .read_to_end(&mut bytes)
         })
-        .map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
+        .map_err(cannot)?;
     if bytes.len() as u64 > ROOT_CERT_FILE_MAX_BYTES {
         let reason = format!("it is larger than {ROOT_CERT_FILE_MAX_BYTES} bytes");
         return Err(malformed(Some(path), reason));

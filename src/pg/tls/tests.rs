@@ -222,6 +222,12 @@ fn a_root_file_of_no_use_is_explained() {
             assert!(error.contains(file.0.to_str().unwrap()), "{name}: {error}");
         }
     }
+    let folder = std::env::temp_dir();
+    let error = client_config(SslMode::Require, Some(&folder)).unwrap_err();
+    assert!(
+        error.to_string().ends_with("is not a regular file"),
+        "{error}"
+    );
     let missing = Path::new("/nonexistent/root.crt");
     let error = client_config(SslMode::Require, Some(missing)).unwrap_err();
     assert!(
