@@ -71,9 +71,8 @@ pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
 /// connections have theirs.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
 /// `SO_RCVBUF`: what the kernel holds of a caller that is not read from. It doubles this for its
-/// own records; that is the size it begins with anyway. With less it drops what comes in one piece,
-/// and the caller sends it again.
-pub const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
+/// own records. A request that is larger comes in pieces.
+pub const RECEIVE_BUFFER_BYTES: u32 = 16 * 1024;
 /// `SO_SNDBUF`: the same for answers that a caller does not read. Beyond it no further request of
 /// that caller is answered.
 pub const SEND_BUFFER_BYTES: u32 = 16 * 1024;

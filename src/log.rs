@@ -3,8 +3,10 @@
 //! Lines go through a bounded queue to a thread that writes them, so that a slow reader of standard
 //! output never holds up a payment: lines beyond the queue are dropped and counted.
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
-use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -46,10 +48,26 @@ fn write_all(entries: &Receiver<Entry>) {
     }
 }
 
-/// Errors are ignored: without a reader there is nobody to tell.
 fn write(line: &[u8]) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(line).and_then(|()| stdout.flush());
+    if write_to(std::io::stdout().lock(), line).is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes a whole line, also where somebody who shares the descriptor has made it non-blocking.
+fn write_to(output: impl AsFd, mut line: &[u8]) -> Result<(), Errno> {
+    while !line.is_empty() {
+        match rustix::io::write(&output, line) {
+            Ok(count) => line = line.get(count..).unwrap_or_default(),
+            Err(Errno::AGAIN) => {
+                let mut wanted = [PollFd::new(&output, PollFlags::OUT)];
+                poll(&mut wanted, None)?;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Waits until everything logged so far is written, for a bounded time.
@@ -70,7 +88,7 @@ pub fn flush() {
     }
 }
 
-/// Lines lost because the queue was full.
+/// Lines lost because the queue was full, or because they could not be written.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -160,6 +178,23 @@ impl Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, pipe};
+
+    #[test]
+    fn a_line_waits_for_a_pipe_that_does_not_block_and_fails_without_a_reader() {
+        let (mut reader, writer) = pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let line = vec![b'x'; 1_000_000];
+        let sent = line.clone();
+        let writing = std::thread::spawn(move || (write_to(&writer, &sent), writer));
+        let mut received = vec![0; line.len()];
+        reader.read_exact(&mut received).unwrap();
+        let (written, writer) = writing.join().unwrap();
+        assert_eq!(written, Ok(()));
+        assert_eq!(received, line);
+        drop(reader);
+        assert_eq!(write_to(&writer, b"line\n"), Err(Errno::PIPE));
+    }
 
     #[test]
     fn a_line_is_one_json_object_whatever_its_values_hold() {

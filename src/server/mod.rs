@@ -36,7 +36,7 @@ use crate::http::{Method, Refusal};
 use crate::limits::{
     ACCEPT_PAUSE_MS, BUFFER_BYTES, FINISH_MARGIN_MS, LAG_INTERVAL_MS, LISTEN_BACKLOG_COUNT,
     PROCESSING_MAX_MS, RECEIVE_BUFFER_BYTES, RESERVED_DESCRIPTORS_COUNT, SEND_BUFFER_BYTES,
-    SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS,
+    SWEEP_GAP_MAX_MS, SWEEP_INTERVAL_MS, WRITE_TIMEOUT_MS,
 };
 use crate::log;
 use crate::metrics::{Build, ConnectionEnd, Metrics};
@@ -140,6 +140,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // memory.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    // An answer that fits into the send buffer counts as taken. If its caller never reads it, the
+    // kernel would keep it for minutes, also after the connection was closed.
+    SockRef::from(&socket).set_tcp_user_timeout(Some(Duration::from_millis(WRITE_TIMEOUT_MS)))?;
     socket
         .bind(address)
         .and_then(|()| socket.listen(LISTEN_BACKLOG_COUNT))
@@ -363,6 +366,18 @@ async fn drain(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_gives_up_on_callers_that_take_nothing() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_caller, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (stream, _) = accepted.unwrap();
+        assert_eq!(
+            SockRef::from(&stream).tcp_user_timeout().unwrap(),
+            Some(Duration::from_millis(WRITE_TIMEOUT_MS))
+        );
+    }
 
     #[test]
     fn time_in_which_the_process_stood_still_does_not_count() {
