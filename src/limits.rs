@@ -71,8 +71,9 @@ pub const PIPELINE_FLUSH_BYTES: usize = 4 * 1024;
 /// connections have theirs.
 pub const PIPELINE_TURN_COUNT: u32 = 16;
 /// `SO_RCVBUF`: what the kernel holds of a caller that is not read from. It doubles this for its
-/// own records. A request that is larger comes in pieces.
-pub const RECEIVE_BUFFER_BYTES: u32 = 16 * 1024;
+/// own records; that is the size it begins with anyway. With less it drops what comes in one piece,
+/// and the caller sends it again.
+pub const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 /// `SO_SNDBUF`: the same for answers that a caller does not read. Beyond it no further request of
 /// that caller is answered.
 pub const SEND_BUFFER_BYTES: u32 = 16 * 1024;
@@ -98,7 +99,7 @@ pub const LISTEN_BACKLOG_COUNT: u32 = 4_096;
 /// has gone.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Open connections. At the bound, one ends for a newcomer: one that only lingers, else the one
-/// idle for longest, else the slowest, else one that waits for its turn. Without any, the
+/// idle for longest, else the slowest if it is slow, else one that waits for its turn. Without any, the
 /// newcomer gets 503.
 pub const MAX_CONNECTIONS: Bound = bound(12_000, 1, 1_000_000);
 /// Descriptors besides those of callers: the pool, the log, the runtime, files being re-read.

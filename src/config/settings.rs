@@ -161,7 +161,7 @@ pub(super) const CHECKOUT_TIMEOUT_MS: Number = Number {
     variable: "CHECKOUT_TIMEOUT_MS",
     bound: limits::CHECKOUT_TIMEOUT_MS,
     meaning: "Milliseconds of the deadline that may be spent waiting for a connection; past it, \
-              503. At most `PAYMENT_DEADLINE_MS`, also by default.",
+              503. At most `PAYMENT_DEADLINE_MS`; a default above that is lowered to it.",
 };
 pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     variable: "EXCHANGE_TIMEOUT_MS",
@@ -169,7 +169,7 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
               another connection. PostgreSQL's `lock_timeout` should be shorter, as it is in the \
               regions (750): a key that another session holds then costs its own payment alone. \
-              At most `PAYMENT_DEADLINE_MS`, also by default.",
+              At most `PAYMENT_DEADLINE_MS`; a default above that is lowered to it.",
 };
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",

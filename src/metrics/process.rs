@@ -50,9 +50,9 @@ fn read() -> Process {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     // Once: the kernel computes it from the wall clock, whose steps must not move it.
     static BOOT_SECONDS: OnceLock<f64> = OnceLock::new();
-    let boot_seconds = *BOOT_SECONDS.get_or_init(|| {
-        let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
-        number_after(&boot, "btime")
+    let boot_seconds = BOOT_SECONDS.get().copied().unwrap_or_else(|| {
+        let found = fs::read_to_string("/proc/stat").map(|boot| number_after(&boot, "btime"));
+        found.map_or(0.0, |seconds| *BOOT_SECONDS.get_or_init(|| seconds))
     });
     Process {
         cpu_seconds: (field(14) + field(15)) / TICKS_PER_SECOND,

@@ -31,6 +31,8 @@ pub enum Broken {
     Transport(TransportError),
     /// The answer is not what the protocol allows here.
     Protocol,
+    /// The server sent something between two exchanges.
+    Unasked,
     /// PostgreSQL warned while it committed. A cancelled wait for the synchronous standby shows as
     /// such a warning and nothing else, and what the standby does not have is not durable
     /// (<https://www.postgresql.org/docs/17/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT>).
@@ -51,6 +53,7 @@ impl fmt::Display for Broken {
                 f.write_str("the server closed the TLS session")
             }
             Self::Protocol => f.write_str("the server's answer is not what the protocol allows"),
+            Self::Unasked => f.write_str("the server sent something unasked"),
             Self::Warned => f.write_str("the server warned while it committed"),
         }
     }
@@ -194,9 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.refused.clone()
     }
 
-    /// Whether PostgreSQL sent more after the end of the exchange, as it does before it shuts down.
+    /// Whether PostgreSQL sent more after the end of the exchange, as it does before it shuts down,
+    /// or ended the TLS session behind it.
     pub fn said_more(&mut self) -> bool {
-        !self.transport.messages().is_empty()
+        !self.transport.messages().is_empty() || self.transport.is_closed()
     }
 
     /// Looks at an idle connection and registers `cx` to be woken when something comes. Ready means
@@ -208,7 +212,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match ready!(self.poll_receive(cx)) {
                 // A TLS record without a message inside (a session ticket, a key update) is fine.
                 Ok(()) if self.transport.messages().is_empty() => {}
-                Ok(()) => return Poll::Ready(self.read_answers().err().unwrap_or(Broken::Closed)),
+                Ok(()) => {
+                    let read = self.read_answers();
+                    return Poll::Ready(match (read, &self.refused) {
+                        (_, Some(_)) => Broken::Closed,
+                        (Err(broken), None) => broken,
+                        (Ok(_), None) => Broken::Unasked,
+                    });
+                }
                 Err(broken) => return Poll::Ready(broken),
             }
         }

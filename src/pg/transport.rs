@@ -85,6 +85,11 @@ impl Transport {
         self.handshaking
     }
 
+    /// Whether the server has ended the TLS session.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether messages travel inside TLS.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()

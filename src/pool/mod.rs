@@ -113,7 +113,7 @@ struct Inner<S: Stream> {
     maintenance: RefCell<Waker>,
     last_success: Cell<Option<(Instant, Duration)>>,
     last_failure: Cell<Option<ConnectStep>>,
-    /// The last refusal's SQLSTATE, and the limit on the lines about it.
+    /// SQLSTATEs of refusals, each with the limit on the lines about it.
     refusals: RefCell<ArrayVec<(SqlState, log::Limited), REFUSALS_APART_COUNT>>,
 }
 

@@ -44,8 +44,12 @@ impl From<Refusal> for Stop {
 }
 
 impl From<io::Error> for Stop {
-    fn from(_: io::Error) -> Self {
-        Self::End(ConnectionEnd::Error)
+    fn from(error: io::Error) -> Self {
+        Self::End(match error.kind() {
+            // The kernel's own limit, for an answer that it had taken: `TCP_USER_TIMEOUT`.
+            io::ErrorKind::TimedOut => ConnectionEnd::WriteTimeout,
+            _ => ConnectionEnd::Error,
+        })
     }
 }
 

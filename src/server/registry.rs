@@ -53,7 +53,7 @@ const LIMITS_MS: [(Phase, u64); 8] = [
 pub(super) enum Ending {
     /// The time of its phase is over.
     TimedOut,
-    /// It is idle, slow or greedy, and its place is needed.
+    /// It is idle, slow or greedy, or nothing of its request is read, and its place is needed.
     Evicted,
     /// The service ends.
     Drained,

@@ -271,7 +271,7 @@ fn an_idle_session_that_the_database_ends_is_logged_with_what_it_said() {
     }
 }
 
-/// One line a second for each, so few beside 200 refusals: not one each time that the other one came between.
+/// One line a second for each, so few beside 100 refusals: not one each time that the other one came between.
 #[test]
 fn refusals_by_two_states_in_turn_are_limited_apart() {
     let cluster = database();
