@@ -108,6 +108,14 @@ def flooded(server, rate, seconds, callers=CALLERS):
     }
 
 
+def flood(name, most, *load_of_it):
+    """Records a flood; how many of its answers were neither 200 nor 503 with Retry-After."""
+    figures = flooded(*load_of_it)
+    figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
+    record("overload", name, figures)
+    return figures["failed_otherwise"] + figures["calm_failed"]
+
+
 def overload(seconds):
     stage.configure_database()
     stage.set_commit_delay(COMMIT_US)
@@ -117,16 +125,10 @@ def overload(seconds):
         record("overload", "maximum", {"goodput": round(most)})
         for factor in (3, 10):
             stage.empty_table()
-            figures = flooded(server, BOUND_RATE * factor, seconds)
-            figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
-            record("overload", f"{factor} times", figures)
-            wrong += figures["failed_otherwise"] + figures["calm_failed"]
+            wrong += flood(f"{factor} times", most, server, BOUND_RATE * factor, seconds)
     with stage.Server(SERVICE, PATIENT) as server:
         stage.empty_table()
-        figures = flooded(server, BOUND_RATE * 3, seconds)
-        figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
-        record("overload", "3 times, all wait", figures)
-        wrong += figures["refused"] + figures["failed_otherwise"] + figures["calm_failed"]
+        wrong += flood("3 times, all wait", most, server, BOUND_RATE * 3, seconds)
     stage.set_commit_delay(0)
     stage.empty_table()
     with stage.Server(SERVICE) as server:
@@ -134,10 +136,7 @@ def overload(seconds):
         rate = round(most * FLOOD_FACTOR, -3)
         # The second one shows whether memory goes on growing.
         for name in ("processor", "processor, again"):
-            figures = flooded(server, rate, seconds, FLOOD_CALLERS)
-            figures["share_of_maximum"] = round(figures["goodput"] / most, 3)
-            record("overload", name, figures)
-            wrong += figures["failed_otherwise"] + figures["calm_failed"]
+            wrong += flood(name, most, server, rate, seconds, FLOOD_CALLERS)
     stage.empty_table()
     if wrong:
         raise SystemExit(f"{wrong} answers were neither 200 nor 503 with Retry-After")

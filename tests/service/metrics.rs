@@ -2,6 +2,7 @@
 
 use crate::support::{Caller, PAYMENT, Service, eventually, request, shared};
 use payment_latency_api::limits::{SWEEP_INTERVAL_MS, WRITE_TIMEOUT_MS};
+use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -199,6 +200,23 @@ fn who_does_not_take_its_answers_in_time_is_ended() {
         took >= Duration::from_millis(WRITE_TIMEOUT_MS - SWEEP_INTERVAL_MS),
         "{took:?}"
     );
+}
+
+/// The service has handed such an answer over: the kernel ends the connection.
+#[test]
+fn who_never_takes_an_answer_that_fits_into_the_kernels_buffer_is_ended_too() {
+    let service = Service::start(shared(), &[]);
+    let caller = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    caller.set_recv_buffer_size(2_048).unwrap();
+    caller.connect(&service.address.into()).unwrap();
+    let began = Instant::now();
+    (&caller)
+        .write_all(&request("GET", "/metrics", &[]))
+        .unwrap();
+    let ended = || service.metric("http_connections_closed_total{reason=\"write_timeout\"}");
+    eventually("its end is counted", || ended() == 1.0);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(WRITE_TIMEOUT_MS), "{took:?}");
 }
 
 #[test]
