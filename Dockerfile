@@ -47,5 +47,5 @@ ENV RES_OPTIONS="timeout:1 attempts:3"
 USER 65534:65534
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
-    CMD ["/payment-latency-api", "probe", "http://127.0.0.1:8080/livez"]
+    CMD ["/payment-latency-api", "probe", "/livez"]
 ENTRYPOINT ["/payment-latency-api"]

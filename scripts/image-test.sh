@@ -36,7 +36,7 @@ expected = {
 for name, value in expected.items():
     assert config.get(name) == value, f"{name} is {config.get(name)}, not {value}"
 test = config["Healthcheck"]["Test"]
-assert test == ["CMD", "/payment-latency-api", "probe", "http://127.0.0.1:8080/livez"], test
+assert test == ["CMD", "/payment-latency-api", "probe", "/livez"], test
 for label in ("title", "description", "licenses", "version", "revision", "created"):
     assert config["Labels"].get(f"org.opencontainers.image.{label}"), f"no label {label}"
 print(*manifest["Layers"], sep="\n")
@@ -74,11 +74,11 @@ chroot=("${sudo[@]}" env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_K
 "${chroot[@]}" serve &
 service=$!
 for _ in $(seq 100); do
-  if "${chroot[@]}" probe "http://127.0.0.1:$port/readyz" >/dev/null 2>&1; then break; fi
+  if "${chroot[@]}" probe /readyz >/dev/null 2>&1; then break; fi
   kill -0 "$service" 2>/dev/null || die "the service ended"
   sleep 0.1
 done
-"${chroot[@]}" probe "http://127.0.0.1:$port/livez"
+"${chroot[@]}" probe /livez
 curl --fail --silent --show-error -H "X-API-Key: $(cat "$PAYMENTS_DEV/secrets/api_key")" \
   "http://127.0.0.1:$port/api/payment/simulate?amount=12.34"
 echo

@@ -139,11 +139,11 @@ labels! {
         Requested = "requested",
         /// It was idle for too long.
         KeepAlive = "keep_alive",
-        /// It was idle, and its place was needed.
+        /// It was idle, slow or greedy, and its place was needed.
         Evicted = "evicted",
         /// A request was refused.
         Refused = "refused",
-        /// It was idle, slow or greedy, and its place was needed.
+        /// The socket failed.
         Error = "error",
         /// The caller did not take its answer in time.
         WriteTimeout = "write_timeout",

@@ -96,7 +96,9 @@ impl<S: Stream> Exchange<S> {
     ///
     /// The inserts go out ordered by key and id, the same order in every exchange: two transactions
     /// that meet in several keys then wait for each other in one direction only.
-    pub(super) fn write(lease: Lease<S>, payment: &Insert, coalesce: bool) -> Result<Self, Broken> {
+    ///
+    /// `None`, here and below, when the exchange could not begin: its connection is closed then.
+    pub(super) fn write(lease: Lease<S>, payment: &Insert, coalesce: bool) -> Option<Self> {
         let mut exchange = Self::new(lease);
         let pool = exchange.coalesced.pool.clone();
         let mut others: ArrayVec<Seat, { BATCH_MAX_COUNT - 1 }> = ArrayVec::new();
@@ -129,22 +131,26 @@ impl<S: Stream> Exchange<S> {
             let queued = connection.and_then(|connection| connection.queue_inserts(&inserts));
             (batch.len(), queued)
         };
-        queued?;
-        exchange.begin(payments)
+        exchange.begin(payments, queued)
     }
 
     /// Begins a lookup of the row that `payment` conflicts with.
-    pub(super) fn lookup(lease: Lease<S>, payment: &Insert) -> Result<Self, Broken> {
-        let mut exchange = Self::new(lease);
-        exchange.connection()?.queue_lookup(payment)?;
-        exchange.begin(0)
+    pub(super) fn lookup(lease: Lease<S>, payment: &Insert) -> Option<Self> {
+        Self::single(lease, |connection| connection.queue_lookup(payment))
     }
 
     /// Begins a round trip that changes nothing and shows that the session is alive.
-    pub(super) fn validate(lease: Lease<S>) -> Result<Self, Broken> {
+    pub(super) fn validate(lease: Lease<S>) -> Option<Self> {
+        Self::single(lease, Connection::queue_validation)
+    }
+
+    fn single(
+        lease: Lease<S>,
+        queue: impl FnOnce(&mut Connection<S>) -> Result<(), Broken>,
+    ) -> Option<Self> {
         let mut exchange = Self::new(lease);
-        exchange.connection()?.queue_validation()?;
-        exchange.begin(0)
+        let queued = exchange.connection().and_then(queue);
+        exchange.begin(0, queued)
     }
 
     fn new(lease: Lease<S>) -> Self {
@@ -162,13 +168,17 @@ impl<S: Stream> Exchange<S> {
         }
     }
 
-    fn begin(mut self, payments: usize) -> Result<Self, Broken> {
-        self.connection()?.begin()?;
+    fn begin(mut self, payments: usize, queued: Result<(), Broken>) -> Option<Self> {
+        let begun = queued.and_then(|()| self.connection()?.begin());
+        if let Err(broken) = begun {
+            self.coalesced.pool.note_broken(&broken, None);
+            return None;
+        }
         self.payments = payments;
         if payments > 0 {
             self.coalesced.pool.metrics.pool.batch_size(payments);
         }
-        Ok(self)
+        Some(self)
     }
 
     fn connection(&mut self) -> Result<&mut Connection<S>, Broken> {

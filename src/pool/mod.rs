@@ -285,11 +285,11 @@ impl<S: Stream> Inner<S> {
     async fn validate_one(self: &Rc<Self>, deadline: Instant) -> bool {
         match self.lease(deadline).await {
             Some(lease) => match Exchange::validate(lease) {
-                Ok(exchange) => exchange
+                Some(exchange) => exchange
                     .run(deadline)
                     .await
                     .is_some_and(|over| over.is_lost()),
-                Err(_) => true,
+                None => true,
             },
             // The queue is full, or the time is over. An answer to somebody else is a sign of life
             // as well.
@@ -375,7 +375,7 @@ impl<S: Stream> Inner<S> {
 
     fn validate(self: &Rc<Self>, member: Box<Member<S>>) {
         // An exchange that fails to begin closes the connection on drop.
-        if let Ok(exchange) = Exchange::validate(Lease::new(self.clone(), member)) {
+        if let Some(exchange) = Exchange::validate(Lease::new(self.clone(), member)) {
             tokio::task::spawn_local(exchange.run_to_limit());
         }
         self.gauges();

@@ -110,7 +110,7 @@ impl<S: Stream> Pool<S> {
                 }
             }
         };
-        let Ok(exchange) = Exchange::write(lease, payment, !progress.alone) else {
+        let Some(exchange) = Exchange::write(lease, payment, !progress.alone) else {
             return Ok(Answer::LOST);
         };
         match exchange.run(deadline).await {
@@ -128,7 +128,7 @@ impl<S: Stream> Pool<S> {
         progress: &mut Progress,
     ) -> Option<Result<Written, Failure>> {
         let lease = self.0.lease(deadline).await?;
-        let exchange = Exchange::lookup(lease, payment).ok()?;
+        let exchange = Exchange::lookup(lease, payment)?;
         let Some(finished) = exchange.run(deadline).await else {
             return Some(Err(Failure::Deadline { sent: true }));
         };

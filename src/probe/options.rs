@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::limits::{
-    PROBE_CONNECTIONS, PROBE_DURATION_MS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX,
+    PORT, PROBE_CONNECTIONS, PROBE_DURATION_MS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX,
     PROBE_TIMEOUT_MS,
 };
 
@@ -14,7 +14,8 @@ use crate::limits::{
 pub const HELP: &str = "\
 Usage: payment-latency-api probe URL [OPTIONS]
 
-Asks an http:// URL once, and exits 0 when the answer is 2xx. With --rate, sends requests in an open
+Asks an http:// URL once, and exits 0 when the answer is 2xx. A URL that is only a path, such as
+/livez, goes to 127.0.0.1 and the port that PORT names, or 8080. With --rate, sends requests in an open
 loop at random times, prints percentiles of the latencies, and exits 0 when every answer was 2xx and
 the limit was kept. A latency counts from the moment its request was due.
 
@@ -131,7 +132,8 @@ impl Given {
         if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
             return Err(format!("--rate: must be at most {PROBE_RATE_MAX}").into());
         }
-        let (host, port, authority, target) = split_url(&url)?;
+        let local_port = std::env::var("PORT").ok();
+        let (host, port, authority, target) = split_url(&absolute(url, local_port))?;
         let headers = self.headers.to_ascii_lowercase();
         let host_header = match headers.lines().any(|line| line.starts_with("host:")) {
             true => String::new(),
@@ -155,6 +157,15 @@ impl Given {
             connections: self.connections.unwrap_or(PROBE_CONNECTIONS.default),
         })
     }
+}
+
+/// A path alone stands for the service on this machine, on the port of its own setting.
+fn absolute(url: String, local_port: Option<String>) -> String {
+    if !url.starts_with('/') {
+        return url;
+    }
+    let port = local_port.unwrap_or_else(|| PORT.default.to_string());
+    format!("http://127.0.0.1:{port}{url}")
 }
 
 /// Host, port, authority and target of an `http` URL (RFC 9110 section 4.2.1).
@@ -275,6 +286,19 @@ mod tests {
         ] {
             assert!(split_url(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_path_alone_is_asked_of_the_service_on_this_machine() {
+        for (url, local_port, expected) in [
+            ("/livez", None, "http://127.0.0.1:8080/livez"),
+            ("/", Some("9000"), "http://127.0.0.1:9000/"),
+            ("http://a/livez", Some("9000"), "http://a/livez"),
+        ] {
+            let found = absolute(url.into(), local_port.map(String::from));
+            assert_eq!(found, expected);
+        }
+        assert!(split_url(&absolute("/".into(), Some("0".into()))).is_err());
     }
 
     #[test]
