@@ -574,6 +574,18 @@ def wal(_):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "rate": rate, "seconds": seconds, "loads": found}
 
 
+def driver(_):
+    """A payment's way to the database and back: through this service's pool, and through a driver with a task of its
+    own, in turns."""
+    ways, rounds = ("pool", "driver"), []
+    for repetition in range(9):
+        found = {way: stage.exchanges(way)[0] for way in (ways if repetition % 2 == 0 else ways[::-1])}
+        rounds.append({way: {figure: round(value, 1) for figure, value in found[way].items()} for way in ways})
+        print(rounds[-1], flush=True)
+    costs = {way: stage.exchange_costs(way) for way in ways}
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "rounds": rounds, "costs": costs}
+
+
 # Parts of the record that can be measured alone; `make bench` measures those in PARTS, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
 EXTRA_PARTS = {
@@ -583,6 +595,7 @@ EXTRA_PARTS = {
     "neighbours": neighbours,
     "statements": statements,
     "wal": wal,
+    "driver": driver,
 }
 
 

@@ -270,6 +270,28 @@ def knee(performance, _):
     return "\n".join([table(columns, rows), "", *lines])
 
 
+def pods(performance, _):
+    """By arithmetic on the rows above: what pods save that are added in time, and pods in other zones."""
+    request, percent = autoscaling()
+    steps = load_steps(performance)
+    cpu = {rate: median(cpu) * rate / 1e4 for rate, (_, cpu, _) in steps.items()}
+    calm = max(rate for rate in steps if cpu[rate] < request * percent * (1 + TOLERANCE) / 1000)
+
+    def row(what, pods, load):
+        each = load / pods
+        step = min(rate for rate in steps if rate >= each)
+        p99 = f"{median(steps[step][2]) / 1000:.1f}"
+        return [what, f"{pods}", f"{each:,.0f}", p99 if step == each else f"{p99}, that of {step:,}/s"]
+
+    rows = [
+        row("below the autoscaler's mark", 3, 3 * calm),
+        row("a zone is lost, and a third of the pods", 2, 3 * calm),
+        row("the load doubles, no pod is added", 3, 6 * calm),
+        row("the load doubles, as many pods are added", 6, 6 * calm),
+    ]
+    return table(["Three pods, one a zone", "Pods", "Payments/s for each", "p99 ms by the rows above"], rows)
+
+
 def hops(performance, _):
     parts = fact(performance, "segments_us")
     pooled, direct, statements, differ = pooler_runs(performance)
@@ -536,6 +558,22 @@ def statements(performance, _):
     return table(columns, rows) + "\n\n" + prose("Recorded on {date} at revision {revision} on {cpu}: 3 climbs each, in turns.".format(**found))
 
 
+def driver(performance, _):
+    """A payment's way through this service's pool and through a driver with a task for each connection."""
+    found = part(performance, "driver")
+    pool, other = found["costs"]["pool"], found["costs"]["driver"]
+    rows = [[what, f"{pool[name]:,}", f"{other[name]:,}", f"{pool[name] / other[name]:.2f}"]
+            for what, name in (("instructions", "instructions"), ("system calls", "system_calls"))]  # fmt: skip
+    for what, name, digits in (("CPU µs", "cpu_us", 1), ("round trip, mean µs", "round_trip_us", 0)):
+        ours, theirs = ([one[way][name] for one in found["rounds"]] for way in ("pool", "driver"))
+        ratios = [one / two for one, two in zip(ours, theirs, strict=True)]
+        rows.append([what, spread(ours, digits), spread(theirs, digits), spread(ratios, 2)])
+    columns = ["A payment alone, commits in memory", "this service's pool", "`tokio-postgres`", "the first in terms of the second"]
+    return table(columns, rows) + "\n\n" + prose(
+        "Recorded on {date} at revision {revision} on {cpu}: {count} rounds, the ratios by round.".format(count=len(found["rounds"]), **found)
+    )
+
+
 def wal(performance, _):
     """Log written for a payment, by its key, the table it goes to, and the compression of whole pages."""
     found = part(performance, "wal")
@@ -569,7 +607,9 @@ PARTS = {
     "size": size,
     "pooler": pooler,
     "coalescing": coalescing,
+    "driver": driver,
     "knee": knee,
+    "pods": pods,
     "hops": hops,
     "connecting": connecting,
     "budget": budget,

@@ -2,6 +2,7 @@
 
 use lexopt::Error;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use payment_latency_api::config::{self, ProcessEnvironment};
 use payment_latency_api::limits::{PRUNE_AGE_HOURS, PRUNE_BATCH_COUNT};
 use payment_latency_api::{probe, prune};
 use std::time::Duration;
@@ -68,7 +69,9 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
 }
 
 fn probe(mut parser: lexopt::Parser) -> Result<Command, Error> {
-    Ok(match probe::Options::parse(&mut parser)? {
+    let own_address =
+        || config::own_address(&ProcessEnvironment).map_err(|errors| errors.to_string().into());
+    Ok(match probe::Options::parse(&mut parser, own_address)? {
         Some(options) => Command::Probe(Box::new(options)),
         None => Command::ProbeHelp,
     })

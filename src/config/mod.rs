@@ -17,7 +17,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::payment::Currency;
@@ -122,8 +122,7 @@ impl Config {
         let api_keys = reader.secret(&s::API_SECRET_KEY, &s::API_SECRET_KEY_FILE, |secret| {
             ApiKeys::parse(secret.expose())
         });
-        let address = reader.address(&s::LISTEN_ADDRESS, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let port = u16::try_from(reader.number(&s::PORT)).ok();
+        let listen = read_listen(reader);
         let default_currency = read_currency(reader, &region);
         let (payment_deadline, pool) = read_bounds(reader);
         let max_connections = count(reader.number(&s::MAX_CONNECTIONS));
@@ -135,7 +134,7 @@ impl Config {
         Some(Self {
             region,
             environment,
-            listen: SocketAddr::new(address, port?),
+            listen: listen?,
             default_currency,
             max_connections,
             drain,
@@ -150,6 +149,24 @@ impl Config {
             in_force: reader.in_force(),
         })
     }
+}
+
+/// Where `serve` is reached from its own machine: at the address that it listens on, or at the
+/// loopback's when it listens on all.
+///
+/// # Errors
+/// What is wrong with the two settings.
+pub fn own_address(environment: &dyn Environment) -> Result<SocketAddr, ConfigErrors> {
+    let mut reader = Reader::new(environment);
+    let listen = read_listen(&mut reader);
+    let mut address = reader.finish(listen)?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(address)
 }
 
 /// What `check-config` prints: every setting in force, the owner's as well where they are set, and
@@ -209,6 +226,12 @@ fn read_stage(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> String {
     });
     reader.note(s::ENVIRONMENT.variable, &stage);
     stage
+}
+
+fn read_listen(reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let address = reader.address(&s::LISTEN_ADDRESS, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let port = u16::try_from(reader.number(&s::PORT)).ok()?;
+    Some(SocketAddr::new(address, port))
 }
 
 fn read_currency(reader: &mut Reader<'_>, region: &str) -> Currency {

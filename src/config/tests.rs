@@ -403,6 +403,20 @@ fn check_config_shows_both_targets_and_the_mistakes_of_both() {
     assert_eq!(names, ["DATABASE_URL", "PORT", "MIGRATE_DATABASE_URL"]);
 }
 
+#[test]
+fn the_service_is_reached_at_its_own_address_or_at_the_loopback() {
+    for (variables, expected) in [
+        (&[][..], "127.0.0.1:8080"),
+        (&[("LISTEN_ADDRESS", "::"), ("PORT", "81")], "[::1]:81"),
+        (&[("LISTEN_ADDRESS", "192.0.2.1")], "192.0.2.1:8080"),
+    ] {
+        let own = own_address(&environment(variables)).unwrap();
+        assert_eq!(own.to_string(), expected);
+    }
+    let errors = own_address(&environment(&[("PORT", "x")])).unwrap_err();
+    assert!(errors.to_string().starts_with("PORT: "), "{errors}");
+}
+
 /// The planted word is put into every variable in turn, valid there or not.
 #[test]
 fn no_secret_is_shown_anywhere() {

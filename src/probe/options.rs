@@ -3,10 +3,11 @@
 use lexopt::Error;
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::limits::{
-    PORT, PROBE_CONNECTIONS, PROBE_DURATION_MS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX,
+    PROBE_CONNECTIONS, PROBE_DURATION_MS, PROBE_RATE_MAX, PROBE_RATE_MIN, PROBE_REQUESTS_MAX,
     PROBE_TIMEOUT_MS,
 };
 
@@ -15,7 +16,7 @@ pub const HELP: &str = "\
 Usage: payment-latency-api probe URL [OPTIONS]
 
 Asks an http:// URL once, and exits 0 when the answer is 2xx. A URL that is only a path, such as
-/livez, goes to 127.0.0.1 and the port that PORT names, or 8080. With --rate, sends requests in an open
+/livez, goes to where `serve` listens by LISTEN_ADDRESS and PORT. With --rate, sends requests in an open
 loop at random times, prints percentiles of the latencies, and exits 0 when every answer was 2xx and
 the limit was kept. A latency counts from the moment its request was due.
 
@@ -58,11 +59,15 @@ struct Given {
 }
 
 impl Options {
-    /// Reads what follows the verb; `None` when help is asked for.
+    /// Reads what follows the verb; `None` when help is asked for. A path alone is asked of
+    /// `own_address`.
     ///
     /// # Errors
     /// A sentence about the first mistake, which names the option.
-    pub fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, Error> {
+    pub fn parse(
+        parser: &mut lexopt::Parser,
+        own_address: impl FnOnce() -> Result<SocketAddr, Error>,
+    ) -> Result<Option<Self>, Error> {
         let mut given = Given::default();
         while let Some(argument) = parser.next()? {
             match argument {
@@ -90,13 +95,14 @@ impl Options {
                 other => return Err(other.unexpected()),
             }
         }
-        given.finish().map(Some)
+        given.finish(own_address).map(Some)
     }
 
     #[cfg(test)]
     pub(super) fn parse_all(arguments: &[&str]) -> Result<Self, Error> {
         let mut parser = lexopt::Parser::from_args(arguments);
-        Self::parse(&mut parser).map(|options| options.expect("no help"))
+        let own_address = || Err("no service here".into());
+        Self::parse(&mut parser, own_address).map(|options| options.expect("no help"))
     }
 }
 
@@ -113,7 +119,10 @@ impl Given {
         Ok(())
     }
 
-    fn finish(self) -> Result<Options, Error> {
+    fn finish(
+        self,
+        own_address: impl FnOnce() -> Result<SocketAddr, Error>,
+    ) -> Result<Options, Error> {
         let url = self.url.ok_or("probe: a URL is missing")?;
         if self.rate.is_none() {
             let looped = [
@@ -132,8 +141,10 @@ impl Given {
         if self.rate.is_some_and(|rate| rate > PROBE_RATE_MAX as f64) {
             return Err(format!("--rate: must be at most {PROBE_RATE_MAX}").into());
         }
-        let local_port = std::env::var("PORT").ok();
-        let (host, port, authority, target) = split_url(&absolute(url, local_port))?;
+        let (host, port, authority, target) = match url.starts_with('/') {
+            true => split_url(&format!("http://{}{url}", own_address()?))?,
+            false => split_url(&url)?,
+        };
         let headers = self.headers.to_ascii_lowercase();
         let host_header = match headers.lines().any(|line| line.starts_with("host:")) {
             true => String::new(),
@@ -157,15 +168,6 @@ impl Given {
             connections: self.connections.unwrap_or(PROBE_CONNECTIONS.default),
         })
     }
-}
-
-/// A path alone stands for the service on this machine, on the port of its own setting.
-fn absolute(url: String, local_port: Option<String>) -> String {
-    if !url.starts_with('/') {
-        return url;
-    }
-    let port = local_port.unwrap_or_else(|| PORT.default.to_string());
-    format!("http://127.0.0.1:{port}{url}")
 }
 
 /// Host, port, authority and target of an `http` URL (RFC 9110 section 4.2.1).
@@ -289,16 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_alone_is_asked_of_the_service_on_this_machine() {
-        for (url, local_port, expected) in [
-            ("/livez", None, "http://127.0.0.1:8080/livez"),
-            ("/", Some("9000"), "http://127.0.0.1:9000/"),
-            ("http://a/livez", Some("9000"), "http://a/livez"),
-        ] {
-            let found = absolute(url.into(), local_port.map(String::from));
-            assert_eq!(found, expected);
-        }
-        assert!(split_url(&absolute("/".into(), Some("0".into()))).is_err());
+    fn a_path_alone_is_asked_of_the_service_itself() {
+        let own = "[::1]:9000".parse().unwrap();
+        let mut parser = lexopt::Parser::from_args(["/livez"]);
+        let options = Options::parse(&mut parser, || Ok(own)).unwrap().unwrap();
+        assert_eq!((options.host.as_str(), options.port), ("::1", 9000));
+        let expected = b"GET /livez HTTP/1.1\r\nHost: [::1]:9000\r\n\r\n";
+        assert_eq!(options.request, expected);
+        let mut parser = lexopt::Parser::from_args(["/livez"]);
+        let error = Options::parse(&mut parser, || Err("PORT: is wrong".into())).unwrap_err();
+        assert_eq!(error.to_string(), "PORT: is wrong");
     }
 
     #[test]
