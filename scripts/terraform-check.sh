@@ -104,7 +104,7 @@ for folder in sorted(pathlib.Path("terraform/modules").iterdir()):
 if loose:
     sys.exit("\n".join(loose))
 PY
-# Phase 0 asks AWS for the values of these two, and reads them in the modules.
+# Phase 0 asks AWS whether it has the values of these two, and reads them in the modules.
 ! grep -qE '^ +(system_nodes|engine_version) +=' terraform/environments/shared/main.tf || die "phase 0 asks for a module's own value, and not for this one"
 # Settings that no test can read.
 grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"

@@ -43,7 +43,7 @@ fn limits_sql() -> String {
 /// Ids are made by the clocks of pods, `created_at` by the database's clock, and only `created_at`
 /// decides. So no row goes too early. A row whose pod's clock was ahead by more than the bound's
 /// margin goes in a later run, once the bound has passed its id. A row whose pod's clock was behind
-/// is looked at by every run before it is due.
+/// is looked at by every run from when the bound has passed its id until it is due.
 ///
 /// A second `prune` at the same time takes other rows.
 const DELETE_SQL: &str = "WITH removed AS (DELETE FROM payments WHERE ctid = ANY (ARRAY (\

@@ -336,8 +336,8 @@ impl<S: Stream> Inner<S> {
         self.discard(member, Closed::IdleLost);
     }
 
-    /// Closes a connection that is of no use, and asks for another: after a pause if the server
-    /// ended this one or it never served, since the next one may be no better.
+    /// Closes a connection that is of no use, and asks for another: after a pause if it never
+    /// served, or what the server said put an end to it, since the next one may be no better.
     fn discard(&self, member: Box<Member<S>>, why: Closed) {
         let served = member.served;
         if Instant::now() >= member.expires {

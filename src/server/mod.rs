@@ -111,7 +111,7 @@ pub async fn run(mut config: Config, build: Build) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of descriptors, or lowers the number of connections to what it allows.
+/// Raises the limit of descriptors, and lowers the number of connections if it still allows fewer.
 fn fit_descriptors(config: &Config) -> usize {
     let besides = RESERVED_DESCRIPTORS_COUNT + config.pool.size as u64;
     let wanted = config.max_connections as u64 + besides;
