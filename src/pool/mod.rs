@@ -265,7 +265,7 @@ labels! {
         IdleLost = "idle_lost",
         /// An exchange took too long.
         Timeout = "timeout",
-        /// The server said that it ends.
+        /// The server said that it ends, or that it takes no payments here.
         Server = "server",
         /// The service ends.
         Shutdown = "shutdown",

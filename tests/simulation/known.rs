@@ -50,8 +50,8 @@ pub(crate) async fn no_connection_outlives_a_proxys_limit() {
     world.end(&pool).await;
 }
 
-/// Each of the three connections is validated ten times in ten intervals. A round of maintenance is
-/// added now and then, since half of them stay for payments.
+/// Each of the three connections is validated ten times in ten intervals, or once less: half of them
+/// stay for payments, so one of them may have to wait for the next round of maintenance.
 pub(crate) async fn idle_connections_are_validated_once_an_interval() {
     let (world, pool) = World::start(Dice::new(3), Profile::quiet());
     world.recover(&pool).await;
