@@ -125,7 +125,7 @@ fuzz: ## fuzz each target for MINUTES (1); TARGETS='requests chunks' picks some
 http-compare: ## send the tests' raw requests to this service, nginx and hyper, side by side
 	@scripts/http-compare.sh
 
-sbom: ## write the CycloneDX list of what is in the binary: target/sbom.cdx.json
+sbom: ## write what is in the binary, as CycloneDX, and its authors' notices: target/sbom.cdx.json, notices.txt
 	@scripts/sbom.sh
 
 reproducible: ## build the image's binary here and in another folder, and compare the bytes

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make sbom`: what the binary is made of, as CycloneDX.
+# `make sbom`: what the binary is made of, as CycloneDX, and the notices of whoever wrote it.
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -9,4 +9,6 @@ mkdir -p target
 # The commit's time, so that one commit has one list.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
-python3 -B scripts/sbom.py "$(rustc -vV | sed -n 's/^host: //p')" target/sbom.cdx.json
+target=$(rustc -vV | sed -n 's/^host: //p')
+python3 -B scripts/sbom.py "$target" target/sbom.cdx.json
+python3 -B scripts/notices.py "$target" target/sbom.cdx.json target/notices.txt
