@@ -400,6 +400,24 @@ def cpu_floor(result):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu_us": found}
 
 
+def kernel(result):
+    """How much of a payment's CPU time is the kernel's, beside all that the best peer takes, in turns."""
+    scenario = next(name for name in result["scenarios"] if "three times" in name)
+    peer = next(name for name in result["scenarios"][scenario]["contestants"] if name != SERVICE)
+    loads = []
+    for rate in (1000, result["scenarios"][scenario]["rate"]):
+        rounds = []
+        for repetition in range(7):
+            found = {}
+            for name in (SERVICE, peer) if repetition % 2 == 0 else (peer, SERVICE):
+                with stage.Server(name) as server:
+                    found[name] = [round(cost, 1) for cost in stage.cpu_and_kernel_us(server, rate, 5, repetition + 1)]
+            rounds.append(found)
+            print(rate, found, flush=True)
+        loads.append({"rate": rate, "rounds": rounds})
+    return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "peer": peer, "loads": loads}
+
+
 def threads(_):
     """What a second thread costs: Tokio's runtime of a peer with one worker thread, and with two, on one core."""
     peer, workers = "axum + deadpool", {count: {"TOKIO_WORKER_THREADS": count} for count in ("1", "2")}
@@ -589,6 +607,7 @@ def driver(_):
 # Parts of the record that can be measured alone; `make bench` measures those in PARTS, too.
 PARTS = {"facts": facts, "memory": memory, "instructions": instructions, "cpu_floor": cpu_floor}
 EXTRA_PARTS = {
+    "kernel": kernel,
     "threads": threads,
     "pools": pools,
     "wakes": wakes,

@@ -498,6 +498,28 @@ def pools(performance, _):
     return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}: ".format(**found) + f"{rounds} rounds."
 
 
+def kernel(performance, _):
+    """The kernel's part of a payment's CPU time."""
+    found = part(performance, "kernel")
+    rows = []
+    for load in found["loads"]:
+        ours, theirs = ([one[name] for one in load["rounds"]] for name in (SERVICE, found["peer"]))
+        against = lambda place, ours=ours, theirs=theirs: spread(
+            [one[place] / other[0] for one, other in zip(ours, theirs, strict=True)], 2
+        )
+        rows.append([
+            f"{load['rate']:,}/s", spread([all_ for all_, _ in ours], 1), spread([kernels for _, kernels in ours], 1),
+            spread([all_ for all_, _ in theirs], 1), against(0), against(1),
+        ])  # fmt: skip
+    columns = ["CPU µs for a payment", "this service", "of it in the kernel", found["peer"],
+               "this service's in terms of that", "the kernel's part of it alone"]  # fmt: skip
+    return table(columns, rows) + "\n\n" + prose(
+        "Recorded on {date} at revision {revision} on {cpu}: {count} rounds, the ratios by round.".format(
+            count=len(found["loads"][0]["rounds"]), **found
+        )
+    )
+
+
 def by_round(ours, theirs, figure):
     """This service's part of a contestant's figure, in the rounds in which both count; nothing beside itself."""
     if ours is theirs:
@@ -608,6 +630,7 @@ PARTS = {
     "pooler": pooler,
     "coalescing": coalescing,
     "driver": driver,
+    "kernel": kernel,
     "knee": knee,
     "pods": pods,
     "hops": hops,

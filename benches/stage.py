@@ -403,6 +403,17 @@ def cpu_us(server, rate, seconds, seed):
     return (server.cpu_seconds() - before) * 1e6 / served
 
 
+def cpu_and_kernel_us(server, rate, seconds, seed):
+    """The same, and how much of it the kernel takes, by the kernel's sampling of the process."""
+    stat = pathlib.Path(f"/proc/{server.process.pid}/stat")
+    # utime and stime, see proc_pid_stat(5).
+    ticks = lambda: [int(field) for field in stat.read_text().rpartition(")")[2].split()[11:13]]
+    before = ticks()
+    cpu = cpu_us(server, rate, seconds, seed)
+    user, kernel = (after - former for after, former in zip(ticks(), before, strict=True))
+    return cpu, cpu * kernel / (user + kernel)
+
+
 def system_calls(name, payments_a_second=200, seconds=5, settings=None):
     """System calls of the process for one payment, by strace."""
     with tempfile.TemporaryDirectory() as folder, Server(name, settings) as server:
