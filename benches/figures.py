@@ -1,11 +1,19 @@
 """Puts runs together: what counts, medians with their spread, curves, tables, claims."""
 
+import hashlib
+import json
 import statistics
 import subprocess
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 # p99.9 is claimed from this many samples on.
 SAMPLES_MIN = 100_000
+
+
+def drawn(results):
+    """What the pictures are made from, as a hash that each of them carries."""
+    parts = {part: results[part] for part in ("scenarios", "ladders")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def revision(root):

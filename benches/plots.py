@@ -4,6 +4,7 @@ import json
 import pathlib
 import statistics
 
+import figures
 import matplotlib
 
 matplotlib.use("svg")
@@ -11,7 +12,6 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "payment-latency-api", "svg.fonttype": "none", "font.size": 9})
 
 import matplotlib.pyplot as plt  # noqa: E402
-from figures import SAMPLES_MIN  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "docs/performance"
@@ -27,7 +27,7 @@ STYLES = {
 MICROSECONDS = FuncFormatter(lambda value, _: f"{value / 1000:g} ms" if value >= 1000 else f"{value:g} µs")
 
 
-def drawing(title, across, name, draw):
+def drawing(results, title, across, name, draw):
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     draw(axes)
     axes.set(title=title, xlabel=across, ylabel="latency from when the payment was due", yscale="log")
@@ -36,17 +36,17 @@ def drawing(title, across, name, draw):
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", linewidth=0.3)
     axes.legend()
-    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None, "Identifier": figures.drawn(results)})
     plt.close(figure)
 
 
 def percentiles(scenario):
     def draw(axes):
-        for name, figures in scenario["contestants"].items():
-            if figures.get("runs"):
+        for name, found in scenario["contestants"].items():
+            if found.get("runs"):
                 # As far as a p99.9 of `SAMPLES_MIN`: as many samples lie beyond the end.
-                end = 1000 * figures["samples"] / SAMPLES_MIN
-                curve = [(1 / (1 - quantile), value) for quantile, value in figures["curve"] if quantile < 1]
+                end = 1000 * found["samples"] / figures.SAMPLES_MIN
+                curve = [(1 / (1 - quantile), value) for quantile, value in found["curve"] if quantile < 1]
                 points = [point for point in curve if point[0] <= end]
                 colour, line = STYLES[name]
                 axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, label=name)
@@ -85,12 +85,12 @@ def main():
     for name, scenario in results["scenarios"].items():
         if name in ("200/s", "1,000/s"):
             title = f"Percentiles at {name}"
-            drawing(title, "percentile", f"percentiles-{scenario['rate']}", percentiles(scenario))
+            drawing(results, title, "percentile", f"percentiles-{scenario['rate']}", percentiles(scenario))
     for delay, what in ((0, "as fast as memory commits"), (3000, "commits of 3 ms")):
         for figure in ("p99", "p50"):
             title = f"{figure} against rate, {what}"
             draw = ladders(results, delay, f"{figure}_us")
-            drawing(title, "payments due in a second", f"{figure}-against-rate-{delay}", draw)
+            drawing(results, title, "payments due in a second", f"{figure}-against-rate-{delay}", draw)
 
 
 if __name__ == "__main__":

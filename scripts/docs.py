@@ -199,6 +199,8 @@ def failed_commands(root, documents):
             count += 1
             if re.search(r"(^|[;&|]|do|then)\s*! .*\n.*\S", text, re.MULTILINE):
                 wrong.append(f"{document.name}:{number}: bash -e takes no notice of a `!` before the last line")
+            if re.search(r"^(test|\[|grep|diff|jq|!) .* && .*\n.*\S", text, re.MULTILINE):
+                wrong.append(f"{document.name}:{number}: bash -e takes no notice of a failure before && but in the last line")
             try:
                 run = subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", text], cwd=root, stdin=subprocess.DEVNULL,

@@ -47,6 +47,7 @@ BROKEN = {
     "a command that fails in a pipe": ("docs/A.md", "test -e Makefile", "cat Nothing | head", "ends with 1"),
     "a block that is no shell": ("docs/B.md", "# B", "```sh\nif true\n```\n\n# B", "is no shell"),
     "a failure that bash does not notice": ("docs/A.md", "test -e Makefile", "! true\ntrue", "takes no notice"),
+    "a failure before &&": ("docs/A.md", "test -e Makefile", "test -e Nothing && true\ntrue", "takes no notice"),
     "a block without an end": ("docs/B.md", "# B", "```\n# B", "the block has no end"),
     "a variable that nothing sets": ("docs/DEPLOYMENT-RUNBOOK.md", "name=$site", "name=$region", "nothing sets $region"),
     "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),

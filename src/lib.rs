@@ -24,8 +24,10 @@ pub mod route;
 pub mod handlers;
 
 pub mod payment;
-pub mod pg;
+
 pub mod pool;
+
+pub mod pg;
 
 pub mod migrate;
 pub mod probe;
