@@ -73,6 +73,13 @@ fn the_families_of_smuggling_name_cases_that_exist() {
 }
 
 #[test]
+fn the_comparison_is_of_all_cases_of_today() {
+    let cases = framing_cases::cases().len();
+    let counted = format!("\n{cases} requests: ");
+    assert!(DOCUMENT.contains(&counted), "make http-compare: {cases}");
+}
+
+#[test]
 fn cases_have_names_of_their_own() {
     let mut names = HashSet::new();
     for case in framing_cases::cases() {
