@@ -36,14 +36,14 @@ Verbs:
   migrate        creates or updates the schema, the application's role and its login
   prune          removes old payments: prune [--older-than 90d] [--batch 100]
   probe URL      checks a URL; with --rate, measures its latency (probe --help)
-  check-config   prints the configuration that would be in force, secrets masked
+  check-config   prints the configuration in force, with secrets masked
 
 Options:
   --version      prints the version
   --help         prints this text
 
 Everything else is set by environment variables: see docs/APPLICATION.md.
-Exit codes: 0 done, 1 failed, 64 wrong command line, 78 wrong configuration.";
+Exit codes: 0 success, 1 failure, 64 usage error, 78 configuration error.";
 
 pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
     let command = match parser.next()? {

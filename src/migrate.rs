@@ -116,7 +116,7 @@ async fn attempt(
         .isolation_level(IsolationLevel::ReadCommitted)
         .start()
         .await
-        .map_err(failed("beginning"))?;
+        .map_err(failed("beginning the transaction"))?;
     // Zero would mean no limit.
     let left = end.saturating_duration_since(Instant::now()).as_millis();
     limit(&transaction, "lock_timeout", left.max(1)).await?;
@@ -147,7 +147,7 @@ async fn limit(transaction: &Transaction<'_>, setting: &str, ms: u128) -> Result
     transaction
         .batch_execute(&format!("SET LOCAL {setting} = {ms}"))
         .await
-        .map_err(failed("limiting times"))
+        .map_err(failed("setting timeouts"))
 }
 
 /// Where unqualified names are made: the first schema of the search path that exists.
@@ -202,7 +202,7 @@ async fn apply_missing(
     let newest = migrations.last().map_or(0, |migration| migration.version);
     for (version, name, _) in applied.iter().filter(|(version, ..)| *version > newest) {
         steps.push(format!(
-            "migration {version} ({name}) is of a later version and was left as it is"
+            "migration {version} ({name}) belongs to a later version and was left unchanged"
         ));
     }
     Ok(())

@@ -95,7 +95,7 @@ pub fn parse_age(text: &str) -> Result<Duration, String> {
         .filter(|hours| (PRUNE_AGE_HOURS.min..=PRUNE_AGE_HOURS.max).contains(hours));
     age.map(Duration::from_hours).ok_or_else(|| {
         format!(
-            "an age is a whole number with d or h behind it (90d, 12h), up to {}d",
+            "must be a whole number followed by d or h (90d, 12h), up to {}d",
             PRUNE_AGE_HOURS.max / DAY_H
         )
     })
@@ -167,7 +167,7 @@ impl fmt::Display for PruneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(e) => write!(f, "the runtime could not start: {e}"),
-            Self::Connect(e) => write!(f, "no connection as the owner: {e}"),
+            Self::Connect(e) => write!(f, "cannot connect as the owner: {e}"),
             Self::Statement(reason) => write!(f, "removing payments failed: {reason}"),
         }
     }

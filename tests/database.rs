@@ -70,7 +70,7 @@ fn a_second_migration_finds_everything_done() {
         [
             "group role payments_app was created",
             "login payments_service was created",
-            "login payments_service became a member of payments_app",
+            "login payments_service was added to payments_app",
             "migration 1 (payments) was applied",
             "payments_app was granted USAGE ON SCHEMA \"public\"",
             "payments_app was granted SELECT ON TABLE payments",
@@ -81,7 +81,7 @@ fn a_second_migration_finds_everything_done() {
     let second = migrate(&cluster).unwrap();
     assert_eq!(
         second.steps,
-        ["login payments_service exists and was left as it is"]
+        ["login payments_service already exists and was left unchanged"]
     );
     assert_eq!(
         cluster.psql("SELECT version, name FROM schema_migrations"),
@@ -104,7 +104,10 @@ fn two_migrations_at_the_same_moment_do_the_work_once() {
     for (step, times) in [
         ("group role payments_app was created", 1),
         ("login payments_service was created", 1),
-        ("login payments_service exists and was left as it is", 3),
+        (
+            "login payments_service already exists and was left unchanged",
+            3,
+        ),
     ] {
         assert_eq!(steps().filter(|did| *did == step).count(), times, "{step}");
     }
@@ -243,8 +246,8 @@ fn migrations_of_a_later_version_are_left_and_named() {
     assert_eq!(
         report.steps,
         [
-            "login payments_service exists and was left as it is",
-            "migration 9999 (later) is of a later version and was left as it is",
+            "login payments_service already exists and was left unchanged",
+            "migration 9999 (later) belongs to a later version and was left unchanged",
         ]
     );
 }
@@ -390,8 +393,8 @@ fn an_existing_login_keeps_its_password() {
     let steps = migrate(&cluster).unwrap().steps;
     assert_eq!(cluster.psql(&stored), before);
     let expected = [
-        "login payments_service exists and was left as it is",
-        "login payments_service became a member of payments_app",
+        "login payments_service already exists and was left unchanged",
+        "login payments_service was added to payments_app",
     ];
     let expected = expected.map(str::to_owned);
     assert!(steps.windows(2).any(|steps| steps == expected), "{steps:?}");
@@ -404,9 +407,9 @@ fn a_login_that_does_not_inherit_is_told_apart_from_one_that_is_no_member() {
         "CREATE ROLE {APPLICATION} LOGIN NOINHERIT PASSWORD '{}'",
         postgres::PASSWORD
     ));
-    let joined = "login payments_service became a member of payments_app";
-    let without = "login payments_service exists and was left as it is, \
-        login \"payments_service\" is a member of payments_app and does not inherit its rights";
+    let joined = "login payments_service was added to payments_app";
+    let without = "login payments_service already exists and was left unchanged, \
+        login \"payments_service\" is a member of payments_app but does not inherit its rights";
     let first = migrate(&cluster).unwrap().steps;
     assert!(first.iter().any(|step| step == joined), "{first:?}");
     let second = migrate(&cluster).unwrap().steps.join(", ");

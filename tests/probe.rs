@@ -96,9 +96,9 @@ fn one_request_tells_by_its_exit_code_whether_the_answer_was_2xx() {
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort",
             1,
-            "ended before the answer did",
+            "closed before the answer ended",
         ),
-        ("", 1, "ended before the answer did"),
+        ("", 1, "closed before the answer ended"),
         ("SSH-2.0-example\r\n", 1, "not HTTP/1"),
     ] {
         let url = serve(move |_| answer.to_owned());
@@ -183,7 +183,7 @@ fn a_loop_counts_every_answer_and_fails_for_any_that_is_not_2xx() {
     for part in [
         "answered 200: 400",
         "answered 503: 50",
-        "ended before the answer did: 50",
+        "closed before the answer ended: 50",
     ] {
         assert!(output.contains(part), "{part} in {output}");
     }
@@ -205,7 +205,7 @@ fn a_limit_that_is_passed_fails() {
         "40",
     ]);
     assert_eq!(code, Some(1), "{output}");
-    assert!(output.contains("past the limit of 40 ms"), "{output}");
+    assert!(output.contains("above the limit of 40 ms"), "{output}");
 }
 
 #[test]

@@ -35,10 +35,10 @@ impl ApiKeys {
         let count = keys().count();
         if count > API_KEYS_MAX_COUNT {
             return Err(format!(
-                "holds {count} keys; at most {API_KEYS_MAX_COUNT} are accepted"
+                "contains {count} keys; at most {API_KEYS_MAX_COUNT} are accepted"
             ));
         }
-        let first = keys().next().ok_or("holds no key")?;
+        let first = keys().next().ok_or("contains no key")?;
         let mut digests = [sha256(first.as_bytes()); API_KEYS_MAX_COUNT];
         for (place, key) in digests.iter_mut().zip(keys()) {
             *place = sha256(key.as_bytes());
@@ -147,8 +147,8 @@ mod tests {
     fn wrong_keys_are_refused_by_their_place() {
         let long = "h".repeat(API_KEY_MAX_BYTES + 1);
         for (text, sentence) in [
-            (String::new(), "holds no key"),
-            (" ,\n, ".to_owned(), "holds no key"),
+            (String::new(), "contains no key"),
+            (" ,\n, ".to_owned(), "contains no key"),
             (
                 "hunter2".to_owned(),
                 "key 1 has 7 characters; 16 to 256 are accepted",
@@ -168,7 +168,7 @@ mod tests {
             ),
             (
                 format!("{OLD},{NEW},third-key-0123456789"),
-                "holds 3 keys; at most 2 are accepted",
+                "contains 3 keys; at most 2 are accepted",
             ),
         ] {
             assert_eq!(ApiKeys::parse(&text), Err(sentence.to_owned()));

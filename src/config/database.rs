@@ -102,14 +102,14 @@ impl DatabaseTarget {
         }
         // Its error is dropped because it may repeat what stands in the wrong place.
         let config: tokio_postgres::Config = plain.parse().map_err(|_| {
-            "the port must be a number from 1 to 65535, an IPv6 address must stand in brackets, \
-             and percent-encoded parts must be UTF-8"
+            "the port must be a number from 1 to 65535, an IPv6 address must be in brackets, and \
+             percent-encoded parts must be UTF-8"
         })?;
         let user = name("user", config.get_user())?;
         if user.contains(':') {
             return Err(
-                "the user's name holds a colon; only the `:` between user and password may stand \
-                 there, and it must not be percent-encoded"
+                "the user name contains a colon; only the `:` between user and password is \
+                 allowed, and it must not be percent-encoded"
                     .to_owned(),
             );
         }
@@ -132,7 +132,7 @@ impl DatabaseTarget {
         match self.ssl_mode {
             SslMode::VerifyFull => None,
             weaker => Some(format!(
-                "sslmode is {}: the server's identity is not proven; use verify-full",
+                "sslmode is {}: the server's identity is not verified; use verify-full",
                 weaker.as_str()
             )),
         }
@@ -214,7 +214,7 @@ impl<'a> Parameters<'a> {
             "channel_binding" if decode(value)? == "prefer" => {}
             "channel_binding" => {
                 return Err(
-                    "must be prefer: SCRAM binds to the channel where the server offers it"
+                    "must be prefer: SCRAM uses channel binding where the server offers it"
                         .to_owned(),
                 );
             }
@@ -284,18 +284,18 @@ fn refusal(name: &str) -> Option<&'static str> {
         "user" | "password" | "host" | "port" | "dbname" | "application_name" | "sslmode"
         | "sslrootcert" | "channel_binding" => None,
         "options" => Some(
-            "is not accepted: RDS Proxy and pgbouncer do not pass start-up options on; set the \
+            "is not accepted: RDS Proxy and pgbouncer do not pass on startup options; set the \
              role's defaults with ALTER ROLE",
         ),
         "target_session_attrs" | "load_balance_hosts" => {
             Some("is not accepted: there is exactly one host, and it must be the writer")
         }
         "hostaddr" => {
-            Some("is not accepted: name the host, which is resolved anew for every connection")
+            Some("is not accepted: use the host's name, which is resolved for every connection")
         }
         "connect_timeout" => Some("is not accepted: set CONNECT_TIMEOUT_MS"),
         _ => Some(
-            "is not accepted; these are: user, password, host, port, dbname, application_name, \
+            "is not accepted; use only user, password, host, port, dbname, application_name, \
              sslmode, sslrootcert, channel_binding",
         ),
     }
@@ -305,7 +305,7 @@ fn refusal(name: &str) -> Option<&'static str> {
 fn check_characters(url: &str) -> Result<(), String> {
     if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(
-            "holds a space, a line end or a control character; percent-encode it (a space is %20)"
+            "contains a space, line break or control character; percent-encode it (a space is %20)"
                 .to_owned(),
         );
     }
@@ -316,13 +316,13 @@ fn check_characters(url: &str) -> Result<(), String> {
             continue;
         }
         match tail {
-            [b'0', b'0', ..] => return Err("holds %00, which PostgreSQL cannot take".to_owned()),
+            [b'0', b'0', ..] => return Err("contains %00, which PostgreSQL rejects".to_owned()),
             [high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest = after;
             }
             _ => {
                 return Err(
-                    "holds a `%` without two hexadecimal digits behind it; a `%` itself is %25"
+                    "contains a `%` without two hexadecimal digits after it; write `%` as %25"
                         .to_owned(),
                 );
             }
@@ -347,8 +347,8 @@ fn split(url: &str) -> Result<(&str, &str), String> {
     };
     if after.contains('@') || before.contains(['/', '?']) {
         return Err(
-            "has an `@` too many, or a `/` or `?` before it: inside a user's name, a password or a \
-             parameter these are %40, %2F and %3F"
+            "has an extra `@`, or a `/` or `?` before it; in a user name, password or parameter, \
+             write these as %40, %2F and %3F"
                 .to_owned(),
         );
     }
@@ -370,22 +370,22 @@ fn read_ssl_mode(value: &str) -> Result<SslMode, String> {
 fn read_root_cert(value: &str) -> Result<PathBuf, String> {
     if value == "system" {
         return Err(
-            "must be a file's path: there are no system roots; leave it out to trust Amazon's \
-             roots, which are compiled in"
+            "must be a file path: there are no system roots; omit it to trust Amazon's roots, \
+             which are compiled in"
                 .to_owned(),
         );
     }
     if value.chars().any(char::is_control) {
-        return Err("holds a control character".to_owned());
+        return Err("contains a control character".to_owned());
     }
     Ok(PathBuf::from(value))
 }
 
 fn name(what: &str, value: Option<&str>) -> Result<String, String> {
     match value {
-        None | Some("") => Err(format!("names no {what}")),
+        None | Some("") => Err(format!("has no {what}")),
         Some(value) if value.chars().any(char::is_control) => {
-            Err(format!("the {what}'s name holds a control character"))
+            Err(format!("the {what} name contains a control character"))
         }
         Some(value) => Ok(value.to_owned()),
     }
@@ -393,13 +393,13 @@ fn name(what: &str, value: Option<&str>) -> Result<String, String> {
 
 fn host(config: &tokio_postgres::Config) -> Result<String, String> {
     let name = match config.get_hosts() {
-        [] => return Err("names no host".to_owned()),
+        [] => return Err("has no host".to_owned()),
         [Host::Tcp(name)] => name,
         [_] => return Err("names a Unix socket; the host must be reached over TCP".to_owned()),
         _ => return Err("names more than one host; there must be exactly one".to_owned()),
     };
     if name.is_empty() {
-        return Err("names no host".to_owned());
+        return Err("has no host".to_owned());
     }
     if name.contains(',') {
         return Err("names more than one host; there must be exactly one".to_owned());
@@ -436,7 +436,7 @@ fn application_name(value: Option<&str>) -> Result<String, String> {
     let printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
     if name.len() > APPLICATION_NAME_MAX_BYTES || !name.bytes().all(printable) {
         return Err(format!(
-            "the parameter application_name must have at most {APPLICATION_NAME_MAX_BYTES} \
+            "the parameter application_name must be at most {APPLICATION_NAME_MAX_BYTES} \
              printable ASCII characters"
         ));
     }

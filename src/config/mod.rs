@@ -220,7 +220,7 @@ fn read_region(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> String {
 fn read_stage(reader: &mut Reader<'_>, warnings: &mut Vec<String>) -> String {
     let stage = reader.name(&s::ENVIRONMENT).unwrap_or_else(|| {
         warnings.push(format!(
-            "ENVIRONMENT is not set: it is {DEFAULT_ENVIRONMENT}"
+            "ENVIRONMENT is not set: using {DEFAULT_ENVIRONMENT}"
         ));
         DEFAULT_ENVIRONMENT.to_owned()
     });
@@ -285,8 +285,8 @@ fn warn_of_database(
     }
     if pool.statement_mode == StatementMode::Named && database.is_rds_proxy() {
         warnings.push(
-            "STATEMENT_MODE is named, and the database is an RDS Proxy: it pins a session for each \
-             prepared statement; use unnamed"
+            "STATEMENT_MODE is named, but the database is an RDS Proxy, which pins sessions that \
+             prepare statements; use unnamed"
                 .to_owned(),
         );
     }

@@ -54,7 +54,7 @@ fn read(reader: &mut Reader<'_>) -> Option<OwnerConfig> {
     let owner_is_set = reader.is_set(&MIGRATE_DATABASE_URL, &MIGRATE_DATABASE_URL_FILE);
     let application_is_set = reader.is_set(&DATABASE_URL, &DATABASE_URL_FILE);
     if !owner_is_set && !application_is_set {
-        let problem = "must be set, or DATABASE_URL, or one of the two with _FILE behind its name";
+        let problem = "is not set; set it or DATABASE_URL, or the _FILE variable of either";
         reader.error(MIGRATE_DATABASE_URL.variable, problem);
         return None;
     }
@@ -151,7 +151,7 @@ mod tests {
         for (variables, expected) in [
             (
                 vec![],
-                vec!["MIGRATE_DATABASE_URL: must be set, or DATABASE_URL"],
+                vec!["MIGRATE_DATABASE_URL: is not set; set it or DATABASE_URL"],
             ),
             (
                 vec![("DATABASE_URL", ""), ("MIGRATE_DATABASE_URL", "x")],

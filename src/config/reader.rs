@@ -70,9 +70,7 @@ impl<'a> Reader<'a> {
         }
         self.error(
             setting.variable,
-            format!(
-                "must have at most {DEPLOYMENT_NAME_MAX_BYTES} letters, digits, `-`, `_` or `.`"
-            ),
+            format!("must be at most {DEPLOYMENT_NAME_MAX_BYTES} letters, digits, `-`, `_` or `.`"),
         );
         None
     }
@@ -116,7 +114,7 @@ impl<'a> Reader<'a> {
 
     fn out_of_range(&mut self, setting: &Number) {
         let (min, max) = (setting.bound.min, setting.bound.max);
-        let problem = format!("must be a whole number from {min} to {max}, in digits");
+        let problem = format!("must be a whole number from {min} to {max}, digits only");
         self.error(setting.variable, problem);
     }
 
@@ -162,7 +160,7 @@ impl<'a> Reader<'a> {
         match (literal, path) {
             (None, None) => None,
             (Some(_), Some(_)) => {
-                let problem = format!("is set together with {}; set one of them", file.variable);
+                let problem = format!("is set together with {}; set only one", file.variable);
                 self.error(plain.variable, problem);
                 None
             }
@@ -175,7 +173,7 @@ impl<'a> Reader<'a> {
             },
             // A path is repeated in messages, so what may be the secret itself is not taken for one.
             (None, Some(path)) if !matches!(path.as_encoded_bytes(), [b'/' | b'.', ..]) => {
-                let problem = "must be the path of a file, which begins with `/` or `.`";
+                let problem = "must be a file path that begins with `/` or `.`";
                 self.error(file.variable, problem);
                 None
             }
@@ -198,7 +196,7 @@ impl<'a> Reader<'a> {
         parse: impl FnOnce(&Secret) -> Result<T, String>,
     ) -> Option<(T, SecretSource)> {
         if !self.is_set(plain, file) {
-            let problem = format!("must be set, or {} instead", file.variable);
+            let problem = format!("is not set; set it or {}", file.variable);
             self.error(plain.variable, problem);
             return None;
         }

@@ -82,51 +82,51 @@ pub(super) const DATABASE_URL: Setting = Setting {
     variable: "DATABASE_URL",
     accepts: Accepts::Text("PostgreSQL URL"),
     default: "required",
-    meaning: "The application's role, which inserts into and selects from `payments`, and where: \
+    meaning: "URL for the application's role, which inserts into and selects from `payments`: \
               `postgresql://user:password@host:5432/database?sslmode=verify-full`.",
 };
 pub(super) const DATABASE_URL_FILE: Setting = Setting {
     variable: "DATABASE_URL_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `DATABASE_URL` instead; read again when it changes.",
+    meaning: "File to read `DATABASE_URL` from instead; read again when it changes.",
 };
 pub(super) const API_SECRET_KEY: Setting = Setting {
     variable: "API_SECRET_KEY",
     accepts: Accepts::Text(
-        "1 to 2 keys of 16 to 256 visible ASCII characters, between them a comma or a line end",
+        "1 to 2 keys of 16 to 256 visible ASCII characters, separated by a comma or a line break",
     ),
     default: "required",
-    meaning: "Keys that `X-API-Key` may hold: two while one is rotated.",
+    meaning: "Keys accepted in `X-API-Key`; two while one is rotated.",
 };
 pub(super) const API_SECRET_KEY_FILE: Setting = Setting {
     variable: "API_SECRET_KEY_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `API_SECRET_KEY` instead; read again when it changes.",
+    meaning: "File to read `API_SECRET_KEY` from instead; read again when it changes.",
 };
 pub(super) const MIGRATE_DATABASE_URL: Setting = Setting {
     variable: "MIGRATE_DATABASE_URL",
     accepts: Accepts::Text("PostgreSQL URL"),
     default: "`DATABASE_URL`",
-    meaning: "The owner of the schema, for `migrate` and `prune` only; `serve` does not read it.",
+    meaning: "URL of the schema's owner, for `migrate` and `prune` only; `serve` does not read it.",
 };
 pub(super) const MIGRATE_DATABASE_URL_FILE: Setting = Setting {
     variable: "MIGRATE_DATABASE_URL_FILE",
     accepts: Accepts::Text("path that begins with `/` or `.`"),
     default: "",
-    meaning: "File that holds `MIGRATE_DATABASE_URL` instead.",
+    meaning: "File to read `MIGRATE_DATABASE_URL` from instead.",
 };
 pub(super) const LISTEN_ADDRESS: Setting = Setting {
     variable: "LISTEN_ADDRESS",
     accepts: Accepts::Text("IPv4 or IPv6 address"),
     default: "`0.0.0.0`",
-    meaning: "Address to listen on; `::` takes IPv6 as well.",
+    meaning: "Address to listen on; `::` accepts IPv6 as well.",
 };
 pub(super) const PORT: Number = Number {
     variable: "PORT",
     bound: limits::PORT,
-    meaning: "Port to listen on; 0 picks a free one, which the `listening` line of the log names.",
+    meaning: "Port to listen on; 0 picks a free one, given in the log's `listening` line.",
 };
 pub(super) const DEFAULT_CURRENCY: Setting = Setting {
     variable: "DEFAULT_CURRENCY",
@@ -168,14 +168,14 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     bound: limits::EXCHANGE_TIMEOUT_MS,
     meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
               another connection. PostgreSQL's `lock_timeout` should be shorter, as it is in the \
-              regions (750): a key that another session holds then costs its own payment alone. \
+              regions (750): a key that another session has locked then delays only its own payment. \
               At most `PAYMENT_DEADLINE_MS`; a default above that is lowered to it.",
 };
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",
     bound: limits::CONNECT_TIMEOUT_MS,
     meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together; \
-        a name resolution that hangs ends by the resolver's own time-out.",
+        a name resolution that hangs is ended by the resolver's own time-out.",
 };
 pub(super) const CONNECTION_LIFETIME_S: Number = Number {
     variable: "CONNECTION_LIFETIME_S",
@@ -199,19 +199,19 @@ pub(super) const STATEMENT_MODE: Word = Word {
 pub(super) const MAX_CONNECTIONS: Number = Number {
     variable: "MAX_CONNECTIONS",
     bound: limits::MAX_CONNECTIONS,
-    meaning: "Open connections of callers; beyond it the oldest idle one is closed, else the \
-              slowest (`SLOW_AFTER_MS`), else one that waits for its turn, else the newcomer gets 503.",
+    meaning: "Open connections of callers; beyond it, the one idle for longest is closed, else the \
+              slowest (`SLOW_AFTER_MS`), else one waiting for its turn, else the newcomer gets 503.",
 };
 pub(super) const DRAIN_MS: Number = Number {
     variable: "DRAIN_MS",
     bound: limits::DRAIN_MS,
-    meaning: "Milliseconds between the first signal and the listener's close, in which the load \
-              balancer lets go.",
+    meaning: "Milliseconds between the first signal and the listener's close, for the load \
+              balancer to stop sending.",
 };
 pub(super) const LOG_REQUESTS: Word = Word {
     variable: "LOG_REQUESTS",
     words: &["false", "true"],
-    meaning: "Whether every request writes a line to the log.",
+    meaning: "Whether each request is logged.",
 };
 
 /// Every setting, in the order in which it is shown.

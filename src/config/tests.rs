@@ -166,7 +166,8 @@ fn every_number_accepts_its_range_and_nothing_outside_it() {
                 .unwrap_err()
                 .to_string();
             let (min, max) = (bound.min, bound.max);
-            let expected = format!("{name}: must be a whole number from {min} to {max}, in digits");
+            let expected =
+                format!("{name}: must be a whole number from {min} to {max}, digits only");
             assert_eq!(shown, expected, "{value}");
         }
     }
@@ -231,7 +232,7 @@ fn empty_settings_count_as_absent_and_empty_secrets_do_not() {
             .to_string();
         assert_eq!(
             shown,
-            format!("{name}: must be the path of a file, which begins with `/` or `.`")
+            format!("{name}: must be a file path that begins with `/` or `.`")
         );
     }
 }
@@ -261,10 +262,10 @@ fn all_mistakes_are_reported_together() {
     let errors = Config::from_environment(&environment(&variables)).unwrap_err();
     let shown = errors.to_string();
     let expected = [
-        "REGION: must have at most 63 letters, digits",
-        "ENVIRONMENT: must have at most 63 letters, digits",
+        "REGION: must be at most 63 letters, digits",
+        "ENVIRONMENT: must be at most 63 letters, digits",
         "DATABASE_URL: is not a PostgreSQL URL",
-        "API_SECRET_KEY: is set together with API_SECRET_KEY_FILE; set one of them",
+        "API_SECRET_KEY: is set together with API_SECRET_KEY_FILE; set only one",
         "LISTEN_ADDRESS: must be an IPv4 or IPv6 address",
         "PORT: must be a whole number from 0 to 65535",
         "DEFAULT_CURRENCY: has no minor units",
@@ -289,8 +290,8 @@ fn nothing_set_names_what_is_required() {
         .to_string();
     assert_eq!(
         shown,
-        "DATABASE_URL: must be set, or DATABASE_URL_FILE instead\n\
-         API_SECRET_KEY: must be set, or API_SECRET_KEY_FILE instead"
+        "DATABASE_URL: is not set; set it or DATABASE_URL_FILE\n\
+         API_SECRET_KEY: is not set; set it or API_SECRET_KEY_FILE"
     );
 }
 
@@ -335,7 +336,7 @@ fn secrets_may_come_from_files_and_name_them() {
         .to_string();
     assert_eq!(
         shown,
-        "DATABASE_URL_FILE: names no host\n\
+        "DATABASE_URL_FILE: has no host\n\
          API_SECRET_KEY_FILE: key 1 has 5 characters; 16 to 256 are accepted"
     );
 }
@@ -359,7 +360,7 @@ fn what_should_not_stay_so_is_a_warning() {
         "REGION is not set",
         "ENVIRONMENT is not set",
         "DATABASE_URL: sslmode is require",
-        "STATEMENT_MODE is named, and the database is an RDS Proxy",
+        "STATEMENT_MODE is named, but the database is an RDS Proxy",
     ];
     assert_eq!(
         config.warnings.len(),

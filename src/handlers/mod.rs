@@ -264,7 +264,7 @@ pub fn handle(app: &App, request: &Request<'_>, caller: &Caller, out: &mut Vec<u
         (_, method) => method == Method::Head,
     };
     if !allowed {
-        let detail = "this endpoint does not have this method";
+        let detail = "this endpoint does not support this method";
         let problem = Problem::of(Code::MethodNotAllowed, detail);
         return Next::Answered(caller.problem(app, &problem, out));
     }

@@ -76,7 +76,7 @@ fn authenticate(app: &App, presented: Field<'_>) -> Result<(), Rejection> {
         Field::Absent => (Code::ApiKeyMissing, "X-API-Key is missing"),
         Field::One(key) if app.api_keys.borrow().verify(key) => return Ok(()),
         Field::One(_) => (Code::ApiKeyWrong, "X-API-Key is not a valid key"),
-        Field::Repeated => (Code::ApiKeyWrong, "X-API-Key is there more than once"),
+        Field::Repeated => (Code::ApiKeyWrong, "X-API-Key is repeated"),
     };
     Err(Rejection {
         code,
@@ -89,7 +89,7 @@ fn single<'a>(field: Field<'a>, name: &'static str) -> Result<Option<&'a [u8]>, 
     match field {
         Field::Absent => Ok(None),
         Field::One(value) => Ok(Some(value)),
-        Field::Repeated => Err(Rejection::invalid(name, "must not be there more than once")),
+        Field::Repeated => Err(Rejection::invalid(name, "must not be repeated")),
     }
 }
 
@@ -129,7 +129,7 @@ impl Payment {
         if app.metrics.payments.in_flight.get() >= app.in_flight_max as i64 {
             return Err(Rejection {
                 code: Code::TooManyInFlight,
-                detail: "too many payments are under way; nothing was written".into(),
+                detail: "too many payments are in progress; nothing was written".into(),
                 field: None,
             });
         }
@@ -343,7 +343,7 @@ fn describe(failure: &Failure) -> (Code, &'static str) {
     match failure {
         Failure::Unavailable(Unavailable::WaitersFull) => (
             Code::PoolExhausted,
-            "too many payments wait for a database connection; nothing was written",
+            "too many payments are waiting for a database connection; nothing was written",
         ),
         Failure::Unavailable(Unavailable::CheckoutTimeout) => (
             Code::PoolExhausted,

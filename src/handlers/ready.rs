@@ -9,7 +9,7 @@ use crate::http::{Content, Status};
 
 pub(super) fn answer(app: &App, caller: &Caller, out: &mut Vec<u8>) -> Status {
     if app.is_draining() {
-        let problem = Problem::of(Code::Draining, "the service is about to end");
+        let problem = Problem::of(Code::Draining, "the service is shutting down");
         return caller.problem(app, &problem, out);
     }
     if !app.pool.is_ready() {

@@ -88,8 +88,8 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
             }
         },
     );
-    let help = "Time from when a request was read to when its answer was made, in seconds; simulated \
-                processing included.";
+    let help = "Time from reading a request to making its answer, in seconds, including simulated \
+                processing.";
     visitor.family(
         "http_request_duration_seconds",
         help,
@@ -112,7 +112,7 @@ fn requests(metrics: &Metrics, visitor: &mut dyn Visitor) {
     );
     visitor.family(
         "http_refused",
-        "Requests refused before any handler saw them.",
+        "Requests refused before they reached a handler.",
         Kind::Counter,
         &|sink| {
             for refusal in Refusal::ALL {
@@ -130,7 +130,7 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "http_connections",
-        "Open connections of callers.",
+        "Callers' open connections.",
         &http.connections,
     );
     count(
@@ -148,26 +148,26 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "http_connections_closed",
-        "Ended connections of callers.",
+        "Callers' connections closed.",
         "reason",
         &ends,
     );
     gauge(
         visitor,
         "http_buffered_bytes",
-        "Room that connections keep in the budget of their buffers.",
+        "Bytes of the buffer budget that connections have reserved.",
         &http.buffered_bytes,
     );
     gauge(
         visitor,
         "service_draining",
-        "1 from the first signal to end on.",
+        "1 after the first signal to stop.",
         &http.draining,
     );
     durations(
         visitor,
         "event_loop_lag_seconds",
-        "How late the service's thread came to a timer, ten times a second, in seconds.",
+        "How late the service's thread reached a timer, ten times a second, in seconds.",
         &http.event_loop_lags,
     );
     gauge(
@@ -228,7 +228,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "pool_waiters",
-        "Payments that wait for a connection.",
+        "Payments and health checks waiting for a connection.",
         &pool.waiters,
     );
     durations(
@@ -246,7 +246,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "pool_rejected",
-        "Waits that ended without one.",
+        "Waits that ended without a connection.",
         "reason",
         &rejected,
     );
@@ -257,13 +257,13 @@ fn pool_connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     count(
         visitor,
         "pool_connections_opened",
-        "Connections made.",
+        "Connections opened.",
         &pool.opened,
     );
     durations(
         visitor,
         "pool_connect_duration_seconds",
-        "Time to make one, in seconds.",
+        "Time to open a connection, in seconds.",
         &pool.connects,
     );
     let failures = || {
@@ -275,7 +275,7 @@ fn pool_connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "pool_connect_failures",
-        "Connections not made.",
+        "Failed attempts to open a connection.",
         "step",
         &failures,
     );
@@ -288,7 +288,7 @@ fn pool_connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "pool_connections_closed",
-        "Connections ended.",
+        "Connections closed.",
         "reason",
         &closed,
     );
@@ -299,7 +299,7 @@ fn database(metrics: &Metrics, visitor: &mut dyn Visitor) {
     durations(
         visitor,
         "database_exchange_duration_seconds",
-        "Round trips that were answered, in seconds.",
+        "Time of answered round trips, in seconds.",
         &pool.exchanges,
     );
     visitor.family(
@@ -316,7 +316,7 @@ fn database(metrics: &Metrics, visitor: &mut dyn Visitor) {
         "Repeated attempts to write a payment.",
         &pool.retries,
     );
-    let help = "When the database last answered well, in seconds since 1970.";
+    let help = "When the database last answered successfully, in seconds since 1970.";
     visitor.family(
         "database_last_success_timestamp_seconds",
         help,
@@ -337,14 +337,14 @@ fn secrets(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "secret_reloads",
-        "Secrets read again and put in force.",
+        "Changed secrets read again and put into effect.",
         "secret",
         &reloads,
     );
     count(
         visitor,
         "secret_reload_failures",
-        "Looks at the file of a secret, one a second, that found what cannot be used.",
+        "Reads of a secret's file, one a second, that found it unusable.",
         &secrets.failures,
     );
 }
@@ -378,7 +378,7 @@ fn process(visitor: &mut dyn Visitor) {
         ),
         (
             "process_max_fds",
-            "Limit of open descriptors.",
+            "Limit on open descriptors.",
             Kind::Gauge,
             process.max_fds,
         ),
@@ -391,7 +391,7 @@ fn process(visitor: &mut dyn Visitor) {
         ),
         (
             "log_lines_dropped",
-            "Log lines lost to a slow reader.",
+            "Log lines lost: the reader was slow, or a write failed.",
             Kind::Counter,
             float(i64::try_from(log::dropped()).unwrap_or(i64::MAX)),
         ),
@@ -412,7 +412,7 @@ fn process(visitor: &mut dyn Visitor) {
 fn build(metrics: &Metrics, visitor: &mut dyn Visitor) {
     visitor.family(
         "build_info",
-        "What runs here; always 1.",
+        "Version and place of this process; always 1.",
         Kind::Gauge,
         &|sink| {
             let build = &metrics.build;

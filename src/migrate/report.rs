@@ -65,19 +65,19 @@ impl fmt::Display for MigrateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Runtime(e) => write!(f, "the runtime could not start: {e}"),
-            Self::Connect(e) => write!(f, "no connection as the owner: {e}"),
+            Self::Connect(e) => write!(f, "cannot connect as the owner: {e}"),
             Self::Statement { doing, reason, .. } => write!(f, "{doing} failed: {reason}"),
             Self::Changed(migration) => write!(
                 f,
                 "migration {} ({}) was applied with other contents than this version has: its file \
-                 was changed after it was released, or the database belongs to something else",
+                 was changed after release, or the database belongs to something else",
                 migration.version, migration.name
             ),
             Self::NoSchema => f.write_str(
-                "no schema of the owner's search_path exists; create one, or set the search_path",
+                "no schema in the owner's search_path exists; create one, or change the search_path",
             ),
             Self::Rights { doing, remedy } => {
-                write!(f, "the owner has no right for {doing}; {remedy}")
+                write!(f, "the owner lacks the right for {doing}; {remedy}")
             }
             Self::NoPassword(role) => write!(
                 f,
@@ -123,7 +123,9 @@ pub(super) fn failed_in_schema(
     schema: &str,
 ) -> impl Fn(tokio_postgres::Error) -> MigrateError + use<> {
     failed_for_rights(
-        &format!("making tables in schema {schema}"),
-        format!("let its owner run: GRANT CREATE, USAGE ON SCHEMA {schema} TO <the owner's role>"),
+        &format!("creating tables in schema {schema}"),
+        format!(
+            "ask its owner to run: GRANT CREATE, USAGE ON SCHEMA {schema} TO <the owner's role>"
+        ),
     )
 }

@@ -66,7 +66,7 @@ impl Owner {
                 &[],
             )
             .await
-            .map_err(failed("looking at the owner's role"))?;
+            .map_err(failed("reading the owner's role"))?;
         Ok(Self {
             name: row.get(0),
             may_create_roles: row.get(1),
@@ -87,7 +87,7 @@ async fn role(transaction: &Transaction<'_>, name: &str) -> Result<Option<bool>,
             &[&name],
         )
         .await
-        .map_err(failed("looking at roles"))?;
+        .map_err(failed("reading roles"))?;
     Ok(row.map(|row| row.get(0)))
 }
 
@@ -126,7 +126,7 @@ async fn make_group(
 ) -> Result<bool, MigrateError> {
     let sql = format!("CREATE ROLE {} NOLOGIN", escape_identifier(GROUP));
     let remedy = format!(
-        "let an administrator run: ALTER ROLE {} CREATEROLE; or: {sql}",
+        "ask an administrator to run: ALTER ROLE {} CREATEROLE; or: {sql}",
         owner.quoted()
     );
     run_unless_done(transaction, &sql)
@@ -168,7 +168,7 @@ pub(super) async fn grant(
         let row = transaction
             .query_one(question, &[&GROUP])
             .await
-            .map_err(failed("looking at the group role's rights"))?;
+            .map_err(failed("reading the group role's rights"))?;
         if row.get::<_, bool>(0) {
             continue;
         }
@@ -176,7 +176,7 @@ pub(super) async fn grant(
             .replace("{database}", &escape_identifier(&owner.database))
             .replace("{schema}", &escape_identifier(schema));
         let sql = format!("GRANT {right} TO {}", escape_identifier(GROUP));
-        let remedy = format!("let the object's owner run: {sql}");
+        let remedy = format!("ask the object's owner to run: {sql}");
         transaction
             .batch_execute(&sql)
             .await
@@ -197,7 +197,7 @@ async fn revoke_temporary(
     owner: &Owner,
     steps: &mut Vec<String>,
 ) -> Result<(), MigrateError> {
-    let doing = "taking the right to make temporary tables from everybody";
+    let doing = "revoking TEMPORARY from PUBLIC";
     let row = transaction
         .query_one(TEMPORARY_SQL, &[])
         .await
@@ -206,7 +206,7 @@ async fn revoke_temporary(
     match (row.get(0), row.get(1)) {
         (false, _) => {}
         (true, false) => steps.push(format!(
-            "everybody may make temporary tables; let the database's owner run: \
+            "everybody may create temporary tables; ask the database's owner to run: \
              REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"
         )),
         (true, true) => {
@@ -234,17 +234,17 @@ async fn login(
         None if make_login(transaction, target, owner).await? => {
             format!("login {name} was created")
         }
-        None | Some(true) => format!("login {name} exists and was left as it is"),
-        Some(false) => format!("role {name} exists and may not log in; it was left as it is"),
+        None | Some(true) => format!("login {name} already exists and was left unchanged"),
+        Some(false) => format!("role {name} exists but cannot log in; it was left unchanged"),
     });
     if !holds(transaction, name, "MEMBER").await? && join(transaction, name, owner).await? {
-        steps.push(format!("login {name} became a member of {GROUP}"));
+        steps.push(format!("login {name} was added to {GROUP}"));
     }
     if !holds(transaction, name, "USAGE").await? {
         let role = escape_identifier(name);
         steps.push(format!(
-            "login {role} is a member of {GROUP} and does not inherit its rights; let an administrator run: \
-             ALTER ROLE {role} INHERIT; and from PostgreSQL 16 on: GRANT {GROUP} TO {role} WITH INHERIT TRUE"
+            "login {role} is a member of {GROUP} but does not inherit its rights; ask an administrator to run: \
+             ALTER ROLE {role} INHERIT; and, from PostgreSQL 16 on: GRANT {GROUP} TO {role} WITH INHERIT TRUE"
         ));
     }
     Ok(())
@@ -266,7 +266,7 @@ async fn make_login(
         escape_literal(&verifier)
     );
     let remedy = format!(
-        "let an administrator run: ALTER ROLE {} CREATEROLE; or create the login {name}",
+        "ask an administrator to run: ALTER ROLE {} CREATEROLE; or create the login {name}",
         owner.quoted()
     );
     run_unless_done(transaction, &sql)
@@ -290,7 +290,7 @@ async fn holds(
             &[&name, &GROUP, &membership],
         )
         .await
-        .map_err(failed("looking at the login's memberships"))?;
+        .map_err(failed("reading the login's memberships"))?;
     Ok(row.get(0))
 }
 
@@ -302,7 +302,7 @@ async fn join(
     let group = escape_identifier(GROUP);
     let sql = format!("GRANT {group} TO {}", escape_identifier(name));
     let remedy = format!(
-        "let an administrator run: {sql}; or: GRANT {group} TO {} WITH ADMIN OPTION",
+        "ask an administrator to run: {sql}; or: GRANT {group} TO {} WITH ADMIN OPTION",
         owner.quoted()
     );
     run_unless_done(transaction, &sql)

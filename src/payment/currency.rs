@@ -84,8 +84,8 @@ impl fmt::Display for CurrencyError {
                 "must be an ISO 4217 alphabetic code of three upper-case letters, such as EUR"
             }
             Self::NoMinorUnits => {
-                "has no minor units in ISO 4217, so no exact amount can be paid in it; use the \
-                 code of a money, such as EUR"
+                "has no minor units in ISO 4217, so amounts in it cannot be exact; use the code \
+                 of a currency, such as EUR"
             }
             Self::Withdrawn => {
                 "was withdrawn from ISO 4217; use the code of the currency that replaced it"

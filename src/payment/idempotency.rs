@@ -34,7 +34,7 @@ impl fmt::Display for InvalidIdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "must have 1 to {IDEMPOTENCY_KEY_MAX_BYTES} visible ASCII characters and no space, \
+            "must be 1 to {IDEMPOTENCY_KEY_MAX_BYTES} visible ASCII characters without spaces, \
              such as a UUID"
         )
     }

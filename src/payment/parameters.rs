@@ -174,7 +174,7 @@ fn known_name(encoded: &[u8]) -> Result<usize, InvalidParameter> {
 
 fn unknown(name: &[u8], cut: bool) -> InvalidParameter {
     if name.is_empty() {
-        return InvalidParameter::new(QUERY, "has a value without a name before its `=`");
+        return InvalidParameter::new(QUERY, "has a value without a name before the `=`");
     }
     let shown = |&byte: &u8| match byte {
         b'"' | b'\\' | b'<' | b'>' | b'&' => '?',
@@ -188,7 +188,7 @@ fn unknown(name: &[u8], cut: bool) -> InvalidParameter {
     InvalidParameter {
         field: Cow::Owned(field),
         detail: Cow::Owned(format!(
-            "is not a parameter of a payment; these are: {}",
+            "is not a payment parameter; use {}",
             NAMES.join(", ")
         )),
     }
@@ -203,7 +203,7 @@ fn read_value(
     match decode(encoded, &mut value) {
         Ok(()) if value.is_empty() => Err(InvalidParameter::new(
             name,
-            "must have a value; leave the parameter out for its default",
+            "must have a value; omit the parameter for its default",
         )),
         Ok(()) => Ok(value),
         Err(Undecodable::Malformed) => Err(malformed(name)),
@@ -214,7 +214,7 @@ fn read_value(
 fn malformed(field: &'static str) -> InvalidParameter {
     InvalidParameter::new(
         field,
-        "must be UTF-8, percent-encoded: each `%` followed by two hexadecimal digits",
+        "must be percent-encoded UTF-8: each `%` followed by two hexadecimal digits",
     )
 }
 
@@ -271,8 +271,8 @@ fn invalid_processing_ms() -> InvalidParameter {
     InvalidParameter::new(
         PROCESSING_MS,
         format!(
-            "must be a whole number of milliseconds from 0 to {PROCESSING_MAX_MS}, digits only \
-             and without leading zeros"
+            "must be a whole number of milliseconds from 0 to {PROCESSING_MAX_MS}, digits only, \
+             without leading zeros"
         ),
     )
 }
@@ -475,7 +475,10 @@ mod tests {
         ] {
             let (at, detail) = refused(query);
             assert_eq!(at, field, "{query:?}");
-            assert!(detail.starts_with("must be UTF-8"), "{detail}");
+            assert!(
+                detail.starts_with("must be percent-encoded UTF-8"),
+                "{detail}"
+            );
         }
     }
 
@@ -495,10 +498,7 @@ mod tests {
         ] {
             let (at, detail) = refused(query);
             assert_eq!(at, field);
-            assert!(
-                detail.starts_with("is not a parameter of a payment"),
-                "{detail}"
-            );
+            assert!(detail.starts_with("is not a payment parameter"), "{detail}");
         }
         assert_eq!(refused(b"=5").0, "query");
     }

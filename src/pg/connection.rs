@@ -42,19 +42,19 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout => f.write_str("the answer did not come in time"),
+            Self::Timeout => f.write_str("the server did not answer in time"),
             Self::Io(error) => write!(f, "the socket failed: {error}"),
             Self::Closed => f.write_str("the server closed the connection"),
             Self::Transport(TransportError::Tls(error)) => write!(f, "TLS failed: {error}"),
             Self::Transport(TransportError::TooLarge) => {
-                f.write_str("the server sent a message past the bound")
+                f.write_str("the server sent a message that is too large")
             }
             Self::Transport(TransportError::Closed) => {
                 f.write_str("the server closed the TLS session")
             }
-            Self::Protocol => f.write_str("the server's answer is not what the protocol allows"),
-            Self::Unasked => f.write_str("the server sent something unasked"),
-            Self::Warned => f.write_str("the server warned while it committed"),
+            Self::Protocol => f.write_str("the server's answer violates the protocol"),
+            Self::Unasked => f.write_str("the server sent an unsolicited message"),
+            Self::Warned => f.write_str("the server warned during the commit"),
         }
     }
 }

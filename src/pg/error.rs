@@ -143,13 +143,13 @@ impl ConnectStep {
     /// What is known about the database when connections fail here.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Resolve => "the database's host name has no address",
-            Self::Connect => "the database does not take connections",
+            Self::Resolve => "the database's host name cannot be resolved",
+            Self::Connect => "the database does not accept connections",
             Self::Tls => "the database's TLS or certificate was refused",
             Self::Authentication => "the database refused the login",
-            Self::Timeout => "the database does not answer in time",
-            Self::Protocol => "the database does not speak the protocol",
-            Self::Server => "the database cannot serve now",
+            Self::Timeout => "connecting to the database timed out",
+            Self::Protocol => "the database does not speak PostgreSQL's protocol",
+            Self::Server => "the database is not available now",
             Self::Schema => {
                 "the database's schema, or the login's rights to it, are not what this version needs"
             }
@@ -209,7 +209,7 @@ impl From<TransportError> for ConnectError {
             TransportError::Tls(e) => Self::new(ConnectStep::Tls, tls::explain(&e)),
             TransportError::TooLarge => Self::new(
                 ConnectStep::Protocol,
-                "the server sent a message past the bound",
+                "the server sent a message that is too large",
             ),
             TransportError::Closed => {
                 Self::new(ConnectStep::Server, "the server closed the TLS session")

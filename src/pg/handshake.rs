@@ -107,7 +107,7 @@ impl Session {
             )),
             _ => Err(ConnectError::new(
                 ConnectStep::Protocol,
-                "the server's answer to SSLRequest is not PostgreSQL's",
+                "the server's answer to SSLRequest is not valid",
             )),
         }
     }
@@ -116,7 +116,7 @@ impl Session {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             ConnectError::new(
                 ConnectStep::Tls,
-                "the host is not a name that TLS can check",
+                "the host is not a name that TLS can verify",
             )
         })?;
         self.transport = Transport::tls(config, name)?;
@@ -174,7 +174,7 @@ impl Session {
             | Message::AuthenticationSspi => Err(ConnectError::new(
                 ConnectStep::Authentication,
                 "the server asks for an authentication method other than SCRAM-SHA-256; \
-                 set password_encryption to scram-sha-256 and the password anew",
+                 set password_encryption to scram-sha-256, then set the password again",
             )),
             _ => Err(unexpected("authentication")),
         }
@@ -185,7 +185,7 @@ impl Session {
         let password = target.password.as_ref().ok_or_else(|| {
             ConnectError::new(
                 ConnectStep::Authentication,
-                "the server asks for a password and the URL has none",
+                "the server asks for a password, but the URL has none",
             )
         })?;
         let end_point = self
@@ -199,7 +199,7 @@ impl Session {
             _ => {
                 return Err(ConnectError::new(
                     ConnectStep::Authentication,
-                    "the server offers no SASL mechanism of SCRAM-SHA-256",
+                    "the server does not offer SCRAM-SHA-256",
                 ));
             }
         };
@@ -208,7 +208,7 @@ impl Session {
             .map_err(protocol)?;
         self.write_out()?;
         let Message::AuthenticationSaslContinue(body) = self.message()? else {
-            return Err(unexpected("SCRAM's first step"));
+            return Err(unexpected("the first SCRAM step"));
         };
         let proven = scram
             .prove(password.expose().as_bytes(), body.data())
@@ -216,12 +216,12 @@ impl Session {
         frontend::sasl_response(proven.message.as_bytes(), &mut self.out).map_err(protocol)?;
         self.write_out()?;
         let Message::AuthenticationSaslFinal(body) = self.message()? else {
-            return Err(unexpected("SCRAM's last step"));
+            return Err(unexpected("the last SCRAM step"));
         };
         proven.finish(body.data()).map_err(scram_failed)?;
         match self.message()? {
             Message::AuthenticationOk => Ok(()),
-            _ => Err(unexpected("authentication's end")),
+            _ => Err(unexpected("the end of authentication")),
         }
     }
 
@@ -231,7 +231,7 @@ impl Session {
             match self.message()? {
                 Message::ReadyForQuery(body) if body.status() == b'I' => return Ok(()),
                 Message::BackendKeyData(_) => {}
-                _ => return Err(unexpected("the login's end")),
+                _ => return Err(unexpected("the end of the login")),
             }
         }
     }
@@ -244,22 +244,22 @@ impl Session {
                 Message::ReadyForQuery(body) if body.status() == b'I' => break,
                 Message::DataRow(row) => validated = Some(read_validation(&row).map_err(protocol)?),
                 Message::ParseComplete | Message::BindComplete | Message::CommandComplete(_) => {}
-                _ => return Err(unexpected("the first statements' end")),
+                _ => return Err(unexpected("the end of the first statements")),
             }
         }
         let (is_durable, is_allowed) =
-            validated.ok_or_else(|| unexpected("the first statements' end"))?;
+            validated.ok_or_else(|| unexpected("the end of the first statements"))?;
         if !is_allowed {
             return Err(ConnectError::new(
                 ConnectStep::Schema,
-                "the login may not insert and select payments: migrate gives it these rights",
+                "the login may not insert into and select from payments: run migrate to grant it",
             ));
         }
         if !is_durable {
             return Err(ConnectError::new(
                 ConnectStep::Setting,
-                "synchronous_commit is off for the login or the database, and a payment is answered \
-                 when it is on the disk: ALTER ROLE or ALTER DATABASE with RESET synchronous_commit",
+                "synchronous_commit is off for the login or the database, but a payment must be on disk \
+                 when it is answered: run ALTER ROLE or ALTER DATABASE ... RESET synchronous_commit",
             ));
         }
         Ok(())
@@ -282,7 +282,7 @@ impl Session {
                     self.received.extend_from_slice(self.transport.messages());
                     self.transport.consume_messages(count);
                     if self.received.len() > crate::limits::PG_MESSAGE_MAX_BYTES {
-                        return Err(unexpected("a message past the bound"));
+                        return Err(unexpected("a message that is too large"));
                     }
                 }
             }
@@ -291,7 +291,7 @@ impl Session {
 
     fn server_error(&self) -> Result<Option<ConnectError>> {
         let next = crate::pg::messages::next(&self.received)
-            .map_err(|_| unexpected("a message's header"))?;
+            .map_err(|_| unexpected("a message header"))?;
         Ok(next
             .filter(|message| message.tag == b'E')
             .map(|message| ConnectError::server(&ServerError::parse(message.body))))
@@ -386,7 +386,7 @@ fn time_left(deadline: Instant) -> Result<Duration> {
     if left.is_zero() {
         Err(ConnectError::new(
             ConnectStep::Timeout,
-            "the connection was not made in time",
+            "connecting timed out",
         ))
     } else {
         Ok(left)
@@ -396,7 +396,7 @@ fn time_left(deadline: Instant) -> Result<Duration> {
 fn io_error(step: ConnectStep, error: &io::Error) -> ConnectError {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            ConnectError::new(ConnectStep::Timeout, "the connection was not made in time")
+            ConnectError::new(ConnectStep::Timeout, "connecting timed out")
         }
         _ => ConnectError::new(step, error.to_string()),
     }

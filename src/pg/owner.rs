@@ -85,7 +85,7 @@ async fn attempt(
         Ok(result) => result.map_err(|e| connect_error(&e)),
         Err(_) => Err(ConnectError::new(
             ConnectStep::Timeout,
-            "the connection was not made in time",
+            "connecting timed out",
         )),
     }
 }
@@ -185,7 +185,7 @@ impl MakeTlsConnect<Socket> for Connector {
 
     fn make_tls_connect(&mut self, host: &str) -> Result<NamedConnector, TlsFailure> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsFailure("the host is not a name that TLS can check".to_owned()))?;
+            .map_err(|_| TlsFailure("the host is not a name that TLS can verify".to_owned()))?;
         Ok(NamedConnector {
             config: Arc::clone(&self.0),
             name,

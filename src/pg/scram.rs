@@ -90,10 +90,11 @@ impl Scram {
 
     /// Answers `server-first-message` with the proof that the password is known.
     pub fn prove(&self, password: &[u8], first: &[u8]) -> Result<Proven, Failure> {
-        let first = std::str::from_utf8(first).map_err(|_| "SCRAM's first answer is not text")?;
+        let first =
+            std::str::from_utf8(first).map_err(|_| "the first SCRAM answer is not UTF-8")?;
         let (nonce, salt, iterations) = parse_first(first)?;
         if nonce.len() <= self.nonce.len() || !nonce.starts_with(&self.nonce) {
-            return Err("SCRAM's answer belongs to another nonce");
+            return Err("the SCRAM answer has another nonce");
         }
         let keys = Keys::derived(password, &salt, iterations);
         let unproven = format!("c={},r={nonce}", self.binding.encoded());
@@ -117,7 +118,7 @@ impl Proven {
     pub fn finish(&self, last: &[u8]) -> Result<(), Failure> {
         let last = std::str::from_utf8(last).unwrap_or_default();
         let Some(verifier) = last.strip_prefix("v=") else {
-            return Err("the server refused the proof of the password");
+            return Err("the server rejected the password proof");
         };
         let verifier = verifier.split(',').next().unwrap_or_default();
         let signature = STANDARD
@@ -125,7 +126,7 @@ impl Proven {
             .map_err(|_| "the server's signature is not base64")?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.server_key);
         hmac::verify(&key, self.exchanged.as_bytes(), &signature)
-            .map_err(|_| "the server does not know the password's verifier")
+            .map_err(|_| "the server's SCRAM signature is wrong")
     }
 }
 
@@ -134,14 +135,14 @@ impl Proven {
 fn parse_first(message: &str) -> Result<(&str, Vec<u8>, NonZeroU32), Failure> {
     let mut attributes = message.split(',');
     let mut attribute = |name| attributes.next().and_then(|next| next.strip_prefix(name));
-    let nonce = attribute("r=").ok_or("SCRAM's answer has no nonce where it belongs")?;
-    let salt = attribute("s=").ok_or("SCRAM's answer has no salt where it belongs")?;
+    let nonce = attribute("r=").ok_or("the SCRAM answer has no nonce in its place")?;
+    let salt = attribute("s=").ok_or("the SCRAM answer has no salt in its place")?;
     let salt = STANDARD.decode(salt);
-    let salt = salt.map_err(|_| "SCRAM's salt is not base64")?;
+    let salt = salt.map_err(|_| "the SCRAM salt is not base64")?;
     let count = attribute("i=").and_then(|count| count.parse::<NonZeroU32>().ok());
-    let count = count.ok_or("SCRAM's number of rounds is not a number")?;
+    let count = count.ok_or("the SCRAM iteration count is not a number")?;
     if count.get() > SCRAM_ITERATIONS_MAX_COUNT {
-        return Err("SCRAM's number of rounds is past the bound");
+        return Err("the SCRAM iteration count is too high");
     }
     Ok((nonce, salt, count))
 }

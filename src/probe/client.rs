@@ -21,11 +21,11 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unresolved => "the host has no address",
+            Self::Unresolved => "could not resolve the host",
             Self::NotConnected => "could not connect",
             Self::Timeout => "timed out",
-            Self::Closed => "the connection ended before the answer did",
-            Self::Malformed => "the answer is not HTTP/1",
+            Self::Closed => "the connection closed before the answer ended",
+            Self::Malformed => "the answer is not HTTP/1, or too large",
         })
     }
 }

@@ -147,7 +147,7 @@ fn report(options: &Options, tally: &Tally, elapsed: Duration) -> Verdict {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} requests in {:.1} s, counted from when each was due",
+        "{} requests in {:.1} s, latency counted from when each was due",
         answered + failed,
         elapsed.as_secs_f64()
     );
@@ -167,7 +167,7 @@ fn report(options: &Options, tally: &Tally, elapsed: Duration) -> Verdict {
         let p99_ms = milliseconds(tally.latencies.value_at_quantile(0.99));
         if let Some(limit_ms) = options.limit_p99_ms {
             let kept = p99_ms <= limit_ms;
-            let word = if kept { "within" } else { "past" };
+            let word = if kept { "within" } else { "above" };
             let _ = writeln!(
                 text,
                 "p99 {p99_ms:.3} ms is {word} the limit of {limit_ms} ms"
@@ -257,7 +257,7 @@ mod tests {
             "timed out: 3",
             "p50 500.",
             "p99 990.",
-            "past the limit of 5 ms",
+            "above the limit of 5 ms",
         ] {
             assert!(verdict.text.contains(part), "{part} in {}", verdict.text);
         }

@@ -15,20 +15,20 @@ use crate::limits::{
 pub const HELP: &str = "\
 Usage: payment-latency-api probe URL [OPTIONS]
 
-Asks an http:// URL once, and exits 0 when the answer is 2xx. A URL that is only a path, such as
-/livez, goes to where `serve` listens by LISTEN_ADDRESS and PORT. With --rate, sends requests in an open
-loop at random times, prints percentiles of the latencies, and exits 0 when every answer was 2xx and
-the limit was kept. A latency counts from the moment its request was due.
+Requests an http:// URL once, and exits 0 if the answer is 2xx. A path alone, such as /livez, goes to
+where `serve` listens by LISTEN_ADDRESS and PORT. With --rate, sends requests in an open loop at random
+times, prints latency percentiles, and exits 0 if every answer was 2xx and the p99 was within the limit.
+Latency is counted from when a request was due.
 
-  --rate N              requests a second
-  --count N             number of requests (with --rate; default: as many as the duration takes)
-  --duration TIME       how long, as in 10s, 500ms or 2m (with --rate; default 10s unless --count)
-  --limit-p99-ms N      exits 1 when the 99th percentile is past N milliseconds
+  --rate N              requests per second
+  --count N             number of requests (with --rate; default: as many as fit in the duration)
+  --duration TIME       how long, such as 10s, 500ms or 2m (with --rate; default 10s unless --count)
+  --limit-p99-ms N      exits 1 if the 99th percentile is above N milliseconds (with --rate)
   --header 'NAME: V'    sends a header field; may be repeated
   --timeout-ms N        time for one request, from when it is due (default 5000)
-  --connections N       at most so many connections (default 32)
+  --connections N       maximum number of connections (default 32)
 
-Exit codes: 0 passed, 1 not, 64 wrong command line.";
+Exit codes: 0 passed, 1 failed, 64 usage error.";
 
 /// What to send, where, and how often.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +109,7 @@ impl Options {
 impl Given {
     fn add_header(&mut self, value: &OsString) -> Result<(), Error> {
         let text = value.to_string_lossy();
-        let mistake = "--header: must be 'Name: value' in visible characters";
+        let mistake = "--header: must be 'Name: value' without control characters";
         let (name, value) = text.split_once(':').ok_or(mistake)?;
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control) {
@@ -123,7 +123,7 @@ impl Given {
         self,
         own_address: impl FnOnce() -> Result<SocketAddr, Error>,
     ) -> Result<Options, Error> {
-        let url = self.url.ok_or("probe: a URL is missing")?;
+        let url = self.url.ok_or("probe: the URL is missing")?;
         if self.rate.is_none() {
             let looped = [
                 ("--count", self.count.is_some()),
@@ -131,7 +131,7 @@ impl Given {
                 ("--limit-p99-ms", self.limit_p99_ms.is_some()),
             ];
             if let Some((option, _)) = looped.iter().find(|(_, given)| *given) {
-                return Err(format!("{option}: goes with --rate only").into());
+                return Err(format!("{option}: needs --rate").into());
             }
         }
         if self.rate.is_some_and(|rate| rate < PROBE_RATE_MIN) {
@@ -190,18 +190,18 @@ fn split_url(url: &str) -> Result<(String, u16, String, String), Error> {
     let (authority, target) = rest.split_at(end);
     if !rest.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(mistake(
-            "must be visible ASCII; other characters are percent-encoded",
+            "must be visible ASCII; percent-encode other characters",
         ));
     }
     if authority.contains('@') {
-        return Err(mistake("must not hold a user's name; use --header"));
+        return Err(mistake("must not contain a user name; use --header"));
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !authority.ends_with(']') => {
             let port: Option<u16> = port.parse().ok().filter(|port| *port > 0);
             (
                 host,
-                port.ok_or_else(|| mistake("has a port that is not from 1 to 65535"))?,
+                port.ok_or_else(|| mistake("must have a port from 1 to 65535"))?,
             )
         }
         _ => (authority, 80),
@@ -211,7 +211,7 @@ fn split_url(url: &str) -> Result<(String, u16, String, String), Error> {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     if bare.is_empty() || (bare.contains(':') && bare == host) {
-        return Err(mistake("has no host; an IPv6 address stands in brackets"));
+        return Err(mistake("has no host; put an IPv6 address in brackets"));
     }
     let target = match target.as_bytes().first() {
         Some(b'/') => target.to_owned(),

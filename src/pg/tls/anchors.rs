@@ -43,7 +43,7 @@ pub(super) fn from_file(path: &Path) -> Result<Trusted, ConnectError> {
     let found: Result<Trusted, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let trusted = found.map_err(|e| malformed(Some(path), e))?;
     if trusted.is_empty() {
-        return Err(unusable(path, "has no certificate in it; PEM is expected"));
+        return Err(unusable(path, "contains no certificate; PEM is expected"));
     }
     Ok(trusted)
 }

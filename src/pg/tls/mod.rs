@@ -104,34 +104,34 @@ pub fn explain(error: &rustls::Error) -> String {
     };
     match reason {
         CertificateError::UnknownIssuer => "the server's certificate is not signed by a trusted \
-             authority; name the right one with sslrootcert"
+             authority; set sslrootcert to the right one"
             .to_owned(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("the server's certificate has expired ({reason})")
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the server's certificate is not valid yet; is the clock right? ({reason})")
+            format!("the server's certificate is not valid yet; check the clock ({reason})")
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "the server's certificate has no subject alternative name, so that no host can match \
-             it; make it with one, or use sslmode=verify-ca"
+            "the server's certificate has no subject alternative name, so no host can match it; \
+             issue one that has, or use sslmode=verify-ca"
                 .to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("the server's certificate is for another host ({reason})")
         }
         CertificateError::BadSignature => {
-            "the server's certificate, or its proof of having the key, has a wrong signature"
+            "the signature of the server's certificate, or of its proof of the key, is wrong"
                 .to_owned()
         }
-        other => format!("the server's certificate is refused: {other}"),
+        other => format!("the server's certificate was rejected: {other}"),
     }
 }
 
 /// Something in the file of `sslrootcert` is not a certificate.
 fn malformed(path: Option<&Path>, reason: impl Display) -> ConnectError {
     let path = path.unwrap_or(Path::new("(compiled in)"));
-    let why = format!("holds something that is not a certificate: {reason}");
+    let why = format!("contains something that is not a certificate: {reason}");
     unusable(path, &why)
 }
 
