@@ -1,5 +1,5 @@
-//! Between the last byte of a request and the first byte of its answer nothing of this project's own
-//! is allocated, once everything is warm.
+//! Once everything is warm, this project's own code allocates nothing between the last byte of a request
+//! and the first byte of its answer.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What rustls allocates for one payment over TLS 1.3 with its unbuffered connection: the sealed
-/// record that leaves, and the opened record that arrives.
+/// record that is sent, and the opened record that is received.
 const RUSTLS_ALLOCATIONS_PER_PAYMENT: u64 = 2;
 
 /// Allocations that a keep-alive of an idle connection, or a warning on a slow machine, may add to
@@ -43,28 +43,28 @@ thread_local! {
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 fn count() {
-    // A thread that is about to end has no flag any more, and is not the service's.
+    // A thread that is about to end no longer has the flag, and is not one of the service's.
     if COUNTED.try_with(Cell::get).unwrap_or(false) {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps GlobalAlloc's contract.
+        // SAFETY: the caller upholds GlobalAlloc's contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps GlobalAlloc's contract.
+        // SAFETY: the caller upholds GlobalAlloc's contract.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps GlobalAlloc's contract.
+        // SAFETY: the caller upholds GlobalAlloc's contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -148,7 +148,7 @@ fn exchange_all(stream: &mut TcpStream, request: &[u8]) {
     }
 }
 
-/// Allocations of [`PAYMENTS`] payments, made by so many callers at the same time.
+/// Allocations of [`PAYMENTS`] payments, made by `callers` at the same time.
 fn allocations(
     cluster: &Cluster,
     sslmode: &str,
@@ -232,7 +232,7 @@ fn a_payment_allocates_nothing_but_what_rustls_does() {
             let most = expected / 2 + ALLOCATIONS_BESIDE_MAX;
             assert!(
                 counted <= most,
-                "{counted} of a crowd, more than {most}, with sslmode={sslmode}"
+                "{counted} for a crowd, more than {most}, with sslmode={sslmode}"
             );
         }
     }

@@ -39,10 +39,10 @@ fn as_application(cluster: &Cluster, sql: &str) -> Result<(), String> {
     }
 }
 
-/// The id that a pod gives at `$at`, without its random part.
+/// The id that a pod makes at `$at`, without its random part.
 const ID_AT: &str = "lpad(to_hex((extract(epoch FROM $at) * 1000)::bigint), 12, '0')";
 
-/// Payments whose ids and rows have the same time, as the service's nearly have.
+/// Payments whose ids and rows have the same time, as is nearly so for the service's.
 fn insert_payments(cluster: &Cluster, count: u32, age: &str) {
     insert_payments_by_a_clock(cluster, count, age, "0");
 }
@@ -136,7 +136,7 @@ fn payments_go_on_while_a_migration_waits_for_a_reader() {
     };
     let migrations = [migrate::MIGRATIONS.as_slice(), &[later]].concat();
     let reader = cluster.hold("SELECT count(*) FROM payments");
-    // What a payment does in the regions; it would be refused if it had to wait longer.
+    // As a payment does in the regions; it would be refused if it had to wait longer.
     let payment = format!(
         "SET lock_timeout = '750ms'; {}",
         insert_values(&GOOD).replace("'key'", "NULL")
@@ -174,11 +174,11 @@ fn a_statement_that_takes_long_is_given_up_and_leaves_nothing_unless_it_says_so_
     )
     .unwrap();
     cluster.psql("SELECT note FROM payments");
-    // The log comes through a pipe, and has had time.
+    // The log comes through a pipe, and has had time to arrive.
     assert_eq!(
         cluster.log().matches("due to statement timeout").count(),
         1,
-        "it is not tried again"
+        "the migration is not tried again"
     );
 }
 
@@ -346,8 +346,8 @@ fn the_login_that_migrate_made_opens_the_services_connection() {
     assert!(!cluster.log().contains(postgres::PASSWORD));
 }
 
-/// Has a connector's login refused when its file already says `now`: where it failed, if it did,
-/// and whether the connector goes on with what the file says.
+/// Has a connector's login refused when its file already contains `now`: where it failed, if it did,
+/// and whether the connector continues with what is in the file.
 fn refused_while_the_file_says(cluster: &Cluster, now: &str) -> (Option<ConnectStep>, bool) {
     let right = cluster.url(APPLICATION, "verify-full");
     let wrong = right.replace(postgres::PASSWORD, "of-yesterday");
@@ -446,7 +446,7 @@ fn a_role_that_may_not_log_in_is_left_and_named() {
     cluster.psql(&format!("CREATE ROLE {APPLICATION} NOLOGIN"));
     let steps = migrate(&cluster).unwrap().steps;
     assert!(
-        steps.iter().any(|step| step.contains("may not log in")),
+        steps.iter().any(|step| step.contains("cannot log in")),
         "{steps:?}"
     );
 }
@@ -558,16 +558,16 @@ fn a_batch_that_is_exactly_full_is_followed_by_an_empty_one() {
     assert_eq!((removed, progress), (20, vec![10, 20, 20]));
 }
 
-/// Pages that sessions have asked for in the table and its indices.
+/// Pages of the table and its indexes that sessions have requested.
 fn pages_asked_for(cluster: &Cluster) -> u64 {
     let others = "SELECT count(*) FROM pg_stat_activity \
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    // A session's figures appear when it has ended, a little later than its client.
+    // A session's figures appear once it has ended, a little after its client.
     let gone = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         cluster.psql(others) == "0"
     });
-    assert!(gone, "a session stays");
+    assert!(gone, "a session is still there");
     let sum = "SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read \
         FROM pg_statio_user_tables WHERE relname = 'payments'";
     cluster.psql(sum).parse().unwrap()
@@ -582,7 +582,7 @@ fn a_batch_reads_as_little_where_new_rows_lie_before_the_old_ones() {
     migrate::run(&owner, None).unwrap();
     insert_payments(&cluster, 40_000, "200 days");
     insert_payments(&cluster, 250, "100 days");
-    // The first generation is removed, and its pages go to new rows.
+    // The first generation is removed, and its pages are reused for new rows.
     cluster.psql("DELETE FROM payments WHERE created_at < now() - interval '150 days'");
     cluster.psql("VACUUM payments");
     insert_payments(&cluster, 40_000, "1 day");
@@ -591,14 +591,14 @@ fn a_batch_reads_as_little_where_new_rows_lie_before_the_old_ones() {
         WHERE created_at > now() - interval '2 days' AND ctid < (SELECT min(ctid) FROM payments \
         WHERE created_at < now() - interval '2 days')";
     let pages: u64 = cluster.psql(pages).parse().unwrap();
-    assert!(pages > 600, "{pages} pages of new rows lie before");
+    assert!(pages > 600, "{pages} pages of new rows come first");
 
     let before = pages_asked_for(&cluster);
     let age = Duration::from_secs(90 * 86_400);
     assert_eq!(prune::run(&owner, age, 25, |_| {}).unwrap(), 250);
     let asked = pages_asked_for(&cluster) - before;
-    // For each row: its place in the index, the row itself, its lock and its removal. Reading what
-    // lies before, in each of the eleven batches, would add more than 20 for each row.
+    // For each row: its place in the index, the row itself, its lock and its removal. Reading the pages
+    // before it in each of the eleven batches would add more than 20 for each row.
     assert!(asked < 250 * 12, "{asked} pages for 250 rows");
 }
 
@@ -617,7 +617,7 @@ fn a_pods_wrong_clock_lets_no_payment_go_too_early() {
     insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "3 minutes");
     insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "-1 hour");
     assert_eq!(prune(), 6);
-    // Further ahead: it goes when its id is old enough, too.
+    // Further ahead: it is removed once its id is old enough, too.
     insert_payments_by_a_clock(&cluster, 3, "90 days 1 minute", "2 days");
     assert_eq!(prune(), 0);
     let later = Duration::from_secs(88 * 86_400 - 120);
@@ -661,8 +661,8 @@ fn two_prunes_at_the_same_moment_remove_each_payment_once() {
         .psql("SELECT count(*) FROM payments")
         .parse()
         .unwrap();
-    // One may end while the other still holds the rest of its last batch, so a few rows
-    // can be left, which does no harm; nothing is counted twice.
+    // One may end while the other still has the rest of its last batch locked, so a few rows
+    // may remain, which does no harm; nothing is counted twice.
     assert_eq!(removed + left, 2_000);
     prune::run(&owner, age, 50, |_| {}).unwrap();
     assert_eq!(cluster.psql("SELECT count(*) FROM payments"), "0");

@@ -19,7 +19,7 @@ use std::path::Path;
 
 const DOCUMENT: &str = include_str!("../docs/APPLICATION.md");
 
-/// The rows of the tables whose head is `head`, each as its cells.
+/// The rows of the tables with the header `head`, each as its cells.
 fn rows(head: &str) -> Vec<Vec<&'static str>> {
     let mut found = Vec::new();
     for part in DOCUMENT.split(&format!("{head}\n")).skip(1) {
@@ -29,7 +29,7 @@ fn rows(head: &str) -> Vec<Vec<&'static str>> {
             .take_while(|line| line.starts_with('|'));
         found.extend(table.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()));
     }
-    assert!(found.len() > 5, "the tables {head} are gone");
+    assert!(found.len() > 5, "the tables {head} were not found");
     found
 }
 
@@ -43,7 +43,7 @@ fn names(cell: &str) -> BTreeSet<String> {
     quoted.filter(name).map(str::to_owned).collect()
 }
 
-/// The names in one column of the tables whose head is `head`.
+/// The names in one column of the tables with the header `head`.
 fn column(head: &str, index: usize) -> BTreeSet<String> {
     let cells = rows(head)
         .into_iter()
@@ -56,7 +56,7 @@ fn assert_same(code: BTreeSet<String>, document: BTreeSet<String>, what: &str) {
     let left: Vec<_> = document.difference(&code).collect();
     assert!(
         lacks.is_empty() && left.is_empty(),
-        "docs/APPLICATION.md: {what}: missing {lacks:?}, gone from the code {left:?}"
+        "docs/APPLICATION.md: {what}: missing {lacks:?}, no longer in the code {left:?}"
     );
 }
 
@@ -110,7 +110,7 @@ fn the_metrics_are_those_of_the_document() {
     }
 }
 
-/// Labels whose values the code makes up, and that exist from the start.
+/// Labels whose values the code defines, and that exist from the start.
 #[test]
 fn the_values_of_labels_are_those_of_the_document() {
     let text = first_scrape();
@@ -165,7 +165,7 @@ fn the_events_of_the_log_and_their_fields_are_those_of_the_document() {
     assert_same(fields, column(EVENTS, 1), "fields of the log");
 }
 
-/// Bounds of the inside only, which cannot be met from outside.
+/// Internal bounds, which nobody outside can meet.
 const INTERNAL: [&str; 22] = [
     "SCRAM_NONCE_BYTES",
     "CONNECTOR_NICENESS",
@@ -227,7 +227,7 @@ fn every_bound_that_can_be_met_is_documented_with_its_value() {
         let row = format!("| `{name}` | {value} | ");
         assert!(
             DOCUMENT.contains(&row),
-            "docs/APPLICATION.md lacks the row {row}"
+            "docs/APPLICATION.md does not have the row {row}"
         );
     }
     let source = include_str!("../src/limits.rs");
@@ -235,7 +235,7 @@ fn every_bound_that_can_be_met_is_documented_with_its_value() {
         .lines()
         .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": "));
     let mut count = 0;
-    // Bounds with a range are settings and options, which their own tables have.
+    // Bounds with a range are settings and options, which have tables of their own.
     for (name, _) in constants.filter(|(_, rest)| !rest.starts_with("Bound ")) {
         count += 1;
         let known = bounds().any(|(bound, _)| bound == name) || INTERNAL.contains(&name);

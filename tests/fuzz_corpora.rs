@@ -1,4 +1,4 @@
-//! Every input that `make fuzz` found worth keeping, through the function of its target.
+//! Runs every input that `make fuzz` kept through the function of its target.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn entries(folder: &Path) -> BTreeSet<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let entries = std::fs::read_dir(folder).expect("the folder exists");
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 

@@ -29,11 +29,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a thread that connects or pays may hold at any moment, whatever the server sends.
+/// Memory that a thread that connects or pays may hold at any moment, whatever the server sends.
 const MEMORY_MAX_BYTES: isize = 2 * 1024 * 1024;
 
-/// The time of an attempt that a server holds up. An attempt that ends by itself has [`AMPLE`], and needs half of it
-/// at most.
+/// The time limit of an attempt that a server holds up. An attempt that ends by itself has [`AMPLE`], and must need at
+/// most half of it.
 const SHORT: Duration = Duration::from_millis(250);
 const AMPLE: Duration = Duration::from_secs(60);
 
@@ -47,7 +47,7 @@ thread_local! {
 }
 
 fn count(change: isize) {
-    // A thread that is about to end has no counters any more.
+    // A thread that is about to end no longer has counters.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + change);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -58,17 +58,17 @@ fn size(layout: Layout) -> isize {
     isize::try_from(layout.size()).unwrap_or(isize::MAX)
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(size(layout));
-        // SAFETY: the caller keeps GlobalAlloc's contract.
+        // SAFETY: the caller upholds GlobalAlloc's contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-size(layout));
-        // SAFETY: the caller keeps GlobalAlloc's contract.
+        // SAFETY: the caller upholds GlobalAlloc's contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -76,7 +76,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `work` in this thread and fails if it held too much on the way.
+/// Runs `work` in this thread, and fails if it held too much memory at any moment.
 fn within_memory<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let before = HELD.get();
     PEAK.set(before);
@@ -141,7 +141,7 @@ impl Peer {
         self.until_sync()
     }
 
-    /// SASL up to the client's first message; its nonce.
+    /// Runs SASL up to the client's first message, and returns its nonce.
     fn begin_scram(&mut self) -> io::Result<String> {
         self.startup()?;
         self.send(sasl(10, b"SCRAM-SHA-256\0\0"))?;
@@ -150,7 +150,7 @@ impl Peer {
         Ok(text.split("r=").nth(1).unwrap().to_owned())
     }
 
-    /// A good first answer of SCRAM; the client's proof is read and not looked at.
+    /// Sends a good first SCRAM answer; the client's proof is read but not checked.
     fn continue_scram(&mut self) -> io::Result<()> {
         let nonce = self.begin_scram()?;
         self.send(sasl(
@@ -160,14 +160,14 @@ impl Peer {
         self.message().map(drop)
     }
 
-    /// Sends `bytes` until the client has had enough.
+    /// Sends `bytes` again and again until the client gives up.
     fn flood(&mut self, bytes: &[u8]) -> io::Result<()> {
         loop {
             self.send(bytes)?;
         }
     }
 
-    /// A message that goes on and on, a byte at a time.
+    /// Sends a message without end, a byte at a time.
     fn trickle(&mut self) -> io::Result<()> {
         self.send(b"N\0\0\xf0\0")?;
         loop {
@@ -229,14 +229,14 @@ struct Server {
 
 #[derive(Clone)]
 enum Wire {
-    /// No TLS is spoken.
+    /// Without TLS.
     Plain,
     /// The script begins inside TLS.
     Tls(Arc<rustls::ServerConfig>),
 }
 
 impl Server {
-    /// The threads end with the test's process.
+    /// Its threads end with the test's process.
     fn start(wire: Wire, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -259,7 +259,7 @@ impl Server {
     }
 }
 
-/// Plays the script, and after its end holds the connection until the client lets go of it.
+/// Plays the script, then keeps the connection open until the client closes it.
 fn play(mut socket: TcpStream, wire: Wire, script: Script) {
     socket.set_nodelay(true).unwrap();
     let stream: Box<dyn Stream> = match wire {
@@ -294,7 +294,7 @@ fn tls() -> Wire {
     Wire::Tls(Arc::new(config))
 }
 
-/// Ends the connection at once instead of holding it.
+/// Closes the connection at once instead of keeping it open.
 fn close() -> io::Result<()> {
     Err(io::ErrorKind::ConnectionAborted.into())
 }
@@ -303,8 +303,8 @@ fn close() -> io::Result<()> {
 
 use ConnectStep::{Authentication, Connect, Protocol, Schema, Timeout, Tls};
 
-/// Connects to a server that plays `script`; `Timeout` must be the reason wherever it is expected,
-/// and nowhere else.
+/// Connects to a server that plays `script`. The reason must be `Timeout` where that is expected, and
+/// nowhere else.
 fn check_connect(wire: Wire, mode: &str, what: &str, script: Script, expected: ConnectStep) {
     let server = Server::start(wire, script);
     let timeout = if expected == Timeout { SHORT } else { AMPLE };
@@ -354,7 +354,7 @@ fn a_server_that_is_hostile_before_tls_is_refused() {
             |peer| {
                 peer.0.read_exact(&mut [0; 8])?;
                 peer.send(b"S")?;
-                // Reads all of the client's first record: closing with unread bytes would be a
+                // Reads all of the client's first record: closing with unread bytes would send a
                 // reset.
                 let mut header = [0; 5];
                 peer.0.read_exact(&mut header)?;
@@ -364,7 +364,7 @@ fn a_server_that_is_hostile_before_tls_is_refused() {
             },
             Tls,
         ),
-        // CVE-2021-23222: what stands in the clear behind the answer is never read as PostgreSQL's.
+        // CVE-2021-23222: plaintext after the answer is never read as PostgreSQL's.
         (
             "an injection behind the answer",
             |peer| peer.send([b"S", &OK[..], &READY].concat()),
@@ -508,7 +508,7 @@ fn hostile_scram() -> Vec<(&'static str, Script, ConnectStep)> {
         "a signature that is too short": sasl(12, b"v=AAAA") => Authentication,
         "a signature that is none": sasl(12, b"v=*") => Authentication,
         "an error for a signature": sasl(12, b"e=invalid-proof") => Authentication,
-        // A server that does not know the password cannot sign, and must not get by without.
+        // A server that does not know the password cannot sign, and must not get away without a signature.
         "no signature": OK => Protocol,
         "the first step again": sasl(11, b"r=x,s=c2FsdA==,i=1") => Protocol,
     };
@@ -577,9 +577,9 @@ use Ends::{Broken, Refused, Stalled, Written};
 enum Ends {
     Written,
     Refused,
-    /// By the time-out: nothing sent so far is at fault.
+    /// Ended by the time-out: nothing sent so far is wrong.
     Stalled,
-    /// By a fault in what was sent.
+    /// Ended by an error in what was sent.
     Broken,
 }
 
@@ -597,7 +597,7 @@ fn settings(exchange_timeout: Duration) -> PoolSettings {
     }
 }
 
-/// Runs `work` with a pool of one connection to `server`, whose exchanges have this much time.
+/// Runs `work` with a pool of one connection to `server`, whose exchanges have this time limit.
 fn with_pool<T>(
     server: &Server,
     mode: &str,
@@ -645,9 +645,9 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     let began = Instant::now();
     let (time, of_one_exchange) = match expected {
         Ends::Stalled => (2 * SHORT, SHORT),
-        // Its attempts are repeated for this long.
+        // Attempts are repeated for this long.
         Ends::Broken => (8 * SHORT, AMPLE),
-        // One exchange: a second one would be another case.
+        // One exchange only: a second one would be another case.
         Ends::Refused | Ends::Written => (AMPLE, AMPLE),
     };
     let ends = within_memory(&what, || {
@@ -667,7 +667,7 @@ fn check_payment(wire: Wire, mode: &str, what: &str, script: Script, expected: E
     assert!(began.elapsed() < AMPLE / 2, "{what}: it took all its time");
 }
 
-/// Whether a connection was closed for what it sent: a breach of the protocol, or word that the
+/// Whether a connection was closed for what it sent: a breach of the protocol, or a notice that the
 /// session ends.
 fn is_broken(metrics: &Metrics) -> bool {
     let mut text = Vec::new();
@@ -677,7 +677,7 @@ fn is_broken(metrics: &Metrics) -> bool {
         let sample = format!("pool_connections_closed_total{{reason=\"{reason}\"}} ");
         text.lines()
             .find_map(|line| line.strip_prefix(&sample))
-            .expect("a line for it")
+            .expect("there is a line for it")
             != "0"
     };
     closed("broken") || closed("server")
@@ -821,7 +821,7 @@ fn a_server_that_drops_whoever_logs_in_is_not_asked_again_and_again() {
         with_pool(&server, "disable", SHORT, async |_pool, _| {
             tokio::time::sleep(Duration::from_secs(1)).await;
         });
-        // The pauses double from 50 ms on and may be halved: 25, 50, 100, 200, 400, 500.
+        // The pauses double from 50 ms and may be halved: 25, 50, 100, 200, 400, 500.
         let taken = server.taken.load(Ordering::Relaxed);
         assert!(
             (1..=8).contains(&taken),

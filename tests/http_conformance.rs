@@ -1,5 +1,5 @@
-//! docs/HTTP-CONFORMANCE.md names, for every requirement, what shows that it is met: this checks that
-//! all of it exists.
+//! docs/HTTP-CONFORMANCE.md names, for every requirement, the tests that show it is met. This checks that
+//! all of them exist.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,8 +34,7 @@ fn tests_in(folder: &Path, names: &mut HashSet<String>) {
     }
 }
 
-/// Cells of the rows of the tables whose rows have five: section, level, requirement, answer, what
-/// shows it.
+/// Cells of the table rows that have five: section, level, requirement, how it is met, what shows it.
 fn requirements() -> Vec<Vec<&'static str>> {
     let rows = DOCUMENT.lines().filter_map(|line| {
         let cells: Vec<&str> = line
@@ -58,7 +57,7 @@ fn the_families_of_smuggling_name_cases_that_exist() {
         .iter()
         .map(|case| case.name)
         .collect();
-    // Whole groups are functions of the table.
+    // A whole group is a function of the table.
     let groups = include_str!("support/framing_cases.rs");
     let (_, section) = DOCUMENT.split_once("\n## Request smuggling\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
@@ -85,7 +84,7 @@ fn cases_have_names_of_their_own() {
     for case in framing_cases::cases() {
         assert!(
             names.insert(case.name),
-            "two cases are named {:?}",
+            "two cases have the name {:?}",
             case.name
         );
     }
@@ -105,7 +104,7 @@ fn every_requirement_names_tests_or_cases_that_exist() {
     for cells in &requirements {
         assert!(["MUST", "SHOULD"].contains(&cells[1]), "{cells:?}");
         let shown: Vec<&str> = in_quotes(cells[4]).collect();
-        // What a server never does cannot be tested; then the row says so.
+        // What a server never sends cannot be tested; then the row says so.
         assert!(!shown.is_empty() || cells[4] == "(not sent)", "{cells:?}");
         for name in shown {
             assert!(
@@ -117,7 +116,7 @@ fn every_requirement_names_tests_or_cases_that_exist() {
     }
     assert!(
         requirements.len() > 60,
-        "{}: the search for them has gone wrong",
+        "{}: the search for them failed",
         requirements.len()
     );
 }

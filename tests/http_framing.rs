@@ -19,7 +19,7 @@ use payment_latency_api::http::{
 };
 use payment_latency_api::limits::{HEAD_MAX_BYTES, TRAILERS_MAX_BYTES};
 
-/// What the parser makes of bytes that arrive in pieces.
+/// How the parser reads bytes that arrive in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// A request of this length.
@@ -120,7 +120,7 @@ fn it_makes_no_difference_where_a_request_is_split() {
         let whole = read(&[&case.bytes]);
         let bytes: Vec<&[u8]> = case.bytes.chunks(1).collect();
         assert_eq!(read(&bytes), whole, "{} byte by byte", case.name);
-        // The long ones are split around their ends and at some fifty places between.
+        // Long ones are split around both ends and at some fifty places between.
         let length = case.bytes.len();
         for at in (0..=length).filter(|at| {
             length < 2_000 || at % (length / 50).max(100) == 0 || *at < 100 || length - at < 100
@@ -198,7 +198,7 @@ fn bytes_that_were_seen_are_not_looked_at_again() {
     {
         let mut whole = HeadScan::new();
         let length = whole.scan(&case.bytes).unwrap().unwrap();
-        // The method is looked for once, when the line outgrows the longest one.
+        // The method is looked for once, when the line is longer than the longest method.
         for at in (40..length).step_by(length / 40 + 1) {
             let mut scan = HeadScan::new();
             assert_eq!(scan.scan(&case.bytes[..at]), Ok(None));
@@ -241,7 +241,7 @@ fn connection(head: &str) -> Connection {
     (request.version, keep_alive, expect, request.body)
 }
 
-/// Version, header lines, and what they come to.
+/// Version, header lines, and the result.
 const CONNECTIONS: &[(&str, &str, Connection)] = {
     use BodyLength::{Chunked, Length, None};
     use Version::{Http10, Http11};
@@ -272,7 +272,7 @@ const CONNECTIONS: &[(&str, &str, Connection)] = {
             "Connection: Keep-Alive\r\n",
             (Http10, true, false, None),
         ),
-        // RFC 9112 section 9.3: close is looked at first.
+        // RFC 9112 section 9.3: close takes precedence.
         (
             "1.0",
             "Connection: keep-alive, close\r\n",

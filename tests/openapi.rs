@@ -1,4 +1,4 @@
-//! docs/openapi.yaml against the running service, by a client that is driven by the schema alone.
+//! Tests the running service against docs/openapi.yaml, with a client driven by the schema alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,7 +50,7 @@ fn the_documents_have_the_parameters_of_a_payment() {
     assert_eq!(named, PARAMETER_NAMES);
     let application = include_str!("../docs/APPLICATION.md");
     let table = application.split("| Parameter | Form | Default |\n").nth(1);
-    let rows = table.expect("the table is there").lines().skip(1);
+    let rows = table.expect("the table exists").lines().skip(1);
     let named: Vec<&str> = rows
         .map_while(|row| row.strip_prefix("| `")?.split('`').next())
         .collect();
@@ -74,7 +74,7 @@ fn the_documents_have_the_parameters_of_a_payment() {
     }
 }
 
-/// A response under `default` would make every status a documented one, and the check of statuses void.
+/// A response under `default` would document every status, and make the check of statuses meaningless.
 #[test]
 fn the_document_names_every_status() {
     let document = include_str!("../docs/openapi.yaml");
@@ -107,8 +107,8 @@ fn a_problem_repeats_the_request_id_unless_no_handler_saw_the_request() {
     }
 }
 
-/// Callers ignore fields that they do not know, and the document lets them. The service must have
-/// none that the document lacks.
+/// Callers ignore fields that they do not know, and the document allows them to. The service must send
+/// none that the document does not have.
 fn without_more_fields(document: &str) -> String {
     let strict = |line: &str| match line.trim_start() {
         "type: object" => line.replace("type: object", "additionalProperties: false"),
@@ -152,8 +152,8 @@ fn the_service_does_what_its_openapi_document_says() {
             "60",
         ])
         .args(["--checks", "all", "--continue-on-failure"])
-        // Whether an amount is valid depends on the currency, and whether a key is free on who had it
-        // before: a schema cannot say either.
+        // Whether an amount is valid depends on the currency, and whether a key is free depends on who
+        // used it before: a schema cannot express either.
         .args(["--exclude-checks", "positive_data_acceptance"])
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .output()
@@ -166,7 +166,7 @@ fn the_service_does_what_its_openapi_document_says() {
         "{text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // A run that made no payments would pass as well, and show nothing.
+    // A run that made no payments would also pass, but show nothing.
     let labels = "{method=\"GET\",endpoint=\"/api/payment/simulate\",status=\"200\"}";
     let made = service.metric(&format!("http_requests_total{labels}"));
     assert!(made >= 5.0, "{made} payments were made\n{text}");

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A server that answers request number `n` with what `answer` makes of it; an empty answer closes.
+/// A server that answers request number `n` with what `answer` returns; an empty answer closes the connection.
 fn serve(answer: impl Fn(u32) -> String + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -213,7 +213,7 @@ fn a_request_has_one_time_limit_however_many_pieces_its_answer_comes_in() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        // A line that ends up too long, but takes longer than the limit to get there.
+        // A line that would become too long, but takes longer than the time limit to do so.
         for mut stream in listener.incoming().map_while(Result::ok) {
             while stream.write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
@@ -249,7 +249,7 @@ fn a_signal_ends_it_with_the_code_of_a_shell() {
             .spawn()
             .unwrap();
         let id = running.id().to_string();
-        // Before it handles the signal, the signal's default action would end it.
+        // Before it handles the signal, the signal's default action would kill it.
         let listens = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -268,7 +268,7 @@ fn a_signal_ends_it_with_the_code_of_a_shell() {
 #[test]
 fn a_stall_is_seen_by_all_requests_that_were_due_in_it() {
     // One connection, 200 requests a second, one stall of a second: a generator that waits for its
-    // answer would report one slow request; in truth those of a whole second were slow.
+    // answer would report one slow request, but all requests of that second were slow.
     let url = serve(|number| {
         if number == 50 {
             std::thread::sleep(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Prometheus itself on the service's metrics: promtool on the text, a scrape of both formats.
+//! Checks the service's metrics with Prometheus itself: promtool on the text, and a scrape of both formats.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -59,7 +59,7 @@ fn promtool_finds_nothing_wrong_with_the_text() {
 struct Prometheus {
     process: Child,
     address: String,
-    /// What it says, for when a test fails.
+    /// Its output, for when a test fails.
     log: PathBuf,
 }
 
@@ -99,11 +99,11 @@ impl Prometheus {
         }
     }
 
-    /// The value of an instant query that gives one.
+    /// The value of an instant query that returns one.
     fn query(&self, query: &str) -> Option<f64> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        // To HTTP/1.0 the body comes as it is, up to the end of the connection.
+        // With HTTP/1.0 the body comes as it is, up to the end of the connection.
         write!(stream, "GET /api/v1/query?query={escaped} HTTP/1.0\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -123,7 +123,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// An address that leads to the service and drops Prometheus' request for OpenMetrics: no setting
+/// An address that leads to the service and removes Prometheus's request for OpenMetrics: no setting
 /// for this exists in all versions of Prometheus.
 fn text_only(service: &Service) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -188,7 +188,7 @@ fn prometheus_scrapes_both_formats_to_the_same_values() {
                 1.0,
             ),
         ] {
-            // A scrape that a busy machine has missed takes a series away until the next.
+            // When a busy machine misses a scrape, a series is absent until the next one.
             let what = format!("{query} is {value} with OpenMetrics: {openmetrics}");
             eventually(&what, || prometheus.query(query) == Some(value));
         }

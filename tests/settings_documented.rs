@@ -1,6 +1,6 @@
-//! The table of settings in the documentation is the one the service reads by.
+//! The table of settings in the documentation is the one that the service uses.
 //!
-//! With `UPDATE_DOCS=1` in the environment the file is brought up to date instead.
+//! With `UPDATE_DOCS=1` in the environment, the file is updated instead.
 
 #![allow(clippy::unwrap_used)]
 

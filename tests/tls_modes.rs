@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 const TLS_VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
 
-/// What an attempt must come to.
+/// The result that an attempt must have.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     /// A connection without TLS.
@@ -76,7 +76,7 @@ fn connect(target: &DatabaseTarget) -> Result<Established, ConnectError> {
     handshake::connect(target, StatementMode::Unnamed, TIMEOUT)
 }
 
-/// Connects, and compares what came of it, also in the server's own view, with `expected`.
+/// Connects, and compares the result, also as the server sees it, with `expected`.
 fn check(cluster: &Cluster, mut target: DatabaseTarget, expected: Expected, what: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +101,7 @@ fn check(cluster: &Cluster, mut target: DatabaseTarget, expected: Expected, what
     }
 }
 
-/// The connection of `migrate` and `prune` must come to the same.
+/// The connection of `migrate` and `prune` must have the same result.
 fn check_owner(target: &DatabaseTarget, expected: Expected, what: &str) {
     match (connect_as_owner(target), expected) {
         (Ok(()), Plain | Secure) => {}
@@ -181,7 +181,7 @@ fn a_root_certificate_makes_require_verify_and_prefer_go_on_without_tls() {
         ("require", &stranger, UNKNOWN),
         ("verify-ca", &stranger, UNKNOWN),
         ("verify-full", &stranger, UNKNOWN),
-        // A setting that cannot be followed is never a reason to go on without it.
+        // A setting that cannot be applied is never silently dropped.
         ("prefer", &missing, unreadable),
         ("require", &missing, unreadable),
         ("verify-full", &missing, unreadable),
@@ -260,7 +260,7 @@ fn a_login_is_by_scram_or_by_trust_and_by_nothing_weaker() {
             .host_rules(&lines.each_ref().map(String::as_str));
         let cluster = start(&options);
         if method == "md5" {
-            // With a SCRAM verifier in the catalog, the method md5 asks for SCRAM.
+            // If the catalog has a SCRAM verifier, the method md5 asks for SCRAM.
             cluster.psql(&format!(
                 "SET password_encryption = 'md5'; ALTER ROLE {OWNER} PASSWORD 'x'"
             ));
@@ -351,7 +351,7 @@ fn a_server_that_does_not_answer_costs_the_timeout_and_no_more() {
             assert!(took >= timeout, "{mode}: {took:?}");
             took
         };
-        // On a machine that is busy with others it may seem longer, and not each time.
+        // On a busy machine it may seem longer, but not every time.
         assert!((0..20).any(|_| took() < timeout * 3 / 2), "{mode}");
     }
 }
@@ -361,8 +361,8 @@ fn a_server_that_does_not_answer_costs_the_timeout_and_no_more() {
 const PLUS: &str = "SCRAM-SHA-256-PLUS";
 const WITHOUT: &str = "SCRAM-SHA-256";
 
-/// Takes one connection up to the client's choice of a mechanism: its name, and the GS2 header that
-/// says what the client knows about channel binding (RFC 5802 section 7).
+/// Accepts one connection and reads up to the client's choice of a mechanism: its name, and the GS2
+/// header that says what the client knows about channel binding (RFC 5802 section 7).
 fn choice(
     listener: &TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -437,7 +437,7 @@ fn channel_binding_is_used_whenever_both_sides_can() {
             PLUS,
             "p=tls-server-end-point",
         ),
-        // "y" lets a server notice that its offer was taken away on the way.
+        // "y" lets a server notice that its offer was removed in transit.
         ("stripped", ecdsa(), &[WITHOUT], WITHOUT, "y"),
         ("no end point", ed25519(), &[PLUS, WITHOUT], WITHOUT, "n"),
         ("no end point, only PLUS", ed25519(), &[PLUS], "none", ""),
@@ -453,7 +453,7 @@ fn channel_binding_is_used_whenever_both_sides_can() {
             ("service", |target| drop(connect(target))),
             ("owner", |target| drop(connect_as_owner(target))),
         ];
-        // The library of the owner's connection asks for what was not offered; servers refuse it.
+        // The library of the owner's connection asks for a mechanism that was not offered; servers refuse it.
         let count = if mechanism == "none" { 1 } else { 2 };
         for (who, client) in clients.into_iter().take(count) {
             std::thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-/// Shorter passwords are found by chance in a sentence.
+/// Shorter passwords may occur in a sentence by chance.
 const TELLING_BYTES: usize = 8;
 
 /// An environment, one `NAME=value` a line; a first line without `=` is a database URL alone.
@@ -26,7 +26,7 @@ pub fn configuration(data: &[u8]) {
             continue;
         };
         let name = String::from_utf8_lossy(name).into_owned();
-        // Files of this machine are no part of the input.
+        // Files on this machine are not part of the input.
         if !name.ends_with("_FILE") {
             environment.insert(name, OsString::from_vec(value.to_vec()));
         }
@@ -52,7 +52,7 @@ pub fn configuration(data: &[u8]) {
     }
 }
 
-/// Whether a part that is no secret holds the password as well, so that nothing can hide it.
+/// Whether a part that is not secret also contains the password, so that nothing can hide it.
 fn shows(target: &DatabaseTarget, password: &str) -> bool {
     let parts = [
         &target.user,
@@ -64,13 +64,13 @@ fn shows(target: &DatabaseTarget, password: &str) -> bool {
         || format!("{:?}", target.ssl_root_cert).contains(password)
 }
 
-/// A secret is in no text about the configuration, unless it is the value of something else, too.
+/// No text about the configuration contains a secret, unless it is also the value of something else.
 fn assert_hidden(secret: &str, said: &str, environment: &BTreeMap<String, OsString>) {
     let elsewhere = environment
         .values()
         .filter(|value| value.to_string_lossy().contains(secret))
         .count();
-    // Default values and sentences are no secrets, and a marker is none of them.
+    // Default values and sentences are not secret, and a marker is none of them.
     let telling = secret.len() >= TELLING_BYTES && secret.contains("Zq9");
     assert!(
         !telling || elsewhere > 1 || !said.contains(secret),
@@ -78,7 +78,7 @@ fn assert_hidden(secret: &str, said: &str, environment: &BTreeMap<String, OsStri
     );
 }
 
-/// A database URL: accepted, it shows itself without its password and reads back alike.
+/// A database URL that is accepted is shown without its password and reads back the same.
 fn url(text: &str) {
     let Ok(target) = DatabaseTarget::parse(text, "eu-south-2") else {
         return;

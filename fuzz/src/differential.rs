@@ -1,4 +1,4 @@
-//! This parser's view of a stream beside hyper's.
+//! Compares this parser's view of a stream with hyper's.
 //!
 //! Two parties that disagree on where a request ends can be made to see different requests. hyper
 //! shares httparse with this parser but reads framing (Content-Length, Transfer-Encoding, chunks)
@@ -18,10 +18,10 @@ use std::task::{Context, Poll, Waker};
 
 use super::http::{Stream, read};
 
-/// hyper bounds trailer lines by their number, this parser by their bytes: so many fit.
+/// hyper limits trailer lines by number, this parser by bytes: this many fit.
 const TRAILERS_MAX_COUNT: usize = payment_latency_api::limits::TRAILERS_MAX_BYTES / b"x:\r\n".len();
 
-/// A request as both see it.
+/// A request as either parser sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     method: Vec<u8>,
@@ -29,8 +29,8 @@ struct Seen {
     fields: usize,
 }
 
-/// Every request that both take is the same one. hyper may take what this parser refuses; it must
-/// not see a request where this parser still waits for the end of one, or the other way round.
+/// Every request that both accept is the same. hyper may accept what this parser refuses, but it must
+/// not see a request where this parser still waits for the end of one, nor the other way round.
 pub fn differential(bytes: &[u8]) {
     let mut ours = Vec::new();
     let stream = read(std::iter::once(bytes), |head, _| ours.push(seen(head)));
@@ -41,7 +41,7 @@ pub fn differential(bytes: &[u8]) {
     if theirs.len() > ours.len() {
         assert!(
             stream.refused.is_some() || stream.closed,
-            "hyper sees {:?} where this parser waits for the end of a request",
+            "hyper sees {:?} while this parser waits for the end of a request",
             theirs.get(ours.len())
         );
     }
@@ -53,7 +53,7 @@ pub fn differential(bytes: &[u8]) {
     }
 }
 
-/// Whether request number `index` is one that hyper is known to refuse, for what its first line says.
+/// Whether request number `index` is one that hyper is known to refuse because of its first line.
 fn is_beyond_hyper(bytes: &[u8], stream: &Stream, index: usize) -> bool {
     let end = |index: usize| stream.ends.get(index).copied();
     let start = index.checked_sub(1).and_then(end).unwrap_or(0);
@@ -67,7 +67,7 @@ fn is_beyond_hyper(bytes: &[u8], stream: &Stream, index: usize) -> bool {
     let mut words = line.split(|&b| b == b' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
-    // The http crate reads targets by rules of its own.
+    // The http crate parses targets by its own rules.
     let target_taken =
         std::str::from_utf8(target).is_ok_and(|target| target.parse::<Uri>().is_ok());
     later_version || !target_taken || hyper::Method::from_bytes(method).is_err()
@@ -82,13 +82,13 @@ fn seen(head: &[u8]) -> Seen {
     let target = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
     Seen {
         method,
-        // Compared in hyper's spelling: it writes an empty path as "/".
+        // Compared in hyper's form, which writes an empty path as "/".
         target: target.parse::<Uri>().map_or(target, |uri| uri.to_string()),
         fields: lines.filter(|line| line.len() > 1).count(),
     }
 }
 
-/// The requests that hyper takes, each with its body read to the end.
+/// The requests that hyper accepts, each with its body read to the end.
 fn hyper_reads(bytes: &[u8]) -> Vec<Seen> {
     let taken = Rc::new(RefCell::new(Vec::new()));
     let stream = Arrived {
@@ -100,7 +100,7 @@ fn hyper_reads(bytes: &[u8]) -> Vec<Seen> {
         .max_headers(TRAILERS_MAX_COUNT)
         .serve_connection(stream, Recorder(Rc::clone(&taken)));
     let mut connection = pin!(connection);
-    // Everything is there at once, so it is only ever woken by itself.
+    // All input is available at once, so it is only ever woken by itself.
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..10_000 {
         if connection.as_mut().poll(&mut cx).is_ready() {
@@ -110,7 +110,7 @@ fn hyper_reads(bytes: &[u8]) -> Vec<Seen> {
     taken.take()
 }
 
-/// Notes every request whose body arrives, and answers it.
+/// Records every request whose body arrives, and answers it.
 struct Recorder(Rc<RefCell<Vec<Seen>>>);
 
 impl Service<Request<Incoming>> for Recorder {
@@ -163,7 +163,7 @@ impl Body for Nothing {
     }
 }
 
-/// A socket on which everything has arrived, then the end; it takes whatever is written.
+/// A socket on which all input and then the end has arrived; it accepts whatever is written.
 struct Arrived {
     bytes: Vec<u8>,
     at: usize,

@@ -1,4 +1,4 @@
-//! Bytes of callers.
+//! Bytes from callers.
 
 use payment_latency_api::http::request::Request;
 use payment_latency_api::http::{BodyLength, BodyReader, HeadScan, Refusal, request};
@@ -9,7 +9,7 @@ use payment_latency_api::payment::{Currency, Parameters};
 
 use super::Pieces;
 
-/// What became of a stream: where its requests end, and why reading stopped.
+/// The result of a stream: where its requests end, and why reading stopped.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Stream {
     pub(super) ends: Vec<usize>,
@@ -85,7 +85,7 @@ fn step(
     })
 }
 
-/// What is promised of every head that is taken.
+/// What must hold for every head that is accepted.
 fn check(head: &[u8]) -> Result<BodyLength, Refusal> {
     let request = request::parse(head)?;
     assert!(head.len() <= HEAD_MAX_BYTES && head.ends_with(b"\r\n\r\n"));
@@ -110,7 +110,7 @@ fn check(head: &[u8]) -> Result<BodyLength, Refusal> {
     Ok(request.body)
 }
 
-/// A stream of requests: the first byte decides where it is split, and must change nothing.
+/// A stream of requests: the first byte decides where it is split, which must not change the result.
 pub fn requests(data: &[u8]) {
     let Some((&seed, bytes)) = data.split_first() else {
         return;
@@ -120,7 +120,7 @@ pub fn requests(data: &[u8]) {
     assert_eq!(whole, split);
 }
 
-/// A chunked body: splits change nothing, and a second reading of an accepted one ends where the
+/// A chunked body: splitting it changes nothing, and a second reading of an accepted one ends where the
 /// first does.
 pub fn chunks(data: &[u8]) {
     let Some((&seed, bytes)) = data.split_first() else {
@@ -175,8 +175,8 @@ fn line<'a>(bytes: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
     rest.get(..length)
 }
 
-/// The query of a payment: what is accepted can be written down and read again, and what is said of
-/// a mistake can stand in a header, a log and a JSON text.
+/// The query of a payment: what is accepted can be written down and read again, and the text about a
+/// mistake is safe in a header, a log and JSON.
 pub fn query(data: &[u8]) {
     let default = Currency::EUR;
     match Parameters::from_query(Some(data), default) {

@@ -28,7 +28,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("differential", differential),
 ];
 
-/// Cuts bytes into pieces whose lengths follow from `seed`, so that an input replays alike.
+/// Cuts bytes into pieces whose lengths depend only on `seed`, so that an input can be replayed.
 struct Pieces<'a> {
     rest: &'a [u8],
     state: u32,

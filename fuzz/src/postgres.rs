@@ -1,4 +1,4 @@
-//! Bytes of the database.
+//! Bytes from the database.
 
 use payment_latency_api::config::{DatabaseTarget, StatementMode};
 use payment_latency_api::payment::{Amount, Currency, Outcome};
@@ -21,10 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Pieces;
 
-/// A server that takes everything and answers with what it was given, then closes.
+/// A server that accepts everything, answers with what it was given, then closes.
 struct Server<'a> {
     answers: Pieces<'a>,
-    /// What did not fit into the last read.
+    /// What did not fit in the last read.
     left: &'a [u8],
 }
 
@@ -63,20 +63,21 @@ impl AsyncWrite for Server<'_> {
 }
 
 /// The answer to an exchange of up to three inserts, or of a lookup, or of nothing: the first byte
-/// says which and the second where the answer is split. It ends, and success needs ReadyForQuery.
+/// says which, and the second where the answer is split. The exchange must end, and success needs
+/// ReadyForQuery.
 pub fn exchange(data: &[u8]) {
     let [shape, seed, bytes @ ..] = data else {
         return;
     };
     parts(bytes);
-    // What comes behind ReadyForQuery nobody asked for: it ends the exchange badly, or is left to the
-    // look at the idle connection, as it arrives with it or after it.
+    // Anything after ReadyForQuery is unsolicited: if it arrives with it, the exchange fails; if later,
+    // it is left to the check of the idle connection.
     let (answer, _) = bytes.split_at(end_of_answer(bytes));
     let whole = run(*shape, *seed, answer);
     assert_eq!(
         whole,
         run(*shape, seed.wrapping_add(1), answer),
-        "splits matter"
+        "splitting the answer changes the result"
     );
     assert!(whole.is_err() || answer.ends_with(b"Z\0\0\0\x05I"));
     let more = run(*shape, *seed, bytes);
@@ -119,9 +120,9 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
     }
     connection.begin().map_err(drop)?;
     let mut cx = Context::from_waker(Waker::noop());
-    // The server never makes it wait, so one call brings the end.
+    // The server never makes it wait, so one call is enough.
     let Poll::Ready(result) = connection.poll_exchange(&mut cx) else {
-        panic!("an exchange waits for a server that has closed");
+        panic!("an exchange waits for a server that has closed the connection");
     };
     result.map_err(drop)?;
     let created = (0..inserts.into()).map(|index| connection.created_at(index));
@@ -130,7 +131,7 @@ fn run(shape: u8, seed: u8, bytes: &[u8]) -> Result<Found, ()> {
         let id = payment.transaction_id;
         assert!(
             bytes.windows(id.len()).any(|part| part == id),
-            "nobody said that it was written"
+            "the server did not say that it was written"
         );
     }
     let found = (
@@ -155,7 +156,7 @@ fn payment(number: u8) -> Insert {
     }
 }
 
-/// The parts, whatever the tag says: a body is read as every message that has one.
+/// The parts, whatever the tag: a body is read as every kind of message that has one.
 fn parts(bytes: &[u8]) {
     let mut rest = bytes;
     while let Ok(Some(message)) = messages::next(rest) {
@@ -172,9 +173,9 @@ fn parts(bytes: &[u8]) {
     }
 }
 
-/// The two answers of a server in SCRAM, behind the password and parted by line ends: the first byte
-/// chooses the channel binding, and `$nonce` becomes the client's. Only who has the password's
-/// verifier can sign, so no input may end well.
+/// The two answers of a SCRAM server, after the password and separated by line ends: the first byte
+/// chooses the channel binding, and `$nonce` becomes the client's. Only a server with the password's
+/// verifier can sign, so no input may succeed.
 pub fn scram(data: &[u8]) {
     let Some((mode, text)) = data.split_first() else {
         return;
@@ -215,12 +216,12 @@ pub fn scram(data: &[u8]) {
 /// Stands for the client's nonce in an input.
 const NONCE: &[u8] = b"$nonce";
 
-/// What a server says to a login, over a real socket. `$nonce` in it becomes the client's, so that
-/// SCRAM goes on behind its first step. It ends, and a login needs authentication and ReadyForQuery.
+/// What a server answers to a login, over a real socket. `$nonce` in it becomes the client's, so that
+/// SCRAM gets past its first step. It must end, and a login needs authentication and ReadyForQuery.
 pub fn login(data: &[u8]) {
     static SERVER: OnceLock<Mutex<Postgres>> = OnceLock::new();
     let server = SERVER.get_or_init(|| Mutex::new(Postgres::start()));
-    let server = server.lock().expect("no other thread");
+    let server = server.lock().expect("there is no other thread");
     server.answers.send(data.to_vec()).expect("the server runs");
     let url = format!(
         "postgresql://user:password@{}/db?sslmode=disable",
@@ -268,15 +269,15 @@ impl Postgres {
     }
 }
 
-/// Sends what stands before `$nonce` at once, waits for the client's own, and sends the rest.
+/// Sends what comes before `$nonce` at once, waits for the client's nonce, and sends the rest.
 fn serve(mut socket: TcpStream, answer: &[u8]) -> io::Result<()> {
     let mark = answer.windows(NONCE.len()).position(|bytes| bytes == NONCE);
     let mut received = Vec::new();
     if let Some(at) = mark {
         let (before, after) = answer.split_at(at);
-        // The length of the message that the nonce stands in grows with it.
+        // The message that contains the nonce grows with it.
         socket.write_all(before)?;
-        // A client that still waits for more does not send one: both would wait.
+        // A client that still waits for more does not send a nonce, and both would wait.
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let nonce = loop {
             if let Some(at) = received.windows(5).position(|bytes| bytes == b"n,,n=") {

@@ -1,5 +1,5 @@
-//! Callers that mean harm, or are just very slow, beside others that pay: memory stays bounded and
-//! nobody else is refused. How much longer the others wait is recorded, not judged.
+//! Callers that attack, or are just very slow, beside others that pay: memory stays bounded and nobody
+//! else is refused. How much longer the others wait is recorded, not judged.
 
 use serde_json::json;
 use std::io::{Read, Write};
@@ -12,19 +12,19 @@ use crate::ledger::{Ledger, Plan, Traffic};
 use crate::record::{asked_for, record, rounded};
 use crate::support::{Caller, Service, database, eventually};
 
-/// Memory that no crowd may make the process exceed: half of what the chart allows its pod, where the
-/// kernel's share of the callers' sockets counts, too. The buffers' budget is a quarter of it; the rest is
-/// for 12,000 connections that are being served, and for the process itself.
+/// Memory that no crowd may make the process exceed: half of the pod's limit in the chart, which the
+/// kernel's memory for the callers' sockets counts against, too. The buffers' budget is a quarter of it; the
+/// rest is for 12,000 connections that are being served, and for the process itself.
 const RESIDENT_MAX_KIB: u64 = 128 * 1024;
 
 struct Abuse {
-    /// Connections, or requests of a pipeline, in a test and in a full run.
+    /// Connections, or requests in a pipeline, for a test and for a full run.
     crowd: [u64; 2],
-    /// Begins, says so by `Field::begun`, and goes on until told to stop.
+    /// Starts, reports it through `Field::begun`, and continues until told to stop.
     attack: fn(&Field),
 }
 
-/// Where an attack takes place.
+/// The place of an attack.
 struct Field {
     address: SocketAddr,
     crowd: u64,
@@ -49,7 +49,7 @@ abuses! {
         drop(crowd);
     };
 
-    // More of them than the buffers have room for.
+    // More of them than fit in the buffers.
     heads_that_never_end: [9_000, 10_000], |field| {
         field.drip(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ");
     };
@@ -120,7 +120,7 @@ abuses! {
     };
 }
 
-/// Time after an attack before memory is read again; longer than a connection takes to be parked.
+/// Time after an attack before memory is read again; longer than it takes to park a connection.
 const CALM: Duration = Duration::from_secs(10);
 /// Between two bytes of a slow caller.
 const TICK: Duration = Duration::from_secs(1);
@@ -157,7 +157,7 @@ impl Field {
         crowd
     }
 
-    /// As many requests behind each other as the crowd is large.
+    /// As many requests in a row as the crowd is large.
     fn pipeline(&self) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let mut sending = stream.try_clone().unwrap();
@@ -169,7 +169,7 @@ impl Field {
         });
         let (mut bytes, mut answers) = (vec![0; 65_536], 0);
         while let count @ 1.. = stream.read(&mut bytes).unwrap() {
-            // Each answer's body has one, and nothing else has.
+            // Each answer's body has one, and nothing else does.
             answers += bytes[..count].iter().filter(|byte| **byte == b'{').count() as u64;
         }
         sender.join().unwrap();
@@ -177,7 +177,7 @@ impl Field {
         self.operations.fetch_add(answers, Ordering::Relaxed);
     }
 
-    /// One more byte on each connection, again and again; a caller that is thrown out comes back.
+    /// One more byte on each connection, again and again; a caller that is disconnected reconnects.
     fn drip(&self, first: &[u8]) {
         let mut crowd = self.connect(first);
         self.until_stopped(|| {
@@ -199,7 +199,7 @@ fn try_abuse(name: &str, abuse: &Abuse) {
     let cluster = database();
     let service = Service::start(&cluster, &[]);
     let plan = Plan::new(100.0, 4, service.address);
-    // For the record only.
+    // Only for the record.
     let quiet = (full == 1).then(|| pay_for(time, plan.clone(), &service));
     let before = resident_kib(&service);
     let field = Field::new(service.address, abuse.crowd[full]);
@@ -241,14 +241,18 @@ fn try_abuse(name: &str, abuse: &Abuse) {
         "there was an attack: {operations} of {}",
         field.crowd
     );
-    assert_eq!(service.pay("amount=99999999.99").status, 200, "it goes on");
+    assert_eq!(
+        service.pay("amount=99999999.99").status,
+        200,
+        "the service still works"
+    );
 }
 
-/// Pays `service` while what `field` names is attacked.
+/// Pays `service` while `field` is attacked.
 fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service: &Service) -> Paid {
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
-            // In a test, on a machine that is busy with others, an attack would never get to run.
+            // In a test, on a busy machine, an attack would never get to run.
             if asked_for("ABUSE_SECONDS").is_some() {
                 only_when_nobody_else_runs();
             }
@@ -265,8 +269,8 @@ fn pay_beside(abuse: &Abuse, field: &Field, time: Duration, plan: Plan, service:
 }
 
 /// Real attackers have machines of their own: here this thread runs only while nothing else on its
-/// core would. That counts within a session only (sched(7), autogroups), and each of PostgreSQL's
-/// processes has one of its own: for the record, everything but the attackers and the service has a
+/// core wants to. That holds only within a session (sched(7), autogroups), and each of PostgreSQL's
+/// processes has its own session: for the record, everything but the attackers and the service gets a
 /// real-time priority (scripts/reliability.sh).
 fn only_when_nobody_else_runs() {
     let thread = std::fs::read_link("/proc/thread-self").unwrap();
@@ -277,7 +281,7 @@ fn only_when_nobody_else_runs() {
     assert!(idle.expect("chrt runs").success(), "util-linux has it");
 }
 
-/// What callers that paid for a while were told, and what the service used meanwhile.
+/// What callers were told while they paid, and what the service used meanwhile.
 struct Paid {
     ledger: Ledger,
     most_kib: u64,
@@ -301,7 +305,7 @@ fn pay_for(time: Duration, plan: Plan, service: &Service) -> Paid {
     }
 }
 
-/// The processor's time of the service's process, user and system (proc_pid_stat(5)).
+/// CPU time of the service's process, user and system (proc_pid_stat(5)).
 fn cpu_seconds(service: &Service) -> f64 {
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
@@ -316,6 +320,9 @@ fn cpu_seconds(service: &Service) -> f64 {
 /// The memory of the service's process.
 pub fn resident_kib(service: &Service) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.id())).unwrap();
-    let line = status.split("VmRSS:").nth(1).expect("a line for it");
+    let line = status
+        .split("VmRSS:")
+        .nth(1)
+        .expect("there is a line for it");
     line.split_whitespace().next().unwrap().parse().unwrap()
 }

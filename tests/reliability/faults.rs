@@ -1,5 +1,5 @@
-//! The faults, one row each: how it breaks, how it is mended, what callers may see meanwhile. Every
-//! row runs under load; whatever happens, the ledger has to agree with the table.
+//! The faults, one row each: what breaks, how it is repaired, what callers may see meanwhile. Every
+//! row runs under load; whatever happens, the ledger must agree with the table.
 
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::record::{asked_for, record, rounded};
 use crate::stage::{HOST, Scene, Stage, run, swap};
 use crate::support::{KEY, LOGIN, eventually};
 
-/// What callers may be told beside a good answer.
+/// What callers may be told besides a good answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Meanwhile {
-    /// Nothing else: the fault is invisible, and no connection is reset or not taken.
+    /// Nothing else: the fault is invisible, and no connection is reset or refused.
     Nothing,
     /// 503 and 504.
     Refusals,
@@ -25,21 +25,21 @@ pub enum Meanwhile {
 pub struct Fault {
     scene: Scene,
     replicas: usize,
-    /// Payments a second, and connections, in a test and in a full run.
+    /// Payments a second, and connections, for a test and for a full run.
     load: [(f64, usize); 2],
     settings: &'static [(&'static str, &'static str)],
-    /// Rounds of a test and of a full run.
+    /// Rounds in a test and in a full run.
     rounds: [u64; 2],
     /// How long it stays broken at least, in milliseconds, in a test and in a full run; up to half as
-    /// long comes on top.
+    /// much is added.
     hold_ms: [u64; 2],
     strike: fn(&mut Stage),
     mend: fn(&mut Stage),
     meanwhile: Meanwhile,
 }
 
-/// Most faults: a service of its own beside a database, twenty rounds. A full run has so many payments a second that
-/// one is under way at most moments.
+/// Most faults: a service of its own with a database, twenty rounds. A full run has so many payments a second that
+/// at most moments one is in progress.
 const USUAL: Fault = Fault {
     scene: Scene::Direct,
     replicas: 1,
@@ -61,14 +61,14 @@ const NETWORK: Fault = Fault {
     ..USUAL
 };
 
-/// Time limits that let a round be short.
+/// Time limits that keep a round short.
 const IMPATIENT: &[(&str, &str)] = &[
     ("PAYMENT_DEADLINE_MS", "800"),
     ("EXCHANGE_TIMEOUT_MS", "250"),
     ("CONNECT_TIMEOUT_MS", "500"),
 ];
-/// In a test the machine is busy with others, too, and a new connection may take long; the records
-/// are of the defaults.
+/// A test may run on a busy machine, where a new connection may take long; the records are made with the
+/// defaults.
 const PATIENT: [(&str, &str); 2] = [
     ("CHECKOUT_TIMEOUT_MS", "20000"),
     ("PAYMENT_DEADLINE_MS", "20000"),
@@ -154,10 +154,10 @@ faults! {
             eventually("the standby confirms commits", || stage.cluster.psql(follows) == "1");
         },
         mend: |stage| {
-            let standby = stage.standby.take().expect("it was made");
+            let standby = stage.standby.take().expect("the standby was made");
             standby.promote();
             stage.mended = Some(Instant::now());
-            // The old primary lives on, and takes no more writes; its connections are left as they are.
+            // The old primary keeps running, but accepts no more writes; its connections are left alone.
             stage.cluster.psql("ALTER SYSTEM SET default_transaction_read_only = on");
             stage.cluster.reload();
             stage.proxy().switch(standby.port());
@@ -219,8 +219,8 @@ faults! {
             swap(&stage.database_url, &url);
             stage.noted = opened(stage);
         },
-        // In every tenth round, since this takes longer than the others may: connections opened
-        // from then on have the new password, except those already being opened.
+        // In every tenth round only, since this takes longer than the other rounds may: connections opened
+        // from then on use the new password, except those already being opened.
         mend: |stage| {
             if stage.rounds % 10 == 3 {
                 eventually("connections are opened again", || opened(stage) > stage.noted + 2.0);
@@ -229,7 +229,7 @@ faults! {
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
 
-    // Ten lives of a connection.
+    // Ten lifetimes of a connection.
     password_file_left_stale {
         settings: SHORT_LIVES,
         rounds: [1, 1],
@@ -247,7 +247,7 @@ faults! {
         meanwhile: Meanwhile::Nothing,
     } like USUAL;
 
-    // The file holds the key in use and the next one: the key before them is invalid at once.
+    // The file contains the key in use and the next one: the key before them is invalid at once.
     api_key_rotated_every_second {
         rounds: [2, 60],
         strike: |stage| {
@@ -259,7 +259,7 @@ faults! {
             if let Some(round) = stage.rounds.checked_sub(1) {
                 let former = [("X-API-Key", api_key(round))];
                 let refused = stage.service().get(crate::support::PAYMENT, &former);
-                assert_eq!(refused.status, 403, "the one before is dead");
+                assert_eq!(refused.status, 403, "the key before is no longer valid");
             }
         },
         meanwhile: Meanwhile::Nothing,
@@ -291,14 +291,14 @@ faults! {
             let connect = |_| std::net::TcpStream::connect(address).unwrap();
             stage.crowd = (0..20).map(connect).collect();
             end_sessions(stage);
-            // The line comes once for all rounds, since it is bounded.
+            // The line comes once for all rounds, since repeated lines are limited.
             stage.service().wait_for_log("accept_failed");
         },
         mend: |stage| {
             limit_descriptors(stage.service().id(), 1_024);
             stage.crowd.clear();
         },
-        // A connection that is idle between two requests may be closed for a newcomer's sake.
+        // A connection that is idle between two requests may be closed to make room for a newcomer.
         meanwhile: Meanwhile::Silence,
     } like USUAL;
 
@@ -317,7 +317,7 @@ faults! {
     } like USUAL;
 }
 
-/// One with a payment under way, if there is one.
+/// One with a payment in progress, if there is one.
 const ONE_SESSION: &str = "SELECT pid FROM pg_stat_activity WHERE usename = 'payments_api' \
                            ORDER BY state <> 'active', random() LIMIT 1";
 
@@ -327,7 +327,7 @@ pub fn end_sessions(stage: &Stage) {
     );
 }
 
-/// A rolling update: a new instance is ready before an old one is asked to end.
+/// A rolling update: a new instance is ready before an old one is told to stop.
 fn replace_all(stage: &mut Stage) {
     for _ in 0..stage.services.len() {
         let service = stage.start_service();
@@ -384,7 +384,7 @@ fn try_fault(name: &str, fault: &Fault) {
     }
     let asked = asked_for("FAULT_ROUNDS");
     let full = usize::from(asked.is_some());
-    // The full numbers are for twenty rounds.
+    // The full numbers apply to twenty rounds.
     let rounds = match asked {
         Some(asked) => (fault.rounds[1] * asked).div_ceil(20),
         None => fault.rounds[0],
@@ -414,7 +414,7 @@ fn try_fault(name: &str, fault: &Fault) {
     assert_allowed(fault.meanwhile, &counts);
     assert!(
         full == 0 || counts.most_under_way > 1,
-        "callers pay beside each other: {counts:?}"
+        "payments overlap: {counts:?}"
     );
     recoveries.sort_by(f64::total_cmp);
     let figures = json!({
@@ -438,22 +438,28 @@ fn assert_allowed(meanwhile: Meanwhile, counts: &Counts) {
     let refused = counts.refused + counts.unknown;
     match meanwhile {
         Meanwhile::Nothing => {
-            assert_eq!(counts.paid, counts.sent, "all are paid: {counts:?}");
+            assert_eq!(
+                counts.paid, counts.sent,
+                "all payments are made: {counts:?}"
+            );
             let kept = counts.resets + counts.turned_away == 0;
-            assert!(kept, "each connection is taken and none reset: {counts:?}");
+            assert!(
+                kept,
+                "every connection is accepted and none is reset: {counts:?}"
+            );
         }
         Meanwhile::Refusals => assert_eq!(
             counts.paid + refused,
             counts.sent,
-            "all are answered: {counts:?}"
+            "all payments are answered: {counts:?}"
         ),
         Meanwhile::Silence => {}
     }
     assert!(counts.paid >= 20, "{counts:?}");
 }
 
-/// Runs the test `name` once more in a mount namespace of its own; false when that was done here,
-/// so that the caller has nothing to do. Needs root, which `make test` asks for.
+/// Runs the test `name` again in a mount namespace of its own; false if that was done here, so that
+/// the caller has nothing to do. Without root nothing is done, and `make test` says so.
 fn alone_with_its_mounts(name: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     if std::env::var_os("ALONE_WITH_ITS_MOUNTS").is_some() {
@@ -474,7 +480,7 @@ fn alone_with_its_mounts(name: &str) -> bool {
             .status();
         assert!(
             status.is_ok_and(|status| status.success()),
-            "{name} in its own namespace of mounts"
+            "{name} in its own mount namespace"
         );
     }
     false

@@ -1,4 +1,4 @@
-//! Payments at a steady rate, what was said about each, and whether the table agrees.
+//! Payments at a steady rate, what callers were told about each, and whether the table agrees.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use crate::support::{Caller, KEY, PATIENCE, Response};
 #[derive(Clone)]
 pub struct Plan {
     pub rate: f64,
-    /// Keep-alive connections, each with a thread.
+    /// Keep-alive connections, each with its own thread.
     pub callers: usize,
-    /// One in this many payments is the last one of its connection; 0 keeps all connections.
+    /// One in this many payments is the last on its connection; 0 keeps all connections.
     pub churn: u64,
     /// The first payment's number.
     pub first: u64,
-    /// Where callers connect: the instances that a load balancer would choose from.
+    /// The addresses that callers connect to: the instances that a load balancer would choose from.
     pub endpoints: Arc<Mutex<Vec<SocketAddr>>>,
     pub key: Arc<Mutex<&'static str>>,
 }
@@ -61,16 +61,16 @@ pub struct Entry {
     pub number: u64,
     pub told: Told,
     pub took: Duration,
-    /// By the service's own clock, where the answer says it.
+    /// Measured by the service, if the answer says so.
     pub in_the_service: Duration,
 }
 
-/// Every other payment has an idempotency key, and may be asked for again.
+/// Every second payment has an idempotency key, and may be requested again.
 fn key_of(number: u64) -> Option<String> {
     number.is_multiple_of(2).then(|| format!("ledger-{number}"))
 }
 
-/// Less than the drain of any service that is replaced here.
+/// Shorter than the drain of any service that is replaced here.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
 pub struct Traffic {
@@ -84,13 +84,13 @@ struct Shared {
     stop: AtomicBool,
     next: AtomicU64,
     paid: AtomicU64,
-    /// Connections that were reset between two payments, and those that nobody took.
+    /// Connections that were reset between two payments, and those that were refused.
     resets: AtomicU64,
     turned_away: AtomicU64,
-    /// Payments that have no answer yet, and the most of them at once.
+    /// Payments without an answer yet, and the highest number of them at one time.
     under_way: AtomicU64,
     most_under_way: AtomicU64,
-    /// When the latest payment with a good answer was sent, in nanoseconds from the beginning.
+    /// When the latest payment with a good answer was sent, in nanoseconds from the start.
     sent_and_paid: AtomicU64,
 }
 
@@ -125,17 +125,17 @@ impl Traffic {
         self.shared.paid.load(Ordering::Relaxed)
     }
 
-    /// Waits until a payment that was sent after `since` has a good answer; how long that took.
+    /// Waits until a payment sent after `since` has a good answer, and returns how long that took.
     pub fn recovered(&self, since: Instant) -> Duration {
         let mark = u64::try_from((since - self.shared.begun).as_nanos()).unwrap();
         while self.shared.sent_and_paid.load(Ordering::Relaxed) < mark {
-            assert!(since.elapsed() < PATIENCE, "payments are not made again");
+            assert!(since.elapsed() < PATIENCE, "payments do not succeed again");
             std::thread::sleep(Duration::from_millis(1));
         }
         since.elapsed()
     }
 
-    /// Stops, and asks again for every payment with a key whose outcome is not known.
+    /// Stops, and requests every payment with a key and an unknown outcome again.
     pub fn stop(self) -> Ledger {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut entries: Vec<Entry> = self
@@ -192,7 +192,7 @@ impl Shared {
                     let endpoints = plan.endpoints.lock().unwrap();
                     endpoints[index % endpoints.len()]
                 };
-                // If nobody listens, nothing has been sent.
+                // If nobody is listening, nothing has been sent.
                 connection = Caller::try_connect(address);
                 used = Instant::now();
             }
@@ -200,8 +200,8 @@ impl Shared {
                 self.turned_away.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            // Between two requests a server may close. As any client, a caller looks before it sends, and
-            // does not use what was idle for so long that the close may be on its way.
+            // Between two requests a server may close. Like any client, a caller checks before it sends, and
+            // does not use a connection that was idle for so long that the close may be on its way.
             let open = caller.is_open();
             self.resets
                 .fetch_add(u64::from(open.is_err()), Ordering::Relaxed);
@@ -211,7 +211,7 @@ impl Shared {
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let sent = Instant::now();
-            // Not within the call, which would hold the lock for as long as the payment takes.
+            // Not inside the call, which would hold the lock for as long as the payment takes.
             let key = *plan.key.lock().unwrap();
             let most = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;
             self.most_under_way.fetch_max(most, Ordering::Relaxed);
@@ -246,7 +246,7 @@ fn own_time(answer: &Response) -> Duration {
     Duration::from_secs_f64(total.unwrap_or_default() / 1e3)
 }
 
-/// One payment; whether its connection may be used again, and what it took in the service.
+/// Makes one payment; returns whether its connection may be reused, and the time in the service.
 fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool, Duration) {
     let target = format!("{}?amount={}", crate::support::PAYMENT, amount(number));
     let key = key_of(number);
@@ -272,10 +272,10 @@ fn pay(caller: &mut Caller, number: u64, api_key: &str) -> (Told, bool, Duration
     (told, keeps, own_time(&answer))
 }
 
-/// All that was said.
+/// Everything that callers were told.
 pub struct Ledger {
     entries: Vec<Entry>,
-    /// What was said when it was asked for again.
+    /// What callers were told when they requested a payment again.
     resolved: Vec<(u64, u128)>,
     resets: u64,
     turned_away: u64,
@@ -283,7 +283,7 @@ pub struct Ledger {
     pub seconds: f64,
 }
 
-/// How many were told what.
+/// How many callers were told what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub sent: usize,
@@ -291,13 +291,13 @@ pub struct Counts {
     pub refused: usize,
     pub unknown: usize,
     pub nothing: usize,
-    /// Of the unknown and unanswered ones, those that were asked for again by their key.
+    /// Of the unknown and unanswered ones, those that were requested again by their key.
     pub resolved: usize,
     /// Connections that were reset between two payments.
     pub resets: u64,
-    /// Attempts to connect where nobody listened.
+    /// Attempts to connect when nobody was listening.
     pub turned_away: u64,
-    /// The most payments that had no answer yet at one time.
+    /// The highest number of payments without an answer at one time.
     pub most_under_way: u64,
 }
 
@@ -323,12 +323,12 @@ impl Ledger {
         counts
     }
 
-    /// The latency of good answers below which `share` of them lie, in milliseconds.
+    /// The latency that `share` of the good answers stayed below, in milliseconds.
     pub fn quantile_ms(&self, share: f64) -> f64 {
         self.quantile_of(share, |entry| entry.took)
     }
 
-    /// The same of the time in the service.
+    /// The same for the time in the service.
     pub fn own_quantile_ms(&self, share: f64) -> f64 {
         self.quantile_of(share, |entry| entry.in_the_service)
     }
@@ -348,14 +348,14 @@ impl Ledger {
             .unwrap_or(0.0)
     }
 
-    /// The longest time that anybody waited for any answer, in milliseconds.
+    /// The longest time that any caller waited for any answer, in milliseconds.
     pub fn slowest_ms(&self) -> f64 {
         let slowest = self.entries.iter().map(|entry| entry.took).max();
         slowest.unwrap_or_default().as_secs_f64() * 1e3
     }
 
-    /// Compares with the table: nothing that was acknowledged is missing or has other content, nothing
-    /// is there twice, nothing is there that was refused, and no answer was anything else.
+    /// Compares with the table: no acknowledged payment is missing or has other content, none is there
+    /// twice, no refused payment is there, and there was no other kind of answer.
     pub fn assert_agrees_with(&self, cluster: &Cluster) {
         let found = self.disagreements(cluster);
         assert!(
@@ -382,7 +382,7 @@ impl Ledger {
             |number: u64| format!("|2|EUR|approved|{}", key_of(number).unwrap_or_default());
         let row =
             |number: u64, id: u128| format!("{}{}", uuid::Uuid::from_u128(id), content(number));
-        // Also rows that no caller was told of.
+        // Includes rows that no caller was told about.
         for (number, found) in &rows {
             if !found.ends_with(&content(*number)) {
                 faults.push(format!("{number} was written as {found}"));
@@ -393,7 +393,7 @@ impl Ledger {
             match told {
                 Told::Paid(id) if found != Some(&row(*number, *id)) => {
                     faults.push(format!(
-                        "{number} was acknowledged as {id:x}, and there is {found:?}"
+                        "{number} was acknowledged as {id:x}, but the table has {found:?}"
                     ));
                 }
                 Told::Refused if found.is_some() => {
@@ -407,7 +407,7 @@ impl Ledger {
             let found = rows.get(number).copied();
             if found != Some(&row(*number, *id)) {
                 faults.push(format!(
-                    "{number} was resolved as {id:x}, and there is {found:?}"
+                    "{number} was resolved as {id:x}, but the table has {found:?}"
                 ));
             }
         }

@@ -1,6 +1,6 @@
-//! Faults, floods and time: whatever happens, what callers were told stands in the table.
+//! Faults, floods and time: whatever happens, the table agrees with what callers were told.
 //!
-//! `make test` tries each for a moment; `make faults`, `make soak` and `make abuse` in full, and record
+//! `make test` runs each briefly; `make faults`, `make soak` and `make abuse` run them in full, and record
 //! what they saw in docs/reliability.
 #![allow(
     clippy::unwrap_used,

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What happens to bytes on their way.
+/// What happens to bytes in transit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
     Forward,
-    /// Nobody is let through: a new connection ends at once.
+    /// Nobody gets through: a new connection ends at once.
     Refuse,
-    /// Bytes vanish and nobody is told: a half-open connection.
+    /// Bytes are silently dropped: a half-open connection.
     Swallow,
-    /// What arrives is passed on this much later.
+    /// Bytes are passed on this much later.
     Delay,
     /// One byte at a time.
     Dribble,
@@ -45,7 +45,7 @@ struct Network {
 struct Pair {
     near: TcpStream,
     far: TcpStream,
-    /// It was reset: its end is not passed on as an orderly one.
+    /// It was reset: its end is not passed on as an orderly close.
     torn: AtomicBool,
 }
 
@@ -71,17 +71,17 @@ impl Proxy {
         Self { port, network }
     }
 
-    /// Sets what happens to bytes from now on, on old connections, too.
+    /// Sets what happens to bytes from now on, also on old connections.
     pub fn set(&self, mode: Mode) {
         self.network.mode.store(mode as u8, Ordering::Relaxed);
     }
 
-    /// New connections lead there.
+    /// New connections lead to it.
     pub fn switch(&self, target_port: u16) {
         self.network.target.lock().unwrap().set_port(target_port);
     }
 
-    /// Ends all connections in good order.
+    /// Closes all connections in an orderly way.
     pub fn cut(&self) {
         for pair in self.network.pairs.lock().unwrap().drain(..) {
             let _ = pair.near.shutdown(Shutdown::Both);
@@ -94,7 +94,7 @@ impl Proxy {
         for pair in self.network.pairs.lock().unwrap().drain(..) {
             pair.torn.store(true, Ordering::Relaxed);
             for stream in [&pair.near, &pair.far] {
-                // With no time to linger the close that follows is a reset.
+                // With a linger time of zero, the close that follows sends a reset.
                 let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
                 let _ = stream.shutdown(Shutdown::Read);
             }
@@ -105,7 +105,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.network.ended.store(true, Ordering::Relaxed);
-        // A connection makes the accepting thread notice.
+        // A connection wakes the accepting thread.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.cut();
     }

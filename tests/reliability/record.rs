@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Mutex;
 
-/// Puts `figures` under `section` and `name` into the file that `RELIABILITY_RECORD` names, if it does.
+/// Writes `figures` under `section` and `name` into the file that `RELIABILITY_RECORD` names, if it is set.
 pub fn record(section: &str, name: &str, figures: Value) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     eprintln!("{section} {name}: {figures}");
@@ -30,7 +30,7 @@ pub fn asked_for(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(
         text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is a whole number, not {text}")),
+            .unwrap_or_else(|_| panic!("{variable} must be a whole number, not {text}")),
     )
 }
 

@@ -1,5 +1,5 @@
-//! A long time under load, with callers that come and go and faults at random: nothing grows, nothing
-//! is lost.
+//! A long time under load, with callers that come and go and random faults: nothing grows, nothing is
+//! lost.
 
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::proxy::Mode;
 use crate::record::{asked_for, record, rounded};
 use crate::stage::{Scene, Stage};
 
-/// Memory that a longer time may add: what the allocator keeps differs by as much.
+/// Memory that a longer run may add: what the allocator keeps varies by as much.
 const GROWTH_MAX_KIB: u64 = 4 * 1024;
 
-/// Faults that leave the process alone, whose memory is watched.
+/// Faults that do not touch the process, whose memory is watched.
 const FAULTS: [fn(&Stage); 6] = [
     |stage| end_sessions(stage),
     |stage| stage.proxy().reset(),
@@ -98,6 +98,6 @@ fn a_soak_with_faults_loses_nothing_and_grows_by_nothing() {
         late.0 <= early.0 + GROWTH_MAX_KIB,
         "memory grows: {samples:?}"
     );
-    // One more connection is made before an old one ends.
+    // One more connection is opened before an old one closes.
     assert!(late.1 <= early.1 + 8, "descriptors grow: {samples:?}");
 }

@@ -1,4 +1,4 @@
-//! What a fault finds when it strikes: the database, the service, and what lies between them.
+//! What a fault acts on: the database, the service, and what lies between them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ pub enum Scene {
     Direct,
     /// The proxy.
     Network,
-    /// The proxy as the address of a primary and a standby that confirms its commits.
+    /// The proxy, as the address of a primary with a standby that confirms its commits.
     Standby,
     /// pgbouncer.
     Pooler,
@@ -33,7 +33,7 @@ pub struct Stage {
     pub pooler: Option<Pooler>,
     pub proxy: Option<Proxy>,
     pub disk: Option<Disk>,
-    /// The server that takes writes.
+    /// The server that accepts writes.
     pub cluster: Cluster,
     pub standby: Option<Cluster>,
     pub authority: Authority,
@@ -41,9 +41,9 @@ pub struct Stage {
     pub database_url: PathBuf,
     pub api_key: PathBuf,
     pub rounds: u64,
-    /// A figure that a strike leaves for its mend.
+    /// A figure that `strike` leaves for `mend`.
     pub noted: f64,
-    /// Connections that only take up room.
+    /// Connections that only occupy slots.
     pub crowd: Vec<std::net::TcpStream>,
     /// When the last fault was mended, if that was before its `mend` returned.
     pub mended: Option<Instant>,
@@ -79,7 +79,7 @@ impl Stage {
             (_, Some(pooler)) => pooler.port,
             _ => cluster.port(),
         };
-        // In a folder of its own: the service goes on reading its files when the database is
+        // In a folder of its own: the service still has to read its files when the database is
         // replaced.
         let folder =
             std::env::temp_dir().join(format!("payments-stage-{}-{port}", std::process::id()));
@@ -120,7 +120,7 @@ impl Stage {
         stage
     }
 
-    /// One more instance of the service, ready.
+    /// Starts one more instance of the service, and waits until it is ready.
     pub fn start_service(&self) -> Service {
         let mut settings = vec![
             ("DATABASE_URL_FILE", self.database_url.to_str().unwrap()),
@@ -130,7 +130,7 @@ impl Stage {
         Service::start(&self.cluster, &settings)
     }
 
-    /// Tells callers, as a load balancer does, which instances there are.
+    /// Tells callers which instances exist, as a load balancer does.
     pub fn announce(&self) {
         let endpoints = self
             .services

@@ -1,4 +1,4 @@
-//! Payments that travel in one exchange: each still gets its own answer.
+//! Payments that share one exchange: each still gets its own answer.
 
 use crate::postgres::Cluster;
 use crate::support::{
@@ -106,8 +106,8 @@ fn replays_and_conflicts_among_new_payments_are_told_apart() {
     let cluster = database();
     let (service, lock, mut busy) = blocked(&cluster, TableLock::take);
     let known = cluster.psql("SELECT idempotency_key, transaction_id FROM payments");
-    // New ones, repeated ones and ones in conflict take turns, with keys in no order. The first one takes the others
-    // along, and stands between those in conflict.
+    // New, repeated and conflicting payments alternate, with keys in no order. The first one carries the others; its
+    // key sorts between those of the repeated and of the conflicting ones.
     let sent: Vec<(Caller, &str, String)> = (0..25)
         .map(|number| {
             let (kind, query, key) = match number % 4 {
@@ -145,7 +145,7 @@ fn replays_and_conflicts_among_new_payments_are_told_apart() {
     assert_eq!(
         service.metric("database_batch_size_bucket{le=\"16\"}") + 1.0,
         service.metric("database_batch_size_bucket{le=\"32\"}"),
-        "all travelled together"
+        "all shared one exchange"
     );
 }
 
@@ -190,7 +190,7 @@ fn a_lost_exchange_leaves_none_of_the_others_without_an_answer_or_with_two_rows(
         .map(|n| send(&service, "amount=9", &format!("lost-{n}")))
         .collect();
     wait_for(&service, sent.len());
-    // The first exchange is lost, and all waiting payments are carried by the connection after it.
+    // The first exchange is lost, and the next connection carries all waiting payments.
     let end =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'payments_api'";
     cluster.psql(end);
@@ -225,7 +225,7 @@ fn no_more_share_a_commit_than_the_setting_allows() {
             |size: f64| service.metric(&format!("database_batch_size_bucket{{le=\"{size}\"}}"));
         let all = service.metric("database_batch_size_count");
         assert_eq!(upto(largest), all, "BATCH_MAX={batch_max}");
-        // Two known keys, the one that held the others up, and then the others in full batches.
+        // Two known keys, the payment that blocked the others, and then the others in full batches.
         assert_eq!(all, 3.0 + 12.0 / largest, "BATCH_MAX={batch_max}");
     }
 }
@@ -269,7 +269,7 @@ fn two_services_with_the_same_keys_in_opposite_order_do_not_deadlock() {
             }
         }
         ids[1].reverse();
-        assert_eq!(ids[0], ids[1], "one row for each key, whoever wrote it");
+        assert_eq!(ids[0], ids[1], "each key has one row, whoever wrote it");
     }
     // A deadlock costs a second exchange and nothing else, so only the server's log shows it.
     let log = cluster.log();

@@ -1,4 +1,4 @@
-//! The process refuses what it cannot work with, all of it at once, and shows no secret.
+//! The process reports every configuration error at once, exits, and shows no secret.
 
 use crate::support::{KEY, LOGIN, Service, run, shared};
 
@@ -148,7 +148,7 @@ fn a_taken_port_is_named() {
 fn a_low_limit_of_descriptors_is_a_warning_with_the_number() {
     let url = shared().url(LOGIN, "verify-full");
     let binary = env!("CARGO_BIN_EXE_payment-latency-api");
-    // The port is refused, so that the process ends by itself.
+    // The port is invalid, so the process ends by itself.
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 400 && exec \"$0\"", binary])
         .env_clear()
@@ -163,7 +163,7 @@ fn a_low_limit_of_descriptors_is_a_warning_with_the_number() {
     let line = text
         .lines()
         .find(|line| line.contains("descriptor_limit_low"))
-        .expect("a warning");
+        .expect("there is a warning");
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!(line["limit"], 400);
     assert_eq!(line["connections"], 400 - 128 - 8);

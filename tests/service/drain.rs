@@ -1,4 +1,4 @@
-//! The end of the process.
+//! How the process ends.
 
 use crate::support::{
     Caller, KEY, Load, PAYMENT, Service, assert_durable, database, eventually, request, shared,
@@ -24,7 +24,7 @@ fn a_drain_under_load_answers_every_request() {
     let paid = service.pay("");
     assert_eq!(paid.status, 200, "payments are served while draining");
     assert_eq!(paid.header("connection"), "close");
-    // A load balancer, too, stops sending to an instance that is not ready.
+    // A load balancer also stops sending to an instance that is not ready.
     let answers = load.stop();
     assert_eq!(service.wait().code(), Some(0));
     let failed: Vec<u16> = answers
@@ -93,7 +93,7 @@ fn a_request_whose_head_is_completed_during_the_drain_is_answered() {
 
 #[test]
 fn a_request_whose_head_is_never_complete_is_refused_before_the_end() {
-    // Time enough for the head's limit to pass.
+    // Long enough for the head's time limit to pass.
     let service = Service::start(shared(), &[("PAYMENT_DEADLINE_MS", "20000")]);
     let mut caller = Caller::connect(service.address);
     caller.send(b"GET /livez HTTP/1.1\r\nHost: a");
@@ -118,7 +118,7 @@ fn who_is_left_when_the_time_to_finish_is_over_is_cut_off() {
     let stopped = service.wait_for_log("stopped");
     assert_eq!(stopped["finished"], false);
     assert_eq!(stopped["connections_left"], 1);
-    // Its body's limit is longer, and would have ended in an answer.
+    // The body's time limit is longer, and would have ended with an answer.
     const { assert!(BODY_TIMEOUT_MS > DEADLINE_MS + PROCESSING_MAX_MS + FINISH_MARGIN_MS) };
     assert!(caller.try_receive("GET").is_none());
 }
@@ -126,7 +126,7 @@ fn who_is_left_when_the_time_to_finish_is_over_is_cut_off() {
 /// Tells the service to end once it has read part of a request; returns when that was.
 fn begin_drain_once_it_reads(service: &Service) -> Instant {
     eventually("it has begun to read the request", || {
-        // Two buffers belong to this scrape.
+        // Two buffers are this scrape's own.
         service.metric("http_buffered_bytes") > (2 * BUFFER_BYTES) as f64
     });
     let began = Instant::now();
@@ -139,7 +139,7 @@ fn a_caller_that_connects_at_the_last_moment_is_answered() {
     let service = Service::start(shared(), &[("DRAIN_MS", "3000")]);
     service.signal("TERM");
     service.wait_for_log("draining");
-    // Meanwhile the kernel goes on taking connections, and the time of the drain passes.
+    // Meanwhile the kernel keeps accepting connections, and the drain time passes.
     service.signal("STOP");
     let mut caller = Caller::connect(service.address);
     caller.send(&request("GET", "/livez", &[]));

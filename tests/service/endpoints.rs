@@ -1,4 +1,4 @@
-//! Every endpoint, and every status that does not take a fault to get.
+//! Every endpoint, and every status that can be had without a fault.
 
 use payment_latency_api::http::date;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -72,7 +72,7 @@ fn an_answer_has_the_date_of_the_second_that_it_is_made_in() {
         sleep(Duration::from_millis(50));
     }
 
-    // The second that the request came in is long over.
+    // The second in which the request arrived is long over.
     let paid = service.pay("processing_ms=2000");
     let received = unix_seconds();
     let possible = [text(received - 1), text(received)];
@@ -97,7 +97,7 @@ fn head_has_the_header_fields_of_get_and_no_content() {
         assert_eq!(head.status, get.status);
         assert!(head.body.is_empty());
         assert_ne!(head.header("content-length"), "0", "{path}");
-        // Times and counts differ between two answers, and so may their lengths.
+        // Times and counts differ between two answers, so their lengths may differ too.
         let fields = |answer: &Response| {
             let mut fields = answer.headers.clone();
             for varies in ["date", "content-length"] {
@@ -123,7 +123,7 @@ fn a_head_that_is_refused_has_no_content_either() {
         let head = caller.receive_for("HEAD");
         assert_eq!(head.status, status, "{request:?}");
         assert_ne!(head.header("content-length"), "0");
-        assert!(caller.is_closed(), "{request:?}: something follows");
+        assert!(caller.is_closed(), "{request:?}: more bytes follow");
     }
 }
 

@@ -1,6 +1,6 @@
-//! What a caller has to wait for when others are slow or greedy: the service stands still while all
-//! of them send, and a newcomer asks how many of the others were served before it. This counts, and
-//! measures no time.
+//! What a caller waits for when others are slow or greedy: the service is stopped while all of them
+//! send, and a newcomer asks how many of the others were served before it. These tests count; they
+//! measure no time.
 
 use crate::postgres::Cluster;
 use crate::support::{
@@ -13,7 +13,7 @@ use payment_latency_api::limits::{
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Others that may be served before a newcomer, which the service meets in three looks at its sockets:
+/// Others that may be served before a newcomer, which the service notices in three polls of its sockets:
 /// connected, registered, readable.
 const AHEAD_MAX: f64 = 64.0;
 
@@ -21,12 +21,12 @@ const LIVEZ: &str = r#"http_requests_total{method="GET",endpoint="/livez",status
 const TIMED_OUT: &str = r#"http_refused_total{reason="head_timeout"}"#;
 const REFUSED: &str = r#"pool_rejected_total{reason="waiters_full"}"#;
 
-/// How much of what `others` cause is done before a newcomer is answered, by the sample that counts it.
+/// How much of what `others` cause is done before a newcomer is answered, by the metric sample that counts it.
 fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f64 {
     let done = |metrics: &Response| metrics.sample_if_any(sample).unwrap_or_default();
     let before = done(&service.get("/metrics", &[]));
     let newcomer = newcomer_after(service, others);
-    eventually("some of it is done", || {
+    eventually("part of it is done", || {
         let now = service.get("/metrics", &[]);
         now.sample_if_any(sample).is_some_and(|now| now > before)
     });
@@ -37,7 +37,7 @@ fn answered_before(service: &Service, sample: &str, others: impl FnOnce()) -> f6
 /// last.
 fn newcomer_after(service: &Service, others: impl FnOnce()) -> Response {
     service.signal("STOP");
-    eventually("the service stands still", || {
+    eventually("the service is stopped", || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", service.id())).unwrap();
         stat.rsplit(") ")
             .next()
@@ -82,12 +82,12 @@ fn a_crowd_that_sends_its_heads_in_pieces_does_not_stand_before_others() {
 
 #[test]
 fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
-    // No more than this counts of the time in which the service stands still: the last part of a
-    // head's limit.
+    // Of the time in which the service is stopped, only this much counts: the last part of a head's
+    // time limit.
     const LAST_PART_MS: u64 = SWEEP_GAP_MAX_MS - 2 * SWEEP_INTERVAL_MS;
     let service = Service::start(shared(), &[]);
     let timed_out = |metrics: &Response| metrics.sample_if_any(TIMED_OUT).unwrap_or_default();
-    eventually("the time of all of them is over at once", || {
+    eventually("the time of all of them runs out at once", || {
         let before = timed_out(&service.get("/metrics", &[]));
         let began = Instant::now();
         let mut crowd = crowd_in_a_head(&service);
@@ -100,7 +100,7 @@ fn a_crowd_whose_time_is_over_at_once_does_not_stand_before_others() {
         });
         let ahead = timed_out(&newcomer) - before;
         all_are_answered(&mut crowd, 1, 408);
-        // On a machine that is busy with others some are ended before it stands still, or some later.
+        // On a busy machine, some are ended before it is stopped, or some later.
         let at_once = goes_on.elapsed() < Duration::from_millis(SWEEP_GAP_MAX_MS);
         assert!(ahead <= AHEAD_MAX || !at_once, "{ahead}");
         at_once
@@ -172,8 +172,8 @@ fn payment() -> Vec<u8> {
     request("GET", PAYMENT, &[("X-API-Key", KEY)])
 }
 
-/// `try_once` gives how many were ahead of a newcomer. On a machine that is busy with others it may take until callers
-/// may ask again, which is another case: then once more.
+/// `try_once` returns how many were ahead of a newcomer. On a busy machine it may take so long that callers may ask
+/// again, which is another case; then it is tried once more.
 fn before_they_may_ask_again(mut try_once: impl FnMut() -> f64) {
     eventually("all of them ask again at once", || {
         let began = Instant::now();
@@ -206,7 +206,8 @@ fn a_pipeline_of_refusals_does_not_stand_before_others() {
     });
 }
 
-/// While a crowd of unfinished heads holds the buffers: whoever holds one is ended for the next, not who holds none.
+/// While a crowd of unfinished heads fills the buffers, a caller that holds a buffer makes way for the next one, never
+/// a caller that holds none.
 #[test]
 fn who_is_refused_and_asks_again_while_buffers_are_tight_is_answered() {
     let cluster = database();

@@ -1,4 +1,4 @@
-//! The database is not there, goes away, comes back, hangs.
+//! The database is missing, goes away, comes back or hangs.
 
 use crate::postgres::{Cluster, OWNER, Tls};
 use crate::support::{
@@ -103,7 +103,7 @@ fn a_health_check_that_is_refused_asks_once() {
     assert_eq!(exchanges() - before, 1.0);
 }
 
-/// A port in front of `port`. Of the connections through it, the first that sends something once `armed` is reset.
+/// A port in front of `port`. Once it is `armed`, the first connection that sends something is reset.
 fn reset_once(port: u16, armed: Arc<AtomicBool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap().port();
@@ -139,7 +139,7 @@ fn one_lost_connection_does_not_make_the_database_disconnected() {
     let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
     let service = Service::start(&cluster, &[("DATABASE_URL", &url)]);
     eventually(
-        "a check that loses a connection finds another one in its time",
+        "a check that loses its connection finds another one in time",
         || {
             std::thread::sleep(Duration::from_millis(HEALTH_FRESH_MS));
             armed.store(true, Ordering::Relaxed);
@@ -201,7 +201,7 @@ fn a_database_that_goes_away_loses_nothing_acknowledged_and_comes_back() {
         assert_eq!(
             service.get("/readyz", &[]).status,
             200,
-            "readiness is latched"
+            "the service stays ready"
         );
         assert_eq!(service.get("/livez", &[]).status, 200);
         service
@@ -226,7 +226,7 @@ fn a_database_that_goes_away_loses_nothing_acknowledged_and_comes_back() {
 #[test]
 fn ended_sessions_cost_no_caller_anything() {
     let cluster = database();
-    // A handshake may take long on a machine that is busy with others.
+    // A handshake may take long on a busy machine.
     let settings = [
         ("CHECKOUT_TIMEOUT_MS", "20000"),
         ("PAYMENT_DEADLINE_MS", "20000"),
@@ -271,7 +271,7 @@ fn an_idle_session_that_the_database_ends_is_logged_with_what_it_said() {
     }
 }
 
-/// One line a second for each, so few beside 100 refusals: not one each time that the other one came between.
+/// One line a second for each kind, so only a few for 100 refusals, even though the kinds alternate.
 #[test]
 fn refusals_by_two_states_in_turn_are_limited_apart() {
     let cluster = database();
@@ -326,7 +326,7 @@ fn a_database_that_hangs_costs_one_timeout_and_nothing_twice() {
         service.metric("pool_connections_closed_total{reason=\"timeout\"}") >= callers as f64
     });
     eventually("callers are told", || [503, 504].contains(&pay()));
-    assert_eq!(sent(), before, "none waits for a second time-out");
+    assert_eq!(sent(), before, "no payment waits for a second time-out");
     cluster.thaw();
     eventually("payments are made again", || pay() == 200);
     let answers = load.stop();
@@ -368,7 +368,7 @@ fn after_one_timeout_no_idle_connection_is_trusted() {
     assert_eq!(
         sent() - before,
         1.0,
-        "the payment was sent once, though seven connections seemed to be idle"
+        "the payment was sent once, although seven connections seemed to be idle"
     );
     cluster.thaw();
     eventually("payments are made again", || service.pay("").status == 200);
@@ -400,7 +400,7 @@ fn a_refusal_of_the_database_is_an_error_with_the_transaction() {
     assert!(answer.json()["transaction_id"].is_string());
     assert!(
         !answer.text().contains("permission"),
-        "what PostgreSQL says is for the log"
+        "PostgreSQL's message goes only to the log"
     );
     let line = service.wait_for_log("payment_failed");
     assert!(line["reason"].as_str().unwrap().contains("42501"));
@@ -433,12 +433,12 @@ fn a_migration_ends_at_a_signal_with_the_code_of_a_shell() {
         assert!(sent.unwrap().success());
         let ended = running.wait().unwrap();
         assert_eq!(ended.code(), Some(code), "{ended}");
-        // A session that waits for a lock does not see that its client has gone.
+        // A session that waits for a lock does not notice that its client has gone.
         cluster.psql("SELECT pg_terminate_backend(pid, 30000) FROM pg_locks WHERE NOT granted");
     }
 }
 
-/// From now on all of the pool's eight connections are to a server that takes no writes.
+/// From now on, all eight connections of the pool lead to a server that accepts no writes.
 fn become_a_standby(cluster: &Cluster, service: &Service) {
     cluster.psql("ALTER DATABASE payments SET default_transaction_read_only = on");
     cluster.psql(

@@ -1,5 +1,5 @@
-//! Requests that arrive on a socket in pieces, and limits of time. The table of requests is tested
-//! whole and split at every byte in `http_framing.rs`; here it meets real sockets.
+//! Requests that arrive on a socket in pieces, and time limits. `http_framing.rs` tests the table of
+//! requests whole and split at every byte; here it is sent over real sockets.
 
 use crate::framing_cases::{Case, Expect, cases};
 use crate::support::{Caller, KEY, PAYMENT, Service, request, shared};
@@ -88,7 +88,7 @@ fn a_caller_that_expects_100_continue_gets_it_before_its_body() {
     assert_eq!(caller.receive().status, 100);
     caller.send(b"hello");
     assert_eq!(caller.receive().status, 200);
-    // One that sends its body along is not told to go on.
+    // A request that sends its body along gets no 100 Continue.
     caller.send(
         b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     );
@@ -156,13 +156,13 @@ fn what_does_not_arrive_in_time_is_answered_and_idle_connections_live_on() {
     let service = Service::start(shared(), &[]);
     let mut body = Caller::connect(service.address);
     body.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell");
-    // Parked meanwhile: one before its first request, one after it.
+    // Two are parked by now: one before its first request, one after it.
     let mut idle = [(); 2].map(|()| Caller::connect(service.address));
     assert_eq!(idle[0].get("/livez", &[]).status, 200);
     let mut slow = Caller::connect(service.address);
     slow.send(b"GET /livez HTT");
     std::thread::sleep(Duration::from_millis(HEAD_TIMEOUT_MS / 2));
-    // Bytes in between do not move the limit: if they did, this one would be ended first.
+    // Bytes in between do not extend the limit: if they did, this one would be ended first.
     let mut later = Caller::connect(service.address);
     later.send(b"GET /livez HTT");
     slow.send(b"P/1.1\r\nHost: a\r\n");
@@ -195,7 +195,7 @@ fn a_slow_reader_gets_all_of_its_answers() {
     for _ in 0..400 {
         bytes.extend(&one);
     }
-    // Far more than the buffers between the two hold: the service has to wait for the reader.
+    // Far more than fits in the buffers between the two: the service has to wait for the reader.
     caller.send(&bytes);
     for _ in 0..400 {
         assert_eq!(caller.receive().status, 200);

@@ -1,4 +1,4 @@
-//! What callers try: to learn a key, to write into answers and logs, to read the process.
+//! What attackers try: to learn a key, to write into answers and logs, to read the process.
 
 use crate::postgres::PASSWORD;
 use crate::support::{Caller, KEY, PAYMENT, Service, database, request, run, shared};
@@ -85,11 +85,11 @@ fn nothing_that_a_caller_sends_becomes_a_header_or_a_log_line_of_its_own() {
         assert_eq!(answer.header("traceparent").len(), 55);
         assert!(!format!("{:?}", answer.headers).contains("evil"));
     }
-    // What a later version adds is cut off, however long it is.
+    // Whatever a later version adds is cut off, however long it is.
     let later = format!("01-{trace}-{huge}");
     let answer = caller.get("/livez", &[("traceparent", &later)]);
     assert_eq!(answer.header("traceparent"), format!("00-{trace}"));
-    // Names of parameters come back in a problem, as text of one line.
+    // A problem repeats parameter names as text on one line.
     for query in [
         "%0d%0aX-Evil:%201=1",
         "%22%2c%22evil%22%3a=1",
@@ -105,7 +105,7 @@ fn nothing_that_a_caller_sends_becomes_a_header_or_a_log_line_of_its_own() {
         assert!(!answer.headers.contains_key("x-evil"));
         assert!(answer.json().get("evil").is_none() && answer.body.len() < 1_000);
     }
-    // Each line was read as one JSON object by the collector.
+    // The collector has parsed each line as one JSON object.
     let lines = service.wait_for_logs("request", hostile.len() + 5);
     assert_eq!(lines.len(), hostile.len() + 5);
     assert!(
@@ -163,7 +163,7 @@ fn fields_of_a_trailer_are_not_header_fields() {
 
 #[test]
 fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
-    // As the image's user; root may read everything anyway.
+    // As the image's user, since root may read everything anyway.
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let user: &[&str] = match is_root {
         true => &["--reuid=65534", "--regid=65534", "--clear-groups"],
@@ -177,10 +177,10 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
             .args(["--", program]);
         command
     };
-    // A copy where that user can reach it.
+    // A copy that this user can reach.
     let binary = std::env::temp_dir().join(format!("payment-latency-api-{}", std::process::id()));
-    // By another process: a child that another test starts meanwhile would inherit a file that is
-    // being written here, and such a file cannot be run.
+    // Copied by another process: a child that another test starts meanwhile would inherit a file that
+    // is being written here, and such a file cannot be executed.
     let copied = Command::new("cp")
         .arg(env!("CARGO_BIN_EXE_payment-latency-api"))
         .arg(&binary)
@@ -210,14 +210,14 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
     let listening: serde_json::Value = serde_json::from_str(&listening).unwrap();
     let address = listening["address"].as_str().unwrap().parse().unwrap();
 
-    // proc(5): what belongs to root instead of the process's user, that user cannot read.
+    // proc(5): the process's user cannot read what belongs to root instead.
     let folder = format!("/proc/{}", service.id());
     assert_eq!(fs::metadata(format!("{folder}/mem")).unwrap().uid(), 0);
     let reads = |file: &str| as_user("cat").arg(file).output().unwrap().status.success();
     assert!(reads("/proc/self/environ"));
     assert!(
         !reads(&format!("{folder}/environ")),
-        "its environment holds secrets"
+        "its environment contains secrets"
     );
     let metrics = Caller::connect(address).get("/metrics", &[]).text();
     for name in [
@@ -238,7 +238,7 @@ fn the_process_shows_its_memory_to_nobody_and_its_metrics_still_work() {
     service.wait().unwrap();
 }
 
-/// Hosts of another region, by all the names that the database can have.
+/// Hosts in another region, by every kind of name that the database can have.
 const ELSEWHERE: [&str; 5] = [
     "db.abc123.us-east-1.rds.amazonaws.com",
     "payments.proxy-abc123.us-east-1.rds.amazonaws.com",

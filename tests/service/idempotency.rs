@@ -69,17 +69,17 @@ fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
         count("pg_stat_replication WHERE sync_state = 'sync'") == "1"
     });
     standby.freeze();
-    // A server that stands still cannot be ended, so nothing is judged until it is thawed.
+    // A frozen server cannot be stopped, so nothing is asserted until it is thawed.
     let waiting = "pg_stat_activity WHERE wait_event = 'SyncRep' AND query ILIKE 'insert%'";
     let results = ["pg_terminate_backend", "pg_cancel_backend"].map(|end| {
-        // A payment that waits for a connection would be another 504, and leave no row.
+        // A payment that waits for a connection would also get 504, but leave no row.
         eventually("the pool is complete", || {
             service.metric("pool_connections{state=\"idle\"}") == 8.0
         });
         let first = std::thread::scope(|scope| {
             let first = scope.spawn(|| service.pay_with("", &[("Idempotency-Key", end)]).status);
             while count(waiting) == "0" && !first.is_finished() {}
-            // From now on its row can be seen, and the standby does not have it.
+            // From now on its row is visible, but the standby does not have it.
             cluster.psql(&format!("SELECT {end}(pid) FROM {waiting}"));
             first.join().unwrap()
         });
@@ -97,7 +97,7 @@ fn a_replay_waits_for_the_standby_as_the_first_answer_does() {
             paid = (answer.status == 200).then(|| answer.id());
             paid.is_some()
         });
-        // It has the row on its disk, which is what was waited for, and shows it a moment later.
+        // It has the row on disk, which the commit waited for, and shows it a moment later.
         let id = format!("SELECT transaction_id FROM payments WHERE idempotency_key = '{end}'");
         eventually("the standby shows the same payment", || {
             Some(standby.psql(&id)) == paid

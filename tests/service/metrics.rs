@@ -1,4 +1,4 @@
-//! The values of metrics move as they should; their format is tested with Prometheus itself.
+//! The metrics' values change as they should; their format is tested with Prometheus itself.
 
 use crate::support::{Caller, PAYMENT, Service, eventually, request, shared};
 use payment_latency_api::limits::{SWEEP_INTERVAL_MS, WRITE_TIMEOUT_MS};
@@ -79,7 +79,7 @@ fn refusals_and_the_ends_of_connections_are_counted_by_their_reason() {
     eventually("its end was counted", || {
         service.metric("http_connections_closed_total{reason=\"requested\"}") == 1.0
     });
-    // One connection and its two buffers are the scrape's own.
+    // One connection and two buffers are the scrape's own.
     eventually("all others are gone", || {
         service.metric("http_connections") == 1.0
     });
@@ -117,13 +117,13 @@ fn whoever_stays_without_a_request_holds_no_buffer() {
             caller
         })
         .collect();
-    // At once: the thread that answered has let go of them already.
+    // At once: the thread that answered has already released them.
     let metrics = Caller::connect(service.address).get("/metrics", &[]);
     assert_eq!(metrics.sample("http_connections"), 11.0);
     assert_eq!(metrics.sample("http_buffered_bytes"), 2.0 * 4096.0);
 }
 
-/// The reason of a connection's end, and how to make one.
+/// Why a connection ends, and how to make it end.
 type End = (&'static str, fn(&Service));
 
 #[test]
@@ -131,7 +131,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
     let settings = [("MAX_CONNECTIONS", "2"), ("DRAIN_MS", "60000")];
     let service = Service::start(shared(), &settings);
     let closed = |reason| format!("http_connections_closed_total{{reason=\"{reason}\"}}");
-    // The observer keeps its connection: otherwise its own end would be counted, too.
+    // The observer keeps its connection open: otherwise its own end would also be counted.
     let mut looks = Caller::connect(service.address);
     let ends: [End; 4] = [
         ("peer", |service| {
@@ -151,7 +151,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
         ("error", |service| {
             let mut stream = TcpStream::connect(service.address).unwrap();
             stream.write_all(b"GET /livez HTTP").unwrap();
-            // Its close is a reset.
+            // Closing it sends a reset.
             let socket = socket2::SockRef::from(&stream);
             socket.set_linger(Some(Duration::ZERO)).unwrap();
         }),
@@ -190,7 +190,7 @@ fn each_end_of_a_connection_is_counted_by_its_reason() {
 fn who_does_not_take_its_answers_in_time_is_ended() {
     let service = Service::start(shared(), &[]);
     let mut caller = Caller::connect(service.address);
-    // Far more than the buffers between the two hold.
+    // Far more than fits in the buffers between the two.
     let began = Instant::now();
     caller.send(&request("GET", "/metrics", &[]).repeat(400));
     let ended = || service.metric("http_connections_closed_total{reason=\"write_timeout\"}");
@@ -202,7 +202,7 @@ fn who_does_not_take_its_answers_in_time_is_ended() {
     );
 }
 
-/// The service has handed such an answer over: the kernel ends the connection.
+/// The service has handed the answer to the kernel, which ends the connection.
 #[test]
 fn who_never_takes_an_answer_that_fits_into_the_kernels_buffer_is_ended_too() {
     let service = Service::start(shared(), &[]);

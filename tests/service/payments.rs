@@ -1,4 +1,4 @@
-//! A 200 means that the row is there.
+//! A 200 means that the row exists.
 
 use crate::support::{Caller, Service, request, rows, shared};
 
@@ -117,7 +117,7 @@ fn many_callers_at_once_share_commits_and_every_one_gets_its_own_payment() {
         .into_iter()
         .flat_map(|thread| thread.join().unwrap());
     let expected: std::collections::BTreeMap<String, i32> = rows.collect();
-    assert_eq!(expected.len(), 64 * 20, "no id comes twice");
+    assert_eq!(expected.len(), 64 * 20, "no id occurs twice");
     let found =
         shared().psql("SELECT transaction_id, amount_minor FROM payments WHERE currency = 'JPY'");
     let found: std::collections::BTreeMap<&str, &str> = found
@@ -134,6 +134,6 @@ fn many_callers_at_once_share_commits_and_every_one_gets_its_own_payment() {
     let single = service.metric("database_batch_size_bucket{le=\"1\"}");
     assert!(
         single < service.metric("database_batch_size_count"),
-        "some travelled together"
+        "some shared an exchange"
     );
 }

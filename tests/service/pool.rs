@@ -1,4 +1,4 @@
-//! The pool when it is exhausted, and limits of callers and connections.
+//! An exhausted pool, and the limits on callers and connections.
 
 use crate::postgres::Cluster;
 use crate::support::{
@@ -11,13 +11,13 @@ use payment_latency_api::limits::{
 };
 use std::time::{Duration, Instant};
 
-/// Deadlines that outlast the test: what happens before them is what is tested.
+/// Deadlines longer than the test: the tests are about what happens before them.
 const PATIENT: [(&str, &str); 2] = [
     ("EXCHANGE_TIMEOUT_MS", "25000"),
     ("PAYMENT_DEADLINE_MS", "29000"),
 ];
 
-/// The same, with room for every caller.
+/// The same, with room for all callers.
 const CROWDED: [(&str, &str); 4] = [
     PATIENT[0],
     PATIENT[1],
@@ -79,7 +79,7 @@ fn a_full_queue_is_refused_at_once_and_everything_recovers() {
     assert_eq!(
         cluster.psql("SELECT count(*) FROM payments"),
         "6",
-        "nothing was written for the refused"
+        "nothing was written for the refused payments"
     );
 }
 
@@ -140,7 +140,7 @@ fn a_crowd_that_is_refused_is_counted_in_the_log_and_not_listed() {
         (&503.into(), &"pool_exhausted".into())
     );
     assert!(lines[0].get("left_out").is_none());
-    // The line may come a moment after its answer.
+    // The log line may come a moment after the answer.
     let left_out = lines[1]["left_out"].as_u64().unwrap();
     assert!(
         (1..=refused - 2).contains(&left_out),
@@ -192,7 +192,7 @@ fn the_deadline_tells_whether_anything_was_sent() {
         .as_str()
         .unwrap()
         .to_owned();
-    // The first exchange goes on without its caller and keeps the only connection.
+    // The first exchange continues without its caller and keeps the only connection.
     let not_sent = service.pay_with("", &[("X-Request-Timeout-Ms", "150")]);
     not_sent.assert_problem(504, "deadline_exceeded", "");
     assert_eq!(not_sent.json()["outcome"], "not_sent");
@@ -259,7 +259,7 @@ fn what_is_sent_when_its_caller_hangs_up_goes_on_as_if_it_had_stayed() {
         cluster.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "1"
     });
     drop(leaver);
-    // The service sees the ends of connections in their order.
+    // The service sees connections end in order.
     service.get("/livez", &[]);
     drop(lock);
     eventually("it is written, and counted", || {
@@ -357,13 +357,13 @@ fn callers_that_send_slowly_do_not_keep_others_out() {
     assert!(slow.remove(0).is_closed(), "the slowest made room");
 }
 
-/// An incomplete head, for which a buffer has to grow to eight times its first size.
+/// An incomplete head, for which a buffer must grow to eight times its initial size.
 fn large_head() -> Vec<u8> {
     let target = format!("/{}", "a".repeat(7_000));
     format!("GET {target} HTTP/1.1\r\nX-Fill: {}", "b".repeat(10_000)).into_bytes()
 }
 
-/// How many large heads take up that many bytes.
+/// How many large heads take up `bytes`.
 fn large_heads_in(bytes: usize) -> usize {
     bytes / (8 * BUFFER_BYTES)
 }
@@ -413,7 +413,7 @@ fn while_buffers_are_tight_who_sends_nothing_takes_none_from_others() {
     let ended = || service.metric("http_refused_total{reason=\"head_timeout\"}");
     eventually("a crowd whose time is not over meanwhile", || {
         let began = Instant::now();
-        // Those that came first are ended first, which gives back little: the buffers stay tight.
+        // Those that came first are ended first, which frees little: the buffers stay tight.
         let count = 600;
         let _small = crowd(&service, count, b"GET");
         let rest = BUFFERED_TIGHT_BYTES - count * BUFFER_BYTES;
@@ -517,21 +517,25 @@ fn what_is_sent_ahead_of_a_large_head_is_refused_when_many_payments_wait() {
         caller.receive().id();
     }
     let written = cluster.psql("SELECT count(*) FROM payments");
-    assert_eq!(written, usual.to_string(), "none of the refused one's");
+    assert_eq!(
+        written,
+        usual.to_string(),
+        "nothing of the refused one was written"
+    );
 }
 
 fn large_payment() -> Vec<u8> {
     large("GET", PAYMENT)
 }
 
-/// A request whose head, with what has come behind it when its end is found, is more than a buffer of the usual size.
+/// A request whose head, with the bytes received after it when its end is found, exceeds a buffer of the usual size.
 fn large(method: &str, path: &str) -> Vec<u8> {
     let padding = "x".repeat(11_500);
     let headers = [("X-API-Key", KEY), ("X-Padding", &padding)];
     request(method, path, &headers)
 }
 
-/// As many payments as may be in flight, `most` with these settings, each with these header fields, beside others.
+/// As many payments as may be in flight (`most` with these settings), each with these header fields, beside others.
 fn in_flight_with(settings: &[(&str, &str)], most: usize, headers: &[(&str, &str)]) {
     let cluster = database();
     let service = Service::start(&cluster, &[&CROWDED[..], settings].concat());
@@ -576,7 +580,7 @@ fn while_no_exchange_is_answered_connections_are_opened_one_at_a_time() {
         eventually("commits wait", || cluster.psql(waiting) == "1");
         let mut callers: Vec<Caller> = (0..8).map(|_| send_payment(&service)).collect();
         eventually("more were opened", || {
-            // Asks the database, which still answers what is not a commit.
+            // Queries the database, which still answers everything except commits.
             service.get("/health", &[]);
             let metrics = service.get("/metrics", &[]);
             let opened = metrics.sample("pool_connections_opened_total");
@@ -615,7 +619,7 @@ fn a_health_check_has_its_own_time_beside_an_earlier_one() {
         drop(lock);
         busy.receive().id();
         let status = second.receive().status;
-        // On a machine that is busy with others its time may be over, too.
+        // On a busy machine, its time may also have run out.
         assert!(status == 200 || began.elapsed() >= Duration::from_millis(HEALTH_TIMEOUT_MS));
         status == 200
     });
@@ -660,7 +664,7 @@ fn connections_are_replaced_for_their_age_without_a_gap() {
         assert_eq!(service.pay("").status, 200);
         assert!(
             service.metric("pool_connections{state=\"open\"}") >= 2.0,
-            "made before the old one ends"
+            "opened before the old one closes"
         );
         std::thread::sleep(Duration::from_millis(20));
         service.metric("pool_connections_closed_total{reason=\"expired\"}") >= 4.0
@@ -677,7 +681,7 @@ fn one_payment_after_another_goes_over_the_same_connection() {
     let settings = [
         ("POOL_SIZE", "3"),
         ("IDLE_PROBE_INTERVAL_MS", "300000"),
-        // A slow disk must not make another connection take over.
+        // A slow disk must not cause a switch to another connection.
         ("PAYMENT_DEADLINE_MS", "30000"),
         ("EXCHANGE_TIMEOUT_MS", "29000"),
     ];
@@ -733,11 +737,11 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
     eventually("the connection is busy", || {
         service.metric("pool_connections{state=\"busy\"}") == 1.0
     });
-    // An answer of the database is good for a second.
+    // An answer from the database is valid for a second.
     std::thread::sleep(Duration::from_millis(1_100));
     let mut checks: Vec<Caller> = Vec::new();
     eventually("one of them waits", || {
-        // New ones each time: a check waits for a moment only.
+        // New ones each time, since a check waits only for a moment.
         checks.extend((0..6).map(|_| Caller::connect(service.address)));
         for caller in checks.iter_mut().rev().take(6) {
             caller.send(&request("GET", "/health", &[]));
@@ -754,8 +758,8 @@ fn health_checks_take_one_place_in_the_queue_however_many_there_are() {
 }
 
 /// A service with one connection, which is busy with the first payment. The second payment and the
-/// third, which has these headers, go together once the first lock is gone, and are written when
-/// the second lock is. The time is before both.
+/// third, which has these headers, are sent together once the first lock is released, and are written
+/// once the second lock is. The time is from before both.
 fn second_and_third_together(
     cluster: &Cluster,
     third: &[(&str, &str)],
@@ -808,7 +812,7 @@ fn a_wait_ends_where_the_exchange_begins_also_when_coalesced() {
         service.metric("pool_waiters") == 0.0
     });
     let most = 2.0 * began.elapsed().as_secs_f64();
-    // The exchange of both becomes much longer than the one that they waited for.
+    // The exchange that carries both takes much longer than the one that they waited for.
     std::thread::sleep(Duration::from_secs(2));
     drop(second);
     for caller in &mut callers {
@@ -822,7 +826,7 @@ fn a_wait_ends_where_the_exchange_begins_also_when_coalesced() {
     let waits = service.metric("pool_checkout_duration_seconds_sum");
     assert!(
         (1.0..most).contains(&waits),
-        "{waits} s, of two that waited half a second each, and {most} s at most"
+        "{waits} s for two that waited half a second each, at most {most} s"
     );
 }
 

@@ -57,7 +57,7 @@ fn api_keys_rotate_without_a_failed_request() {
     swap(&path, &format!("{KEY}\n{NEW}\n"));
     service.wait_for_logs("api_keys_reloaded", 1);
     *current.lock().unwrap() = NEW;
-    // A caller may be about to send the old key: it stays valid until all know the new one.
+    // A caller may be about to send the old key: it stays valid until all callers know the new one.
     let before = service.metric("payments_total{outcome=\"approved\"}");
     eventually("all callers use the new key", || {
         service.metric("payments_total{outcome=\"approved\"}") > before + 50.0
@@ -92,7 +92,7 @@ fn a_file_of_keys_that_makes_no_sense_changes_nothing() {
     service.wait_for_logs("api_keys_reloaded", 2);
     assert_eq!(failures(), over);
     let failed = service.log_text().matches("secret_reload_failed").count();
-    assert_eq!(failed, 2, "each is told once");
+    assert_eq!(failed, 2, "each is reported once");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_file_that_names_another_database_moves_all_payments_there_at_once() {
     let (former, other) = (database(), database());
     let url = |cluster| url_with_password(cluster, PASSWORD);
     let path = file(&former, "database_url", &url(&former));
-    // The first payment there waits until a connection has been made.
+    // The first payment waits until a connection to the new database has been made.
     let settings = [
         ("DATABASE_URL_FILE", path.to_str().unwrap()),
         ("CHECKOUT_TIMEOUT_MS", "1500"),
@@ -169,7 +169,7 @@ fn a_file_that_stays_stale_after_the_rotation_costs_no_request() {
     assert_eq!(
         service.metric("pool_connections{state=\"open\"}"),
         8.0,
-        "none is retired before its replacement"
+        "no connection is retired before its replacement"
     );
     swap(&path, &url_with_password(&cluster, "second-password"));
     let opened = service.metric("pool_connections_opened_total");

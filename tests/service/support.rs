@@ -15,10 +15,10 @@ pub const LOGIN: &str = "payments_api";
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub const PAYMENT: &str = "/api/payment/simulate";
 
-/// Nothing that is waited for takes this long, unless it never comes.
+/// Anything that a test waits for takes less than this, unless it never comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The service's program: this build's, unless `SERVICE` names another, as full runs do.
+/// The service's binary: this build's, unless `SERVICE` names another one, as full runs do.
 pub fn binary() -> &'static str {
     static BINARY: OnceLock<String> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -27,13 +27,13 @@ pub fn binary() -> &'static str {
     })
 }
 
-/// A database that most tests share: they tell their rows apart by their ids.
+/// A database that most tests share; they tell their rows apart by id.
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(database)
 }
 
-/// A database of the test's own, migrated.
+/// A database for one test only, migrated.
 pub fn database() -> Cluster {
     let cluster = Cluster::start(Tls::for_localhost());
     migrate(&cluster);
@@ -51,7 +51,7 @@ pub fn migrate(cluster: &Cluster) {
     assert!(output.status.success(), "migrate: {output:?}");
 }
 
-/// A verb run to its end.
+/// Runs a verb to its end.
 pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Output {
     Command::new(binary())
         .args(arguments)
@@ -61,7 +61,7 @@ pub fn run(arguments: &[&str], environment: &[(&str, &str)]) -> std::process::Ou
         .unwrap()
 }
 
-/// What the image sets for mimalloc.
+/// The mimalloc settings of the image.
 fn allocator_settings() -> impl Iterator<Item = (&'static str, &'static str)> {
     let settings: Vec<_> = include_str!("../../Dockerfile")
         .lines()
@@ -100,12 +100,12 @@ impl Service {
 
     /// Starts it and waits until it listens.
     pub fn start_unready(cluster: &Cluster, settings: &[(&str, &str)]) -> Self {
-        // On a core of its own and at a usual priority, where a measurement gives it a core.
+        // On a core of its own at normal priority, when a measurement gives it a core.
         let core = std::env::var("SERVICE_CORE");
         let pinned = core
             .as_ref()
             .map(|core| ["chrt", "--other", "0", "taskset", "--cpu-list", core]);
-        // It ends with this thread, however that ends.
+        // It ends with this thread, however the thread ends.
         let words = ["setpriv", "--pdeathsig", "KILL", "--", binary()];
         let words: Vec<&str> = pinned.into_iter().flatten().chain(words).collect();
         let mut command = Command::new(words[0]);
@@ -148,7 +148,7 @@ impl Service {
         service
     }
 
-    /// The first log line of `event`, waited for.
+    /// Waits for the first log line of `event`.
     pub fn wait_for_log(&self, event: &str) -> serde_json::Value {
         self.wait_for_logs(event, 1).remove(0)
     }
@@ -191,14 +191,14 @@ impl Service {
         self.child.lock().unwrap().id()
     }
 
-    /// Open descriptors, but for the two that the question takes: its connection and the folder in
-    /// /proc. The service counts them itself: it is not dumpable, so only root could from outside.
+    /// Open descriptors, except the two that asking takes: its connection and the folder in /proc. The
+    /// service counts them itself: it is not dumpable, so only root could count them from outside.
     #[allow(clippy::cast_possible_truncation, reason = "a count")]
     pub fn descriptors(&self) -> u64 {
         self.metric("process_open_fds") as u64 - 2
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the process to end.
     pub fn wait(&self) -> ExitStatus {
         self.child.lock().unwrap().wait().unwrap()
     }
@@ -218,7 +218,7 @@ impl Service {
         Caller::connect(self.address).pay(query, headers)
     }
 
-    /// The value of a sample in `/metrics`, which must be there.
+    /// The value of a sample in `/metrics`, which must exist.
     pub fn metric(&self, sample: &str) -> f64 {
         self.get("/metrics", &[]).sample(sample)
     }
@@ -237,11 +237,11 @@ fn of_event(lines: &[serde_json::Value], event: &str) -> Vec<serde_json::Value> 
     of_event.cloned().collect()
 }
 
-/// Asks `condition` until it holds.
+/// Waits until `condition` is true.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -269,7 +269,7 @@ impl Caller {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Sends, and does not mind that the service has closed already.
+    /// Sends, even if the service has already closed the connection.
     pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.stream.get_mut().write_all(bytes);
     }
@@ -318,7 +318,7 @@ impl Caller {
             }
             let (name, value) = line.split_once(": ").expect("a header line");
             let again = headers.insert(name.to_ascii_lowercase(), value.to_owned());
-            assert_eq!(again, None, "{name} is there twice");
+            assert_eq!(again, None, "{name} is repeated");
         }
         let mut body = Vec::new();
         if status >= 200 && method != "HEAD" {
@@ -336,13 +336,13 @@ impl Caller {
         })
     }
 
-    /// Whether the service has closed, without another byte.
+    /// Whether the service has closed the connection without sending another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).is_ok() && rest.is_empty()
     }
 
-    /// Whether the service has not closed, as far as is known here; an error when it has reset the connection.
+    /// Whether the service has not closed the connection, as far as is known here; an error if it was reset.
     pub fn is_open(&self) -> std::io::Result<bool> {
         let socket = self.stream.get_ref();
         socket.set_nonblocking(true).unwrap();
@@ -389,13 +389,13 @@ impl Response {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// The value of a sample of metrics, which must be there.
+    /// The value of a metrics sample, which must exist.
     pub fn sample(&self, sample: &str) -> f64 {
         let found = self.sample_if_any(sample);
         found.unwrap_or_else(|| panic!("no sample {sample}"))
     }
 
-    /// The value of a sample of metrics that may not exist yet.
+    /// The value of a metrics sample that may not exist yet.
     pub fn sample_if_any(&self, sample: &str) -> Option<f64> {
         let text = self.text();
         let mut lines = text.lines();
@@ -404,7 +404,7 @@ impl Response {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
     /// The id of the payment that was answered with 200.
@@ -440,11 +440,11 @@ pub fn rows(cluster: &Cluster, id: &str) -> String {
     ))
 }
 
-/// Holds the table, or a key, until it is dropped.
+/// Locks the table, or a key, until it is dropped.
 pub struct TableLock(Held);
 
 impl TableLock {
-    /// No payment is written, and no connection made, since that looks at the table, too.
+    /// No payment is written and no connection is made, since connecting also reads the table.
     pub fn take(cluster: &Cluster) -> Self {
         Self(cluster.hold("LOCK TABLE payments IN SHARE MODE"))
     }
@@ -472,7 +472,7 @@ pub struct Paid {
 }
 
 impl Load {
-    /// `callers` that keep their connections; each opens another one when the service closes it.
+    /// `callers` that keep their connections open; each reconnects when the service closes its connection.
     pub fn start(
         address: SocketAddr,
         callers: usize,
@@ -543,7 +543,7 @@ pub fn assert_durable(cluster: &Cluster, answers: &[Paid]) {
         .filter(|paid| paid.status == 200 && !rows.contains(paid.id.as_str()))
         .map(|paid| paid.id.as_str())
         .collect();
-    assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+    assert!(lost.is_empty(), "acknowledged but missing: {lost:?}");
 }
 
 /// The URL of the login with another password.

@@ -1,4 +1,4 @@
-//! The one source of chance of a run: everything that may differ between two runs comes from its seed.
+//! The only source of randomness in a run: everything that may differ between two runs comes from its seed.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -19,13 +19,13 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 up to `limit`, without it.
+    /// A number from 0 up to, but not including, `limit`.
     pub(crate) fn below(&self, limit: usize) -> usize {
         let limit = u64::try_from(limit.max(1)).unwrap();
         usize::try_from(self.roll() % limit).unwrap()
     }
 
-    /// A number from `least` to `most`, both included.
+    /// A number from `least` to `most`, both inclusive.
     pub(crate) fn between(&self, least: u64, most: u64) -> u64 {
         least + self.roll() % (most - least + 1)
     }
@@ -34,7 +34,7 @@ impl Dice {
         Duration::from_millis(self.between(least, most))
     }
 
-    /// True so many times in a thousand.
+    /// True this many times in a thousand.
     pub(crate) fn permille(&self, share: u64) -> bool {
         self.roll() % 1_000 < share
     }

@@ -1,4 +1,4 @@
-//! Runs whose course is known: no dice but for the pieces of reads and writes.
+//! Runs whose course is known: only the pieces of reads and writes are random.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -8,7 +8,7 @@ use payment_latency_api::limits::CONNECTION_LIFETIME_MAX_S;
 use crate::dice::Dice;
 use crate::world::{Profile, World};
 
-/// An idle connection takes a payment at once: nothing waits to be coalesced, or for anything else.
+/// An idle connection takes a payment at once: a payment does not wait to be coalesced, or for anything else.
 pub(crate) async fn a_payment_takes_no_time_of_the_pools_own() {
     let (world, pool) = World::start(Dice::new(1), Profile::quiet());
     world.recover(&pool).await;
@@ -30,8 +30,8 @@ pub(crate) async fn a_payment_takes_no_time_of_the_pools_own() {
     world.end(&pool).await;
 }
 
-/// While nobody can log in, connections are kept beyond their age, and not beyond what a proxy
-/// keeps; afterwards the pool is whole, and closes none that is young (`World::check_goodbye`).
+/// While nobody can log in, connections are kept beyond their lifetime, but not longer than a proxy
+/// keeps them; afterwards the pool is whole, and closes no young one (`World::check_goodbye`).
 pub(crate) async fn no_connection_outlives_a_proxys_limit() {
     let (world, pool) = World::start(Dice::new(2), Profile::quiet());
     world.recover(&pool).await;
@@ -40,7 +40,7 @@ pub(crate) async fn no_connection_outlives_a_proxys_limit() {
     let minute = Duration::from_secs(60);
     world.unauthorised_until.set(last + minute);
     sleep_until(last - minute).await;
-    assert_eq!(pool.figures().open, 3, "they are needed");
+    assert_eq!(pool.figures().open, 3, "they are still needed");
     sleep_until(last + Duration::from_secs(2)).await;
     assert_eq!(pool.figures().open, 0, "they are too old");
     world.heal();
@@ -62,8 +62,8 @@ pub(crate) async fn idle_connections_are_validated_once_an_interval() {
     world.end(&pool).await;
 }
 
-/// All of them are never idle at once; still there are no more than the pool's size once the old
-/// ones are over their age.
+/// They are never all idle at once; still there are no more than the pool's size once the old ones have
+/// passed their lifetime.
 pub(crate) async fn an_old_connection_goes_also_while_another_one_is_busy() {
     let mut profile = Profile::quiet();
     profile.commit_ms = (500, 500);

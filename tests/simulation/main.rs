@@ -1,8 +1,8 @@
 //! The pool, the coalescing and the wire on a paused clock, against a simulated PostgreSQL over
-//! streams in memory. One number, the seed, decides all that happens, so that a run which fails can
+//! in-memory streams. One number, the seed, decides everything that happens, so that a failed run can
 //! be repeated: `make simulate FIRST=<seed>`.
 //!
-//! Reading order: `world` (a run and what must hold), `known` (runs without chance), `postgres` (the
+//! Reading order: `world` (a run and its invariants), `known` (runs without randomness), `postgres` (the
 //! server and its faults), `table` (what was committed), `wire` (messages and statements), `stream`
 //! (sockets), `dice` (the seed).
 #![allow(
@@ -30,14 +30,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use payment_latency_api::log;
 use world::TRACE;
 
-/// Seeds of a run in `make test`; `make simulate` runs as many as it is told.
+/// Number of seeds in `make test`; `make simulate` runs as many as it is told to.
 const SEEDS: u64 = 2_000;
 
-/// Lines of a failed run that are printed.
+/// Number of lines printed for a failed run.
 const LINES_SHOWN: usize = 60;
 
 thread_local! {
-    /// The first panic of this thread's run. One in a task of the pool is caught by the runtime.
+    /// The first panic of this thread's run. The runtime catches panics in the pool's tasks.
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -63,7 +63,7 @@ fn note_panics() {
     });
 }
 
-/// Runs one seed, noting what happens, and answers with what did not hold.
+/// Runs one seed, recording what happens, and returns what did not hold.
 fn run(seed: u64, traced: bool) -> Option<String> {
     watch(traced, world::run(seed))
 }
@@ -116,9 +116,9 @@ fn every_invariant_holds_for_every_seed() {
     }
 }
 
-/// Runs a failed seed once more and tells what happened in it.
+/// Runs a failed seed again and prints what happened in it.
 fn report(seed: u64) {
-    let failure = run(seed, true).expect("it fails again");
+    let failure = run(seed, true).expect("it must fail again");
     let lines = TRACE.take().unwrap();
     for line in &lines[lines.len().saturating_sub(LINES_SHOWN)..] {
         println!("{line}");

@@ -1,4 +1,4 @@
-//! A PostgreSQL that speaks the real wire over streams in memory, and fails as the seed says:
+//! A PostgreSQL that speaks the real wire protocol over in-memory streams, and fails as the seed says:
 //! before a commit, after it, in the middle of an answer, or by never answering.
 
 use bytes::BytesMut;
@@ -28,7 +28,7 @@ const PASSING: [&str; 12] = [
     "08006", "28P01",
 ];
 
-/// The end of a connection is noticed in this time, whether it is in use or idle.
+/// The end of a connection is noticed within this time, whether it is in use or idle.
 const NOTICED: Duration = Duration::from_millis(3);
 
 /// Where in an exchange something happens.
@@ -48,14 +48,14 @@ enum What {
     /// No answer until the client gives up.
     Silence,
     Error(&'static str),
-    /// Bytes that no server sends here.
+    /// Bytes that no server would send here.
     Garbage,
 }
 
 /// What goes wrong in one exchange.
 type Fate = Option<(Stage, What)>;
 
-/// The connection is over.
+/// The connection has ended.
 struct End;
 
 impl World {
@@ -79,7 +79,7 @@ impl World {
             What::Error(self.dice.pick(&PASSING)),
             What::Garbage,
         ]);
-        // Nothing is refused any more once it is committed.
+        // Once it is committed, nothing is refused.
         let late = matches!(stage, Stage::Committed | Stage::Answering);
         match what {
             What::Error(_) if late => Some((stage, stall)),
@@ -124,7 +124,7 @@ impl Connect<Client> for Connector {
 }
 
 impl World {
-    /// Takes the time of a handshake, and fails as one does.
+    /// Takes as long as a handshake, and can fail like one.
     async fn refuse(&self) -> Result<(), ConnectError> {
         let error = |step| Err(ConnectError::new(step, "as the seed says"));
         sleep(self.dice.millis(0, self.profile.connect_ms)).await;
@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-/// The end of a handshake, with the same code as on a real socket.
+/// The last part of a handshake, with the same code as on a real socket.
 async fn log_in(world: &World, mut client: Client) -> Result<Connection<Client>, ConnectError> {
     let mode = world.profile.pool.statement_mode;
     let mut out = BytesMut::new();
@@ -208,13 +208,13 @@ struct Session {
     received: Vec<u8>,
     began: Instant,
     statements: RefCell<HashMap<String, Statement>>,
-    /// It has sent something out of turn: what its client sends from then on may be early.
+    /// It has sent something out of turn: from then on, what its client sends may be early.
     lied: bool,
 }
 
 impl Session {
     async fn run(&mut self) -> Result<(), End> {
-        // The login's own round trip has no fault here: connecting may already fail at that step.
+        // The login's own round trip has no fault here: that step can already fail while connecting.
         self.exchange(None).await?;
         loop {
             self.wait_for_work().await?;
@@ -239,7 +239,7 @@ impl Session {
         !self.received.is_empty() || self.server.read(&mut self.received).await
     }
 
-    /// Idle: something may come from this side that nobody asked for.
+    /// Idle: this side may send something unsolicited.
     async fn wait_for_work(&mut self) -> Result<(), End> {
         let world = self.world.clone();
         let troubled = world.dice.permille(world.profile.idle_trouble);
@@ -270,7 +270,7 @@ impl Session {
         Err(End)
     }
 
-    /// One exchange, to its ReadyForQuery.
+    /// One exchange, up to its ReadyForQuery.
     async fn exchange(&mut self, fate: Fate) -> Result<(), End> {
         let world = self.world.clone();
         let mut transaction = Transaction::begin(&world.table);
@@ -315,7 +315,7 @@ impl Session {
         if fatal { Err(End) } else { Ok(()) }
     }
 
-    /// Reads and executes up to Sync; the SQLSTATE when something is refused.
+    /// Reads and executes up to Sync; returns the SQLSTATE if something is refused.
     async fn receive(
         &mut self,
         fate: Fate,
@@ -338,7 +338,7 @@ impl Session {
                     world.check_goodbye(self.began.elapsed());
                     return Err(End);
                 }
-                // After an error everything up to Sync is passed over.
+                // After an error, everything up to Sync is skipped.
                 _ if refused.is_some() => {}
                 b'P' => {
                     let (name, statement) = wire::parse(&message.body);
@@ -357,7 +357,7 @@ impl Session {
                 other => panic!("a message of type {:?}", char::from(other)),
             }
             world.noise(out);
-            // A long answer leaves before the commit.
+            // Part of a long answer is sent before the commit.
             if world.dice.permille(100) {
                 self.say(out).await;
             }
@@ -370,7 +370,7 @@ impl Session {
         Ok(refused)
     }
 
-    /// Passes a stage of the exchange; the SQLSTATE when it is refused there.
+    /// Passes a stage of the exchange; returns the SQLSTATE if it is refused there.
     async fn pass(
         &mut self,
         stage: Stage,
@@ -393,7 +393,7 @@ impl Session {
             What::Silence => {
                 while self.server.read(&mut self.received).await {}
                 return match self.world.dice.permille(500) {
-                    // A backend that is busy notices only later that its client has gone.
+                    // A busy backend notices only later that its client has gone.
                     true => Ok(None),
                     false => Err(End),
                 };
@@ -407,7 +407,7 @@ impl Session {
                     b"HTTP/1.1 400 Bad Request\r\n\r\n",
                     b"Z\0\0\0\x05IZ\0\0\0\x05I",
                 ];
-                // The last one says that all is committed.
+                // The last one says that everything is committed.
                 let fitting = garbage.len() - usize::from(stage != Stage::Committed);
                 out.extend(garbage[self.world.dice.below(fitting)]);
                 self.say(out).await;
@@ -422,7 +422,7 @@ impl Session {
         statement.unwrap_or_else(|| panic!("a Bind to {name:?}, which was never parsed"))
     }
 
-    /// The SQLSTATE when it is refused.
+    /// Returns the SQLSTATE if it is refused.
     async fn execute(
         &self,
         portal: &Portal,
@@ -468,7 +468,7 @@ impl Session {
                         rows.push(row);
                     }
                 }
-                // SQL promises no order.
+                // SQL does not promise an order.
                 if world.dice.permille(300) {
                     rows.reverse();
                 }
@@ -510,7 +510,7 @@ fn row_of(fields: &[(&str, &Value)], created_at: i64) -> Row {
     let of = |wanted: &str| {
         let found = fields.iter().find(|(name, _)| *name == wanted);
         found
-            .unwrap_or_else(|| panic!("the insert lacks {wanted}"))
+            .unwrap_or_else(|| panic!("the insert has no {wanted}"))
             .1
     };
     Row {

@@ -1,4 +1,4 @@
-//! A socket in memory whose reads and writes are split, and sometimes made to wait, by the seed.
+//! An in-memory socket whose reads and writes the seed splits, and sometimes makes wait.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ const WINDOW_BYTES: usize = 1_500;
 #[derive(Default)]
 struct Pipe {
     bytes: VecDeque<u8>,
-    /// The writer has gone: what is in the pipe is the rest.
+    /// The writer has gone: what is left in the pipe is the last of it.
     ended: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -49,11 +49,11 @@ struct Wire {
     down: RefCell<Pipe>,
     /// The client's next read or write fails, instead of finding an end.
     reset: Cell<bool>,
-    /// The client has let go of its end.
+    /// The client has dropped its end.
     left: Cell<bool>,
 }
 
-/// Tells whether the client still holds a connection that the server has closed.
+/// Whether the client still holds a connection that the server has closed.
 pub(crate) struct Watch(Rc<Wire>);
 
 impl Watch {
@@ -69,7 +69,7 @@ pub(crate) struct Count {
     pub(crate) open: Cell<usize>,
 }
 
-/// The service's end. It is counted until it is dropped.
+/// The service's end, counted until it is dropped.
 pub(crate) struct Client {
     wire: Rc<Wire>,
     dice: Rc<Dice>,
@@ -103,7 +103,7 @@ impl Client {
         self
     }
 
-    /// A spurious readiness, which every waiter for a socket must tolerate.
+    /// A spurious wake-up, which everything that waits for a socket must tolerate.
     fn hesitates(&self, cx: &Context<'_>) -> bool {
         let hesitates = self.dice.permille(60);
         if hesitates {
@@ -198,7 +198,7 @@ impl AsyncWrite for Client {
 }
 
 impl Server {
-    /// Appends what has arrived to `received`, once something has; false at the end.
+    /// Waits until something has arrived and appends it to `received`; false at the end of the stream.
     pub(crate) async fn read(&self, received: &mut Vec<u8>) -> bool {
         poll_fn(|cx| {
             let mut pipe = self.wire.up.borrow_mut();
@@ -220,7 +220,7 @@ impl Server {
         Watch(self.wire.clone())
     }
 
-    /// Whether the client has sent something that was not read.
+    /// Whether the client has sent something that has not been read.
     pub(crate) fn has_unread(&self) -> bool {
         !self.wire.up.borrow().bytes.is_empty()
     }

@@ -1,5 +1,5 @@
-//! The table of payments: what is in here is what was committed. Its two unique indexes make
-//! transactions wait for each other as PostgreSQL's do.
+//! The table of payments: it contains what was committed. Its two unique indexes make transactions
+//! wait for each other as PostgreSQL's do.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -115,8 +115,8 @@ impl Transaction {
         }
     }
 
-    /// `INSERT … ON CONFLICT DO NOTHING`: whether the row was taken in. Waits for a transaction that
-    /// may still commit the same entries.
+    /// `INSERT … ON CONFLICT DO NOTHING`: whether the row was inserted. Waits for a transaction that may
+    /// still commit the same entries.
     pub(crate) async fn insert(&mut self, row: Row) -> bool {
         let entries = entries(&row);
         loop {
@@ -181,7 +181,7 @@ impl Drop for Transaction {
     }
 }
 
-/// Removes the wait when it is over, or when the transaction that waited is gone.
+/// Removes the wait when it is over, or when the waiting transaction has ended.
 struct StopWaiting<'a>(&'a Transaction);
 
 impl Drop for StopWaiting<'_> {

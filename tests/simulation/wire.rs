@@ -1,16 +1,16 @@
-//! What the simulated server understands of PostgreSQL's messages: statements by their text,
+//! The part of PostgreSQL's messages that the simulated server understands: statements by their text,
 //! parameters by their types.
 //! <https://www.postgresql.org/docs/17/protocol-message-formats.html>
 
 use std::fmt::Debug;
 
-/// A message of the client: its tag and body.
+/// A message from the client: its tag and body.
 pub(crate) struct Message {
     pub(crate) tag: u8,
     pub(crate) body: Vec<u8>,
 }
 
-/// Takes the first complete message out of `received`.
+/// Removes the first complete message from `received`.
 pub(crate) fn take_message(received: &mut Vec<u8>) -> Option<Message> {
     let len = received.get(1..5)?;
     let len = usize::try_from(u32::from_be_bytes(len.try_into().ok()?)).ok()?;
@@ -22,7 +22,7 @@ pub(crate) fn take_message(received: &mut Vec<u8>) -> Option<Message> {
     })
 }
 
-/// Appends a message of the server.
+/// Appends a message from the server.
 pub(crate) fn put(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
     out.push(tag);
     out.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
@@ -58,14 +58,14 @@ impl Value {
     pub(crate) fn number(&self) -> i64 {
         match self {
             Self::Number(number) => *number,
-            other => panic!("{other:?} is no number"),
+            other => panic!("{other:?} is not a number"),
         }
     }
 
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            other => panic!("{other:?} is no text"),
+            other => panic!("{other:?} is not text"),
         }
     }
 
@@ -74,7 +74,7 @@ impl Value {
             Self::Bytes(bytes) => bytes[..]
                 .try_into()
                 .expect("as many bytes as its column has"),
-            other => panic!("{other:?} is no bytea"),
+            other => panic!("{other:?} is not bytea"),
         }
     }
 }
@@ -90,13 +90,13 @@ pub(crate) struct Statement {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// The columns, and where each one's value comes from.
+    /// The columns, and the source of each one's value.
     Insert(Vec<(String, Source)>),
     Lookup,
     Validation,
 }
 
-/// Where a column of an insert comes from: a parameter's number, from 0.
+/// The source of an insert's column: a parameter's number, from 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     /// The same value in each row.
@@ -124,7 +124,7 @@ impl Portal {
         let lengths: Vec<usize> = lengths.collect();
         assert!(
             lengths.windows(2).all(|pair| pair[0] == pair[1]),
-            "arrays of one length"
+            "arrays have the same length"
         );
         let count = lengths.first().copied().unwrap_or(1);
         let value = |source: Source, row: usize| match source {
@@ -143,7 +143,7 @@ impl Portal {
     fn elements(&self, index: usize) -> &[Value] {
         match &self.values[index] {
             Value::Array(elements) => elements,
-            other => panic!("{other:?} is no array"),
+            other => panic!("{other:?} is not an array"),
         }
     }
 }
@@ -200,7 +200,7 @@ pub(crate) fn bind(body: &[u8], statement: impl Fn(&str) -> Statement) -> Portal
     assert_eq!(
         count,
         statement.types.len(),
-        "as many parameters as the statement has"
+        "as many parameters as in the statement"
     );
     let values = (0..count).map(|index| {
         let is_binary = match formats[..] {
@@ -268,7 +268,7 @@ fn read_array(oid: u32, field: &[u8]) -> Value {
     let _lower_bound = reader.i32();
     let elements = (0..count).map(|_| read_value(element, true, reader.field()));
     let elements = elements.collect();
-    assert!(reader.0.is_empty(), "nothing behind the last element");
+    assert!(reader.0.is_empty(), "nothing after the last element");
     Value::Array(elements)
 }
 
@@ -304,7 +304,7 @@ impl Statement {
         let (columns, rest) = rest.split_once(") ").expect("a list of columns");
         let (values, returning) = rest
             .split_once(" ON CONFLICT DO NOTHING RETURNING ")
-            .expect("an insert that bears being repeated");
+            .expect("an insert that can be repeated");
         let sources: Vec<Source> = match values.strip_prefix("VALUES (") {
             Some(values) => {
                 let values = values.strip_suffix(')').expect("one row");
@@ -328,7 +328,7 @@ impl Statement {
 /// `SELECT a, $2, b FROM unnest($1::uuid[], $3::text[]) AS t (a, b)`
 fn read_unnest(sql: &str) -> Vec<Source> {
     let (selected, rest) = between(sql, "SELECT ", " FROM unnest(");
-    let (arrays, alias) = rest.split_once(") ").expect("the arrays' end");
+    let (arrays, alias) = rest.split_once(") ").expect("the end of the arrays");
     let (_, names) = alias.split_once('(').expect("names for the arrays");
     let names = list(names.split(')').next().unwrap());
     let arrays: Vec<usize> = list(arrays).iter().map(|array| parameter(array)).collect();

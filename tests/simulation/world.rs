@@ -1,4 +1,4 @@
-//! One run: a pool, the simulated server, callers, trouble, and what must hold all the while.
+//! One run: a pool, the simulated server, callers, trouble, and what must always hold.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
@@ -24,28 +24,28 @@ use crate::table::{Row, Table};
 
 pub(crate) const REGION: &str = "eu-south-2";
 
-/// A payment of this amount is refused by the table, whoever writes it and whenever.
+/// The table refuses a payment of this amount, whoever writes it and whenever.
 pub(crate) const POISON_MINOR: i64 = 1_313;
 
-/// How far behind its deadline a payment may end: the timer's granularity, twice.
+/// How long after its deadline a payment may end: twice the timer's granularity.
 const LATE: Duration = Duration::from_millis(3);
 
-/// The pool is whole again this long after the last trouble: the longest pause between attempts to
-/// connect, an exchange's and a connect's time-out, and the longest stall.
+/// The pool is whole again this long after the last trouble: the longest pause between connection
+/// attempts, the time-outs of an exchange and of a connection, and the longest stall.
 const RECOVERY: Duration = Duration::from_secs(8);
 
 pub(crate) type Ended = Option<Result<Written, Failure>>;
 
-/// What a seed makes of everything; all of it in permille, milliseconds or counts.
+/// The conditions that a seed chooses, all in permille, milliseconds or counts.
 pub(crate) struct Profile {
     pub(crate) pool: PoolSettings,
-    /// Nothing fails: then every payment must come to a good end.
+    /// Nothing fails: then every payment must end well.
     pub(crate) calm: bool,
     pub(crate) exchange_trouble: u64,
     pub(crate) idle_trouble: u64,
     pub(crate) connect_trouble: u64,
     pub(crate) noise: u64,
-    /// Rows that take their time, while those before them hold their index entries.
+    /// Rows that are slow, while those before them hold their index entries.
     pub(crate) slow_rows: u64,
     pub(crate) connect_ms: u64,
     pub(crate) commit_ms: (u64, u64),
@@ -53,7 +53,7 @@ pub(crate) struct Profile {
     callers: usize,
     keyed: u64,
     keys: usize,
-    /// Time in which the callers arrive.
+    /// Time within which the callers arrive.
     rush_ms: u64,
     deadline_ms: (u64, u64),
     impatience: u64,
@@ -106,7 +106,7 @@ impl Profile {
         } else {
             dice.between(20, 1_000)
         };
-        // Full batches on several connections at once, which meet in few keys and take their time.
+        // Full batches on several connections at once, which share few keys and are slow.
         let contended = dice.permille(100);
         let callers = if contended { 60 } else { dice.below(60) + 1 };
         let [size, batch_max] = match contended {
@@ -169,7 +169,7 @@ impl Profile {
     }
 }
 
-/// What a caller may take from its answer.
+/// What a caller may conclude from its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Written,
@@ -182,7 +182,7 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) table: Rc<Table>,
     pub(crate) count: Rc<Count>,
-    /// Validation queries that the database was asked.
+    /// Validation queries that the database received.
     pub(crate) validations: Cell<u64>,
     pub(crate) crash: Notify,
     pub(crate) healed: Cell<bool>,
@@ -195,17 +195,17 @@ pub(crate) struct World {
     metrics: Arc<Metrics>,
     ledger: RefCell<Vec<(Insert, Told)>>,
     began: Instant,
-    /// By how much the wall clocks of the service's host and of the database were stepped.
+    /// How far the wall clocks of the service's host and of the database were stepped.
     steps_s: [Cell<i64>; 2],
     stamps: Cell<i64>,
 }
 
 thread_local! {
-    /// What happened in this thread's run, if somebody will read it.
+    /// What happened in this thread's run, if it will be printed.
     pub(crate) static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Runs one seed. What does not hold panics.
+/// Runs one seed, and panics if something does not hold.
 pub(crate) async fn run(seed: u64) {
     let dice = Dice::new(seed);
     let profile = Profile::draw(&dice);
@@ -258,7 +258,7 @@ impl World {
         })
     }
 
-    /// Notes what happened.
+    /// Records what happened.
     pub(crate) fn trace(&self, text: impl FnOnce() -> String) {
         TRACE.with_borrow_mut(|lines| {
             if let Some(lines) = lines {
@@ -280,7 +280,7 @@ impl World {
         (self.wall_ms(1) - 946_684_800_000) * 1_000_000 + self.stamps.get()
     }
 
-    /// What holds whenever no task is in the middle of something.
+    /// Checks what must hold whenever no task is in the middle of something.
     pub(crate) fn check(&self) {
         let pool = self.pool.borrow();
         let Some(pool) = &*pool else { return };
@@ -307,7 +307,7 @@ impl World {
         );
     }
 
-    /// Checks the age of a connection that is closed without need.
+    /// Checks the age of a connection that is closed without another reason.
     pub(crate) fn check_goodbye(&self, age: Duration) {
         let lifetime = self.profile.pool.connection_lifetime;
         let least = lifetime * (100 - u32::try_from(LIFETIME_JITTER_PERCENT).unwrap()) / 100;
@@ -361,7 +361,7 @@ impl World {
         pool.close();
     }
 
-    /// A closed pool lets go of everything, and nobody was told anything untrue.
+    /// Checks that a closed pool releases everything, and that nobody was told anything untrue.
     pub(crate) async fn end(&self, pool: &Pool<Client>) {
         self.trace(|| "the pool closes".to_owned());
         self.close(pool);
@@ -392,11 +392,11 @@ impl World {
             );
         }
         self.audit();
-        // Pool and world hold each other.
+        // The pool and the world refer to each other.
         self.pool.borrow_mut().take();
     }
 
-    /// Compares what callers were told with what stands in the table.
+    /// Compares what callers were told with the table.
     fn audit(&self) {
         let ledger = self.ledger.borrow();
         for (payment, told) in ledger.iter() {
@@ -420,7 +420,7 @@ impl World {
         }
     }
 
-    /// A payment of one of two kinds: with a key, the second kind is another request.
+    /// A payment of one of two kinds: under the same key, the second kind is another request.
     pub(crate) fn payment(&self, key: Option<usize>, variant: i64) -> Insert {
         let key = key.map(|number| format!("key-{number}"));
         Insert {
@@ -449,7 +449,7 @@ impl World {
         }
     }
 
-    /// One attempt of a caller, who may lose patience, at a time or between two steps.
+    /// One attempt of a caller, who may lose patience at some time or between two steps.
     pub(crate) async fn attempt(
         self: &Rc<Self>,
         payment: &Insert,
@@ -504,8 +504,8 @@ impl World {
             let good = match result {
                 Ok(_) => !is_poison,
                 Err(Failure::KeyReused | Failure::Abandoned) => true,
-                // Unknown, if an earlier attempt was lost with the caller whose exchange carried
-                // it.
+                // Unknown if an earlier attempt was lost together with the caller whose exchange
+                // carried it.
                 Err(Failure::Refused(_) | Failure::Deadline { sent: true }) => is_poison,
                 Err(_) => false,
             };
@@ -636,7 +636,7 @@ fn assert_is_row(found: &Found, row: &Row) {
 
 type Write<'a> = dyn Future<Output = Result<Written, Failure>> + 'a;
 
-/// A write that is watched after each of its steps, and dropped after so many of them.
+/// A write that is checked after each of its steps, and dropped after a number of them.
 struct Attempt<'a> {
     write: Option<Pin<Box<Write<'a>>>>,
     polls: usize,
@@ -648,7 +648,7 @@ impl Future for Attempt<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
-        // Dropped before it sees what it was woken for.
+        // Dropped before it sees why it was woken.
         if this.polls == 0 {
             this.write = None;
         }
@@ -662,7 +662,7 @@ impl Future for Attempt<'_> {
     }
 }
 
-/// A caller: a payment, and while its outcome is not known, another with the same key.
+/// A caller: makes a payment and, while its outcome is unknown, another with the same key.
 async fn call(world: Rc<World>) {
     let dice = world.dice.clone();
     let profile = &world.profile;
@@ -686,7 +686,7 @@ async fn call(world: Rc<World>) {
     }
 }
 
-/// Health checks beside the payments, each within its time.
+/// Health checks during the payments, each within its time limit.
 async fn health(world: Rc<World>) {
     let pool = world.pool.borrow().clone().expect("the pool is there");
     for _ in 0..world.dice.below(4) {

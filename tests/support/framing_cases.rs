@@ -1,11 +1,11 @@
-//! Requests on the edge of what HTTP/1.1 allows, and what becomes of each. One table for the parser
-//! alone and for the service on a socket, so it knows of neither.
+//! Requests at the edge of what HTTP/1.1 allows, and the expected result of each. One table for both the
+//! parser alone and the service on a socket, so it depends on neither.
 #![allow(clippy::too_many_lines, reason = "tables")]
 
-/// What a request should come to.
+/// The expected result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// It is handled, and the next request begins behind it.
+    /// It is handled, and the next request begins after it.
     Accept,
     /// It is answered with this status and problem code, and the connection is closed.
     Refuse(u16, &'static str),
@@ -47,7 +47,7 @@ fn case(name: &'static str, bytes: impl Into<Vec<u8>>, expect: Expect) -> Case {
     }
 }
 
-/// A GET of `/livez` with `headers` behind Host, and `rest` behind the head.
+/// A GET of `/livez` with `headers` after Host, and `rest` after the head.
 fn get(name: &'static str, headers: &str, rest: &str, expect: Expect) -> Case {
     case(
         name,
@@ -407,7 +407,7 @@ fn hosts() -> Vec<Case> {
     ]
 }
 
-/// RFC 9112 section 6.3: everything that two parties could count differently.
+/// RFC 9112 section 6.3: lengths that two parties could count differently.
 fn lengths() -> Vec<Case> {
     let length = |name, value: &str, expect| {
         get(
@@ -466,7 +466,7 @@ fn lengths() -> Vec<Case> {
             "0\r\n\r\n",
             both,
         ),
-        // RFC 9112 section 6.1: both is an attempt at smuggling, whatever else is wrong with either.
+        // RFC 9112 section 6.1: both together are an attempt at smuggling, whatever else is wrong with either.
         get(
             "a length and an unknown coding",
             "Content-Length: 5\r\nTransfer-Encoding: xchunked\r\n",
@@ -540,10 +540,10 @@ fn codings() -> Vec<Case> {
         coding("chunked", "chunked", Accept),
         coding("Chunked", "ChUnKeD", Accept),
         coding("a tab first", "\tchunked", Accept),
-        // RFC 9112 section 6.1: 501 for what is not known, where chunked says the length.
+        // RFC 9112 section 6.1: 501 for an unknown coding if chunked gives the length.
         coding("gzip, then chunked", "gzip, chunked", unknown),
         coding("x-gzip, then chunked", "x-gzip ,\tchunked", unknown),
-        // RFC 9112 section 6.3: 400 where it does not.
+        // RFC 9112 section 6.3: 400 if it does not.
         coding("gzip", "gzip", repeated),
         coding("identity", "identity", repeated),
         coding("a letter before", "xchunked", repeated),
@@ -788,7 +788,7 @@ fn targets() -> Vec<Case> {
         connect("CONNECT to a port past the last", "a:65536"),
         connect("CONNECT to an address without a port", "[::1]"),
         connect("CONNECT in absolute form", "http://a:80/"),
-        // RFC 9112 section 3.2.4: the asterisk stands alone.
+        // RFC 9112 section 3.2.4: the asterisk is the whole target.
         case(
             "an asterisk with a query",
             format!("OPTIONS *?a HTTP/1.1\r\n{H}\r\n"),
@@ -806,7 +806,7 @@ fn hidden_framing() -> Vec<Case> {
     let malformed = Refuse(400, "length_malformed");
     let chunked = "0\r\n\r\n";
     vec![
-        // Names that some gateways turn into the real one. They mean nothing here: no body follows.
+        // Names that some gateways turn into the real one. Here they mean nothing: no body follows.
         get(
             "an underscore for a hyphen in a length's name",
             "Content_Length: 5\r\n",
@@ -849,7 +849,7 @@ fn hidden_framing() -> Vec<Case> {
             "",
             Accept,
         ),
-        // Octets around the name and the value that some parties cut off.
+        // Octets around the name or the value that some parties trim.
         get(
             "a no-break space before the colon",
             "Transfer-Encoding\u{a0}: chunked\r\n",
@@ -959,7 +959,7 @@ fn hidden_framing() -> Vec<Case> {
             "hello",
             line,
         ),
-        // RFC 9112 section 9.6, RFC 9110 section 7.6.1: what a connection option names stays in force.
+        // RFC 9112 section 9.6, RFC 9110 section 7.6.1: a field that a connection option names stays in force.
         get(
             "a connection option that names the length",
             "Connection: Content-Length\r\nContent-Length: 5\r\n",
@@ -972,7 +972,7 @@ fn hidden_framing() -> Vec<Case> {
             chunked,
             Accept,
         ),
-        // Numbers that libraries read in different ways.
+        // Numbers that libraries parse in different ways.
         get(
             "a length with an underscore",
             "Content-Length: 1_0\r\n",
@@ -1068,7 +1068,7 @@ fn unread_bodies() -> Vec<Case> {
             inner,
             Accept,
         ),
-        // RFC 9110 section 10.1.1: another member of the list is another expectation.
+        // RFC 9110 section 10.1.1: another list member is another expectation.
         get(
             "an expectation beside 100-continue",
             &format!("Expect: x, 100-continue\r\n{length}"),
@@ -1131,7 +1131,7 @@ fn unread_bodies() -> Vec<Case> {
     ]
 }
 
-/// What is not HTTP/1.1, on its port.
+/// Other protocols on the HTTP/1.1 port.
 fn other_protocols() -> Vec<Case> {
     let line = Refuse(400, "request_line");
     let control = Refuse(400, "control_character");
@@ -1155,7 +1155,7 @@ fn other_protocols() -> Vec<Case> {
             "\0\0\0\x04\0\0\0\0\0",
             Refuse(400, "nul"),
         ),
-        // RFC 9113 section 3.1 has done away with h2c; RFC 9110 section 7.8: a server may ignore it.
+        // RFC 9113 section 3.1 removed h2c; RFC 9110 section 7.8: a server may ignore it.
         get(
             "an upgrade to HTTP/2",
             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
@@ -1245,7 +1245,7 @@ fn sizes() -> Vec<Case> {
             "X: y\r\n".repeat(count - 1)
         )
     };
-    // Host's line and the long one's name and line ends count, too.
+    // The Host line counts, and so do the long line's name and line ends.
     let bytes = |length: usize| {
         let rest = length - H.len() - "X: \r\n".len();
         format!("GET /livez HTTP/1.1\r\n{H}X: {}\r\n\r\n", "y".repeat(rest))
@@ -1304,7 +1304,7 @@ fn sizes() -> Vec<Case> {
             format!("{} / HTTP/1.1\r\n{H}\r\n", "M".repeat(33)),
             Refuse(501, "method_too_long"),
         ),
-        // RFC 9110 section 15.6.2: 501 is for a method, and this is none.
+        // RFC 9110 section 15.6.2: 501 is for a method, and this is not one.
         case(
             "too long for a method, and no token",
             format!("GET/{} / HTTP/1.1\r\n{H}\r\n", "x".repeat(40)),

@@ -10,18 +10,18 @@
 //! let cluster = Cluster::start(Tls::for_localhost());
 //! cluster.url(OWNER, "verify-full");         // with sslrootcert and the password
 //! cluster.psql("SELECT count(*) FROM payments");   // as superuser, over the private Unix socket
-//! cluster.stop();                            // an orderly end, as a fail-over makes it
-//! cluster.crash();                           // an abrupt one; sessions get no goodbye
+//! cluster.stop();                            // an orderly shutdown, as in a fail-over
+//! cluster.crash();                           // an abrupt one; sessions are not told
 //! cluster.start_again();                     // same port, same data
 //! ```
 //!
 //! What every server has: database [`DATABASE`], owned by the role [`OWNER`] (login, may create
 //! roles, not a superuser: as on a managed database); SCRAM-SHA-256 for every TCP connection, over
 //! TLS or not, and no password on the Unix socket. Every role's password is [`PASSWORD`].
-//! `fsync` is off: a crash of processes loses nothing that way, only a crash of the machine would.
+//! `fsync` is off: a crash of processes loses nothing, only a crash of the machine would.
 //!
-//! The programs come from the folder that `PG_BINDIR` names, else from the newest one of
-//! `/usr/lib/postgresql/*/bin`. Under root the server runs as the system's user `postgres`.
+//! The programs come from the folder that `PG_BINDIR` names, else from the newest of
+//! `/usr/lib/postgresql/*/bin`. If run as root, the server runs as the system's user `postgres`.
 //!
 //! A server ends when its `Cluster` is dropped, and also when the test's process dies in any way: a
 //! supervising shell holds the other end of a pipe; when the pipe closes, it stops the server and
@@ -57,7 +57,7 @@ pub const PASSWORD: &str = "correct-horse-battery";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const PORT_ATTEMPTS: u32 = 5;
 
-/// Whether a server takes TLS, and with what.
+/// Whether a server accepts TLS, and with which certificate.
 #[derive(Clone)]
 pub enum Tls {
     /// `ssl = off`.
@@ -83,14 +83,14 @@ pub enum Validity {
     Expired,
 }
 
-/// A certificate with its key and the root that it leads to, as PEM.
+/// A certificate with its key and the root that it chains to, as PEM.
 #[derive(Clone)]
 pub struct Identity {
     /// What the server presents.
     pub certificate: String,
     /// Its private key.
     pub key: String,
-    /// What a client has to trust.
+    /// The root that a client has to trust.
     pub root: String,
 }
 
@@ -172,7 +172,7 @@ fn leaf_params(names: &[&str], validity: Validity) -> rcgen::CertificateParams {
 /// How a server differs from the usual one.
 #[derive(Clone)]
 pub struct Options {
-    /// Whether it takes TLS.
+    /// Whether it accepts TLS.
     pub tls: Tls,
     /// Lines for `postgresql.conf`; a later one wins over an earlier one.
     pub settings: Vec<String>,
@@ -216,7 +216,7 @@ pub struct Cluster {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// The supervising shell; its closed stdin ends the server.
+/// The supervising shell; closing its stdin ends the server.
 struct Server {
     shell: Child,
 }
@@ -229,14 +229,14 @@ pub struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The session's end rolls back, and the lock is gone.
+        // Ending the session rolls back, which releases the lock.
         let _ = self.session.kill();
         let _ = self.session.wait();
     }
 }
 
 impl Cluster {
-    /// Makes a cluster and starts its server; returns when it takes connections.
+    /// Makes a cluster and starts its server; returns when it accepts connections.
     pub fn start(tls: Tls) -> Self {
         Self::start_with(&Options::new(tls))
     }
@@ -296,7 +296,7 @@ impl Cluster {
         format!("postgres://{user}:{PASSWORD}@{host}:{port}/{DATABASE}?sslmode={sslmode}")
     }
 
-    /// The root certificate that the server's own leads to; absent without TLS.
+    /// The root certificate that the server's own chains to; absent without TLS.
     pub fn root_cert(&self) -> PathBuf {
         self.folder.join("root.crt")
     }
@@ -349,13 +349,13 @@ impl Cluster {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// An orderly end, as in a planned fail-over: sessions are told (SQLSTATE 57P01) and closed.
-    /// Returns when the server is gone.
+    /// An orderly shutdown, as in a planned fail-over: sessions are told (SQLSTATE 57P01) and closed.
+    /// Returns when the server has ended.
     pub fn stop(&self) {
         self.end("INT");
     }
 
-    /// An abrupt end: the server's processes leave without a checkpoint, as in a crash.
+    /// An abrupt end: the server's processes exit without a checkpoint, as in a crash.
     pub fn crash(&self) {
         self.end("QUIT");
     }
@@ -378,8 +378,8 @@ impl Cluster {
         self.signal_all("CONT");
     }
 
-    /// A copy that follows `primary` and is asked to confirm its commits from now on. The primary's
-    /// `host_rules` need `local replication all trust`.
+    /// A standby of `primary` that has to confirm its commits from now on. The primary's `host_rules`
+    /// need `local replication all trust`.
     pub fn standby_of(primary: &Self) -> Self {
         let folder = make_folder();
         let data = folder.join("data");
@@ -413,7 +413,7 @@ impl Cluster {
         standby
     }
 
-    /// Whether the server takes connections.
+    /// Whether the server accepts connections.
     pub fn is_up(&self) -> bool {
         let status = Command::new(programs().join("pg_isready"))
             .args(["-q", "-p", &self.port.to_string(), "-h"])
@@ -422,12 +422,12 @@ impl Cluster {
         status.expect("pg_isready runs").success()
     }
 
-    /// Makes a standby the primary; returns when it takes writes.
+    /// Makes a standby the primary; returns when it accepts writes.
     pub fn promote(&self) {
         self.psql("SELECT pg_promote()");
     }
 
-    /// Has the server read its settings and its certificate again.
+    /// Makes the server read its settings and its certificate again.
     pub fn reload(&self) {
         self.psql("SELECT pg_reload_conf()");
     }
@@ -479,7 +479,7 @@ impl Cluster {
             [ -n "$signal" ] || rm -rf "$2"
         "#;
         let mut server = self.server.lock().unwrap();
-        assert!(server.is_none(), "the server runs already");
+        assert!(server.is_none(), "the server is already running");
         let mut shell = as_server_user(Command::new("/bin/sh"))
             .args(["-c", SUPERVISE, "sh"])
             .arg(programs().join("postgres"))
@@ -502,8 +502,8 @@ impl Cluster {
         }
     }
 
-    /// Reads the server's log in a thread, for [`log`](Self::log); the receiver gets a word when
-    /// the server takes connections, and is disconnected when it ends before that.
+    /// Reads the server's log in a thread, for [`log`](Self::log); the receiver gets a message when
+    /// the server accepts connections, and is disconnected if it ends before that.
     fn collect_log(&self, shell: &mut Child) -> mpsc::Receiver<()> {
         let lines = BufReader::new(shell.stderr.take().unwrap()).lines();
         let log = Arc::clone(&self.log);
@@ -513,7 +513,7 @@ impl Cluster {
             for line in lines.map_while(Result::ok) {
                 // A standby says "read-only connections".
                 let ready = line.contains("database system is ready to accept");
-                // Clients that come too early are refused with FATAL too; that is no failed start.
+                // Clients that connect too early are also refused with FATAL; that is not a failed start.
                 let failed = line.contains("could not bind IPv4")
                     || line.contains("FATAL: ") && !line.contains("the database system is");
                 log.lock().unwrap().push(line);
@@ -531,7 +531,7 @@ impl Cluster {
 
     fn end(&self, signal: &str) {
         if let Some(mut server) = self.server.lock().unwrap().take() {
-            // An error means that the shell is gone, and the server with it.
+            // An error means that the shell has ended, and the server with it.
             let _ = writeln!(server.shell.stdin.take().unwrap(), "{signal}");
             let _ = server.shell.wait();
         }
@@ -545,12 +545,12 @@ impl Cluster {
                 .args(["-s", signal, &process.to_string()])
                 .stderr(Stdio::null())
                 .status();
-            // A backend may have left since it was listed.
+            // A backend may have ended since it was listed.
             let _ = status.expect("kill runs");
         };
         for postmaster in children(shell) {
             send(postmaster);
-            // Once stopped it starts no more children, so these are all of them.
+            // Once stopped, it starts no more children, so these are all of them.
             while signal == "STOP" && !stands_still(postmaster) {
                 std::thread::yield_now();
             }
@@ -616,7 +616,7 @@ fn make_data(folder: &Path) {
     let data = folder.join("data");
     if !pattern.exists() {
         initdb(&data);
-        // Whole or not at all, even if another process does the same; its copy is as good.
+        // Complete or not at all, even if another process does the same; its copy is as good.
         let name = folder.file_name().unwrap();
         let unfinished = pattern.with_file_name(name);
         copy(&data, &unfinished);
@@ -637,7 +637,7 @@ fn copy(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
-/// Runs a command to its good end and returns what it printed.
+/// Runs a command, which must succeed, and returns what it printed.
 fn run(command: &mut Command) -> String {
     let output = command
         .output()
@@ -657,7 +657,7 @@ fn initdb(data: &Path) {
     run(&mut command);
 }
 
-/// PostgreSQL refuses to run as root; then it runs as the system's user `postgres`.
+/// PostgreSQL refuses to run as root; for root, it runs as the system's user `postgres`.
 fn server_user() -> Option<(u32, u32)> {
     static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *USER.get_or_init(|| {
@@ -671,7 +671,7 @@ fn server_user() -> Option<(u32, u32)> {
             let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
             (name == "postgres").then_some((uid, gid))
         });
-        Some(user.expect("under root these tests need the system's user postgres"))
+        Some(user.expect("as root, these tests need the system's user postgres"))
     })
 }
 

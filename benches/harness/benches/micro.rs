@@ -1,4 +1,4 @@
-//! The steps of a payment one by one, with what each allocates: `make bench-micro`.
+//! The steps of a payment, one by one, with what each allocates: `make bench-micro`.
 
 use bytes::BytesMut;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -130,7 +130,7 @@ fn checkout_and_exchange(bencher: Bencher) {
     });
 }
 
-/// A payment's statement into a TLS record.
+/// Encrypts a payment's statement into a TLS record.
 #[divan::bench]
 fn encrypt(bencher: Bencher) {
     let (mut client, _server) = session();
@@ -150,7 +150,7 @@ fn encrypt(bencher: Bencher) {
     });
 }
 
-/// A record with PostgreSQL's answer into its messages.
+/// Decrypts a record with PostgreSQL's answer into its messages.
 #[divan::bench]
 fn decrypt(bencher: Bencher) {
     let (mut client, mut server) = session();
@@ -233,7 +233,7 @@ fn settings() -> PoolSettings {
     }
 }
 
-/// Connects to nothing: what comes of it answers every write with [`ANSWER`].
+/// Connects to nothing: the resulting stream answers every write with [`ANSWER`].
 struct AtOnce;
 
 impl Connect<Answering> for AtOnce {

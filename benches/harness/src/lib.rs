@@ -1,5 +1,5 @@
-//! What the load generator, the floor and the micro-benchmarks have in common: arrivals, timers,
-//! tallies, a payment.
+//! Shared by the load generator, the floor and the micro-benchmarks: arrivals, timers, tallies, a
+//! payment.
 
 pub mod stamps;
 pub mod wire;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A burst takes this part of every second, from its beginning.
+/// A burst lasts for this part of every second, from its beginning.
 const BURST: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,12 +42,12 @@ impl Arrivals {
         arrivals
     }
 
-    /// The next one, counted from the beginning.
+    /// When the next one is due, counted from the start.
     pub fn peek(&self) -> Duration {
         self.next
     }
 
-    /// Goes on to the one behind it.
+    /// Moves on to the one after it.
     pub fn advance(&mut self) {
         // xorshift64; its upper 53 bits make a uniform number in (0, 1].
         self.random ^= self.random << 13;
@@ -66,7 +66,7 @@ impl Arrivals {
         }
     }
 
-    /// The rate at `next`, and how long it stays.
+    /// The rate at `next`, and how long it lasts.
     fn rate_and_rest(&self) -> (f64, Duration) {
         let phase = Duration::from_nanos(u64::from(self.next.subsec_nanos()));
         match phase < BURST {
@@ -76,29 +76,29 @@ impl Arrivals {
     }
 }
 
-/// A timer at the grain of the kernel's high-resolution clock (timerfd_create(2)) that learns how late
-/// it wakes, and is set that much earlier. What is sent early counts from its sending.
+/// A timer with the resolution of the kernel's high-resolution clock (timerfd_create(2)). It learns how
+/// late it wakes, and is set that much earlier. A request sent early is timed from its sending.
 pub struct Timer {
     descriptor: OwnedFd,
     began: Instant,
-    /// What it is set for, and what is due then.
+    /// The time it is set for, and what is due then.
     set_for: Option<(Duration, Duration)>,
     early: Duration,
 }
 
-/// No more than this is taken for the timer's own lateness: beyond it the machine is busy.
+/// No more than this counts as the timer's own lateness: beyond it, the machine is busy.
 const EARLY_MAX: Duration = Duration::from_micros(250);
 
 /// A timer is set early enough for all but one in a hundred of its wake-ups, a nap for half of
-/// them: at its rates, what is due within that time is sent together with it.
+/// them: at the rates of a nap, what is due within that time is sent together with it.
 const IN_TIME: f64 = 0.99;
 const NAP_IN_TIME: f64 = 0.5;
 
-/// How far one wake-up moves what is known of their lateness.
+/// How far one wake-up moves the estimate of their lateness.
 const LEARNED: f64 = 4e-6;
 
 impl Timer {
-    /// A timer that is not set; times count from now on.
+    /// A timer that is not set; times count from now.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         Ok(Self {
@@ -109,12 +109,12 @@ impl Timer {
         })
     }
 
-    /// Times count from now on.
+    /// Times count from now.
     pub fn restart(&mut self) {
         self.began = Instant::now();
     }
 
-    /// The descriptor that becomes readable when the time has come.
+    /// The descriptor that becomes readable when the timer goes off.
     pub fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
     }
@@ -129,8 +129,8 @@ impl Timer {
         self.now() + self.early
     }
 
-    /// Sets it to go off for what is due at `due`. To set it again for the same costs nothing: on a virtual
-    /// machine every change of the clock's next event leaves the guest.
+    /// Sets it to go off for what is due at `due`. Setting it again for the same time does nothing: on a virtual
+    /// machine, every change of the clock's next event leaves the guest.
     pub fn set(&mut self, due: Duration) -> io::Result<()> {
         if self.set_for.is_some_and(|(_, same)| same == due) {
             return Ok(());
@@ -165,7 +165,7 @@ impl Timer {
         }
     }
 
-    /// Sleeps until what is due at `due` may be sent: one system call, and nothing that happens to a socket ends it.
+    /// Sleeps until what is due at `due` may be sent: one system call, which no socket event interrupts.
     pub fn nap(&mut self, due: Duration) {
         let wait = due.saturating_sub(self.horizon());
         if !wait.is_zero() {
@@ -175,7 +175,7 @@ impl Timer {
         }
     }
 
-    /// Blocks until what is due at `due` may be sent; false when that is so already.
+    /// Blocks until what is due at `due` may be sent; false if it already may.
     pub fn sleep_until(&mut self, due: Duration) -> io::Result<bool> {
         let early = self.horizon() < due;
         if early {
@@ -187,7 +187,7 @@ impl Timer {
     }
 }
 
-/// One wake-up's step towards the lateness that this part of them does not exceed (a quantile by
+/// One wake-up's step towards the lateness that this share of them does not exceed (a quantile by
 /// stochastic approximation).
 fn learned(early: Duration, late: Duration, in_time: f64) -> Duration {
     let step = LEARNED * if late > early { in_time } else { in_time - 1.0 };
@@ -199,19 +199,19 @@ fn learned(early: Duration, late: Duration, in_time: f64) -> Duration {
 pub struct Tally {
     /// From when a request was due to its answer.
     pub latency: Histogram<u64>,
-    /// From when it was due to the moment before its sending.
+    /// From when it was due to just before it was sent.
     pub lag: Histogram<u64>,
     /// From the sending of a successful request to its answer.
     pub answer: Histogram<u64>,
     /// From when a refused request was due to its refusal: 503 with `Retry-After`.
     pub refusal: Histogram<u64>,
-    /// What the successes took in the service itself, by its `Server-Timing`, where that is asked for.
+    /// Time of successful requests in the service itself, from `Server-Timing`, if asked for.
     pub service: Histogram<u64>,
-    /// Answers that are no success, connections that ended, and what was not sent.
+    /// Unsuccessful answers, connections that ended, and requests that were not sent.
     pub failed: u64,
-    /// Requests that were due and for which no connection became free.
+    /// Requests that were due, but for which no connection became free.
     pub unsent: u64,
-    /// Successes, those of the warm-up included.
+    /// Successful requests, including those of the warm-up.
     pub served: u64,
     /// From the end of the warm-up to the last answer.
     pub took: Duration,
@@ -235,8 +235,8 @@ impl Tally {
         }
     }
 
-    /// As JSON; times in microseconds. `histogram` has a value and how often it came, so that runs can
-    /// be put together.
+    /// As JSON; times in microseconds. `histogram` has values with their counts, so that runs can be
+    /// combined.
     pub fn to_json(&self, rate: f64, seconds: f64) -> Value {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         let quantiles = |histogram: &Histogram<u64>| {

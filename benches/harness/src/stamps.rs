@@ -1,5 +1,5 @@
-//! When the kernel received what a TCP connection reads (`SO_TIMESTAMPNS`, socket(7)): however late the
-//! reading, an answer keeps the time at which it came.
+//! When the kernel received what a TCP connection reads (`SO_TIMESTAMPNS`, socket(7)): however late it is
+//! read, an answer keeps the time at which it arrived.
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
@@ -17,12 +17,12 @@ impl Default for Control {
     }
 }
 
-/// From now on the kernel stamps what comes to this socket.
+/// From now on, the kernel stamps what arrives at this socket.
 pub fn enable(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, ReceiveTimestampns, &true)?)
 }
 
-/// Reads, and says when the last of these bytes came, by the wall clock.
+/// Reads, and returns when the last of these bytes arrived, by the wall clock.
 pub fn read(
     socket: &impl AsRawFd,
     bytes: &mut [u8],

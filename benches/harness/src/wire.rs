@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// An open connection and the payment that it makes again and again.
+/// An open connection, and the payment that it makes again and again.
 pub struct Wire {
     connection: Established,
     insert: Insert,
@@ -33,7 +33,7 @@ impl Wire {
         })
     }
 
-    /// Bind, Execute and Sync, and the answer to them.
+    /// Sends Bind, Execute and Sync, and reads the answer.
     pub fn pay(&mut self) -> Result<(), Box<dyn Error>> {
         random::fill(&mut self.insert.transaction_id).map_err(|_| "no random bytes")?;
         payments::insert(

@@ -1,8 +1,7 @@
-//! The floor under the processor's time of a payment: the system calls that none can do without, and nothing else.
+//! The floor of a payment's CPU time: the system calls that no implementation can do without, and nothing else.
 //!
-//! One thread, one epoll. A request is read up to its empty line and an answer as long as the service's is written;
-//! where there is a `DATABASE_URL_FILE` a payment is made between the two, on one blocking connection. Nothing is
-//! checked.
+//! One thread, one epoll. A request is read up to its empty line, and an answer as long as the service's is written;
+//! if `DATABASE_URL_FILE` is set, a payment is made between the two, on one blocking connection. Nothing is checked.
 
 use payment_latency_harness::wire::Wire;
 use rustix::event::epoll;
@@ -61,7 +60,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// False when the connection is at its end. The generator's request comes in one piece.
+/// False when the connection has ended. The generator's request arrives in one piece.
 fn answered(stream: &mut TcpStream, wire: Option<&mut Wire>) -> Result<bool> {
     let mut request = [0; 4_096];
     match stream.read(&mut request) {

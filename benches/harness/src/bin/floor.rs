@@ -1,7 +1,7 @@
-//! The floor: Bind, Execute and Sync on one TLS connection at the same arrivals, and no HTTP at all.
+//! The floor: Bind, Execute and Sync on one TLS connection at the same arrivals, without any HTTP.
 //!
-//! It uses the service's own wire and TLS code, on a blocking socket. What the service takes longer
-//! than this, it adds itself.
+//! It uses the service's own wire and TLS code, on a blocking socket. Any time beyond this is added by
+//! the service itself.
 
 use payment_latency_harness::wire::Wire;
 use payment_latency_harness::{Arrivals, Tally, Timer, nanos};
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let mut wire = Wire::open(&url_file.ok_or("--url-file is missing")?)?;
+    let mut wire = Wire::open(&url_file.ok_or("--url-file is required")?)?;
     let mut tally = Tally::new();
     let mut arrivals = Arrivals::new(rate, 1.0, seed);
     let mut timer = Timer::new()?;
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         tally.served += 1;
         if due >= warm_up {
             let latency = timer.now().saturating_sub(due.min(sent));
-            // Behind an earlier payment it is the connection that was late, not the timer.
+            // After an earlier payment, the connection was late, not the timer.
             if slept {
                 tally.lag.saturating_record(nanos(sent.saturating_sub(due)));
             }

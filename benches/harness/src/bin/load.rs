@@ -1,12 +1,12 @@
 //! An open-loop load generator for HTTP/1.1: one thread, one epoll, one timerfd.
 //!
-//! Requests are due at random times that do not depend on the answers. A latency counts from the
-//! moment its request was due: what waits for a free connection, or for the generator, waits in the
-//! figure too, and the generator's own lag is reported beside it.
+//! Requests are due at random times that do not depend on the answers. A latency is counted from when
+//! its request was due, so it includes any wait for a free connection or for the generator. The
+//! generator's own lag is reported beside it.
 //!
-//! At high rates no answer wakes it while a connection is free, since each would take the core from the
-//! server: it reads what has come when the next request is due, and the kernel's receive timestamp says
-//! when each answer came. There a latency ends when the answer is in the caller's socket.
+//! At high rates, answers do not wake it while a connection is free, since each would take the core from
+//! the server: it reads what has arrived when the next request is due, and the kernel's receive timestamp
+//! says when each answer arrived. There, a latency ends when the answer is in the caller's socket.
 
 use payment_latency_harness::{Arrivals, Tally, Timer, nanos, stamps};
 use rustix::event::{Timespec, epoll};
@@ -37,18 +37,18 @@ const HELP: &str =
   --seed N           other arrivals (1)
 ";
 
-/// When nothing has been answered for this long after the last arrival, nothing will be.
+/// If nothing has been answered for this long after the last arrival, nothing will be.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
-/// From this rate on answers do not wake the generator.
+/// From this rate on, answers do not wake the generator.
 const STAMPED_FROM: f64 = 4_000.0;
 
-/// The kernel begins to stamp in a task of its own, some time after the first socket that asks for it.
+/// The kernel begins stamping in a task of its own, some time after the first socket asks for it.
 const STAMPS_BEGIN: Duration = Duration::from_millis(10);
 
-/// This many connections are made at once, then a pause: fewer than the 128 that many a listener
-/// queues. The server gets no time to accept them meanwhile, and the kernel would try a further one
-/// again only after a second.
+/// This many connections are made at once, then there is a pause: fewer than the 128 that many listeners
+/// queue. The server gets no time to accept them meanwhile, and the kernel would retry one beyond the
+/// queue only after a second.
 const CONNECT_TOGETHER: usize = 64;
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 
@@ -113,7 +113,7 @@ impl Options {
             }
         }
         let close = ["", "Connection: close\r\n"][usize::from(options.fresh)];
-        // The key comes last: that is where the next one is written.
+        // The key comes last, where the next one is written over it.
         let keyed = match options.keyed {
             true => format!("Idempotency-Key: {}\r\n", "0".repeat(KEY_DIGITS)),
             false => String::new(),
@@ -131,10 +131,10 @@ impl Options {
 /// An idempotency key's length, in hexadecimal digits.
 const KEY_DIGITS: usize = 32;
 
-/// A connection, or the place of one that is made when it is needed.
+/// A connection, or the place for one that is made when needed.
 struct Place {
     stream: Option<TcpStream>,
-    /// When the request under way was due, or sent if that was earlier.
+    /// When the request in progress was due, or sent if that was earlier.
     due: Duration,
     sent: Duration,
     answer: Vec<u8>,
@@ -144,14 +144,14 @@ struct Generator {
     options: Options,
     poll: OwnedFd,
     timer: Timer,
-    /// Where answers are dated by the kernel, a socket that keeps its stamping on while connections come and go.
+    /// If the kernel dates answers: a socket that keeps stamping switched on while connections come and go.
     stamping: Option<UdpSocket>,
     bytes: Vec<u8>,
     control: stamps::Control,
     places: Vec<Place>,
     free: VecDeque<usize>,
     waiting: VecDeque<Duration>,
-    /// What makes keys, which share no beginning, as random ones do not.
+    /// Makes keys that share no prefix, like random ones.
     keys: RandomState,
     tally: Tally,
 }
@@ -229,7 +229,7 @@ impl Generator {
                 generator.connect(index)?;
             }
         }
-        // Times count from after the connecting.
+        // Times count from after connecting.
         generator.timer.restart();
         Ok(generator)
     }
@@ -265,9 +265,9 @@ impl Generator {
                 self.tally.failed += self.tally.unsent;
                 return Ok(());
             }
-            // After the end, or without a free connection, the next event is an answer.
+            // After the last request, or without a free connection, the next event is an answer.
             let blocked = all_sent || (self.stamping.is_some() && !self.waiting.is_empty());
-            // The timer still wakes the loop to give up; the same time for a second is set once.
+            // The timer still wakes the loop so that it can give up; within a second it is set only once.
             let next = match blocked {
                 true => Duration::from_secs(self.timer.now().as_secs() + 2),
                 false => arrivals.peek(),
@@ -287,7 +287,7 @@ impl Generator {
         }
     }
 
-    /// Takes up the requests that are due.
+    /// Starts the requests that are due.
     fn arrive(&mut self, arrivals: &mut Arrivals, end: Duration) {
         let horizon = self.timer.horizon();
         while arrivals.peek() <= horizon && arrivals.peek() <= end {
@@ -330,7 +330,7 @@ impl Generator {
             let place = &mut self.places[index];
             place.due = due.min(now);
             place.sent = now;
-            // A request is smaller than any socket's buffer, which is empty now.
+            // A request fits in any socket's buffer, which is empty now.
             let sent = place
                 .stream
                 .as_mut()
@@ -370,7 +370,7 @@ impl Generator {
                     self.end(index, kind, at);
                 }
             }
-            // Idle or not, the server has closed it.
+            // The server has closed it, idle or not.
             _ => {
                 place.stream = None;
                 if !self.free.contains(&index) {
@@ -381,14 +381,14 @@ impl Generator {
         Ok(())
     }
 
-    /// When the answer that has just been read came. No stamp, or one that is not between the sending of the
-    /// request and now, ends the run: its latencies would mean nothing.
+    /// When the answer that has just been read arrived. A missing stamp, or one that is not between the sending
+    /// of the request and now, ends the run: its latencies would be meaningless.
     fn answered_at(&self, index: usize, stamp: Option<Duration>) -> Result<Duration> {
         if self.stamping.is_none() {
             return Ok(self.timer.now());
         }
         let stamp = stamp.ok_or("the kernel gave no receive timestamp (SO_TIMESTAMPNS)")?;
-        // The wall clock first: an interruption between the two makes an answer seem late, never early.
+        // The wall clock first: an interruption between the two can make an answer seem late, but never early.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let (now, sent) = (self.timer.now(), self.places[index].sent);
         wall.checked_sub(stamp)
@@ -400,7 +400,7 @@ impl Generator {
             })
     }
 
-    /// Counts a request that has come to its end, and frees its place.
+    /// Counts a request that has ended, and frees its place.
     fn end(&mut self, index: usize, kind: Kind, at: Duration) {
         let place = &mut self.places[index];
         let total = match kind {
@@ -432,14 +432,14 @@ impl Generator {
     }
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// 200.
     Success,
     /// 503 with `Retry-After`.
     Refusal,
-    /// Anything else, an answer or not.
+    /// Anything else, whether an answer or not.
     Failure,
 }
 
@@ -453,7 +453,7 @@ fn total(answer: &[u8]) -> Option<Duration> {
     ))
 }
 
-/// What the answer is, once it is complete.
+/// The kind of answer, once it is complete.
 fn complete(answer: &[u8]) -> Option<Kind> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

@@ -1,5 +1,5 @@
-//! The same payment as the service's, in the way that axum and deadpool-postgres are commonly used:
-//! a multi-threaded runtime, a pool, a cached prepared statement, TLS by rustls.
+//! The same payment as the service's, with axum and deadpool-postgres as they are commonly used: a
+//! multi-threaded runtime, a pool, a cached prepared statement, TLS by rustls.
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -25,7 +25,7 @@ const INSERT: &str = "INSERT INTO payments (transaction_id, idempotency_key, req
 #[derive(Clone)]
 struct App {
     pool: Pool,
-    /// As SHA-256.
+    /// Its SHA-256 digest.
     key: Arc<[u8]>,
 }
 

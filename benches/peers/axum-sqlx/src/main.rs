@@ -1,5 +1,5 @@
-//! The same payment as the service's, in the way that axum and sqlx are commonly used: a
-//! multi-threaded runtime, sqlx's pool, persistent prepared statements, TLS by rustls.
+//! The same payment as the service's, with axum and sqlx as they are commonly used: a multi-threaded
+//! runtime, sqlx's pool, persistent prepared statements, TLS by rustls.
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -23,7 +23,7 @@ const INSERT: &str = "INSERT INTO payments (transaction_id, idempotency_key, req
 #[derive(Clone)]
 struct App {
     pool: PgPool,
-    /// As SHA-256.
+    /// Its SHA-256 digest.
     key: Arc<[u8]>,
 }
 
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = PgPoolOptions::new()
         .min_connections(size)
         .max_connections(size)
-        // A round trip before every use is what a careful default costs; nobody here wants it.
+        // The careful default costs a round trip before every use, which is not wanted here.
         .test_before_acquire(false)
         .connect_with(options)
         .await?;

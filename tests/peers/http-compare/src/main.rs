@@ -1,8 +1,8 @@
 //! `http-compare NAME=ADDRESS…`: sends every request of the table of cases to each server, and prints
-//! what becomes of it as a table. It starts hyper by itself. Exits with 1 when servers differ on a
-//! case and `reasons.rs` does not say why.
+//! the results as a table. It starts hyper by itself. Exits with 1 if servers differ on a case and
+//! `reasons.rs` does not say why.
 
-#[allow(dead_code, reason = "what a case should come to is the tests' matter")]
+#[allow(dead_code, reason = "only the tests use the expected results")]
 #[path = "../../../support/framing_cases.rs"]
 mod framing_cases;
 mod peer;
@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use framing_cases::Case;
 
-/// Sent after every case: a request that no case holds. Its answer, 404, shows that the server
-/// found the end of the case where it is.
+/// Sent after every case: a request that no case contains. Its answer, 404, shows that the server
+/// found the end of the case in the right place.
 const NEXT: &[u8] = b"GET /behind-the-case HTTP/1.1\r\nHost: behind\r\nConnection: close\r\n\r\n";
-/// A server that sends nothing for this long waits for more.
+/// A server that sends nothing for this long is waiting for more.
 const SILENCE: Duration = Duration::from_millis(400);
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     servers.push(("hyper".to_owned(), peer::start()));
     let cases = framing_cases::cases();
     let mut same = 0;
-    // By reason, in the order of the reasons.
+    // By reason, in the order of `REASONS`.
     let mut differing: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let mut unexplained = 0;
     for case in &cases {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
             }
             None => {
                 unexplained += 1;
-                eprintln!("no reason given: | {} | {cells} |", case.name);
+                eprintln!("reasons.rs gives no reason: | {} | {cells} |", case.name);
             }
         }
     }
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         });
     let stale: Vec<_> = stale.collect();
     for name in &stale {
-        eprintln!("a reason is given for {name:?}, on which all agree");
+        eprintln!("reasons.rs gives a reason for {name:?}, on which all agree");
     }
     ExitCode::from(u8::from(unexplained > 0 || !stale.is_empty()))
 }
@@ -91,13 +91,13 @@ fn names(servers: &[(String, SocketAddr)]) -> Vec<&str> {
     servers.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// What becomes of a case: the statuses of its answers (`taken` for any that an endpoint gives), then
-/// `next` if the request behind it was found, or what became of the connection.
+/// The result of a case: the statuses of its answers (`taken` for any that an endpoint gives), then
+/// `next` if the request after it was found, or else what happened to the connection.
 fn outcome(server: SocketAddr, case: &Case) -> String {
-    let mut socket = TcpStream::connect(server).expect("the server takes connections");
+    let mut socket = TcpStream::connect(server).expect("the server accepts connections");
     socket.set_nodelay(true).expect("a socket");
     socket.set_read_timeout(Some(SILENCE)).expect("a socket");
-    // A server that has closed takes no more; what it said first is to be read.
+    // A server that has closed accepts no more bytes; its earlier answers are still to be read.
     let _ = socket.write_all(&case.bytes);
     let _ = socket.write_all(NEXT);
     let mut bytes = Vec::new();
@@ -116,7 +116,7 @@ fn outcome(server: SocketAddr, case: &Case) -> String {
     if found {
         statuses.pop();
     }
-    // Only this service has endpoints that say no.
+    // Only this service has endpoints that refuse.
     let taken = |status: String| match status.as_str() {
         "200" | "401" | "404" | "405" => "taken".to_owned(),
         _ => status,

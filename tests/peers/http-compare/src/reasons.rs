@@ -3,8 +3,8 @@
 /// In the order in which they are printed.
 pub const REASONS: [(&str, &[&str]); 23] = [
     (
-        "A line that ends in LF alone may be taken for a line (RFC 9112 section 2.2). nginx and hyper do, \
-         in heads; nginx also in chunked bodies, hyper only behind their trailers. Parties that differ \
+        "A line that ends in LF alone may be accepted as a line (RFC 9112 section 2.2). nginx and hyper do \
+         so in heads, nginx also in chunked bodies, hyper only after their trailers. Parties that differ \
          here see different requests, so this service refuses it everywhere.",
         &[
             "LF ends the request line",
@@ -21,13 +21,14 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "More than two empty lines before a request are not a slip any more.",
+        "More than two empty lines before a request are no longer a slip; this service refuses them.",
         &["three empty lines first"],
     ),
     (
-        "nginx lets header lines pass that are none: it drops a line without a colon or with a name that \
-         is no token, takes control characters in values, and more than one space in a request line. This \
-         service and hyper refuse them (RFC 9110 sections 5.1 and 5.5, RFC 9112 section 3).",
+        "nginx accepts lines that are not header lines: it drops a line without a colon or with a name \
+         that is not a token, and it accepts control characters in values and more than one space in a \
+         request line. This service and hyper refuse them (RFC 9110 sections 5.1 and 5.5, RFC 9112 section \
+         3).",
         &[
             "an escape in a value",
             "DEL in a value",
@@ -39,7 +40,7 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "The same, before a body: nginx drops the line that would have told of the body, and finds the \
+        "The same, before a body: nginx drops the line that would have announced the body, and finds the \
          body where the next request should be.",
         &[
             "a no-break space before the colon",
@@ -49,9 +50,9 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "Versions. hyper speaks 1.0 and 1.1 and no later minor version (RFC 9110 section 2.5 has it \
-         processed as 1.1); nginx reads 1.10 as a minor version of two digits. A major version that is \
-         not spoken is 505 here, whatever it is.",
+        "Versions. hyper speaks 1.0 and 1.1 but no later minor version (RFC 9110 section 2.5 says to \
+         process it as 1.1); nginx reads 1.10 as a minor version of two digits. Any other major version \
+         gets 505 here.",
         &[
             "a later minor version",
             "HTTP/1.9",
@@ -64,13 +65,13 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "nginx answers HTTP/0.9 with the content alone, which is empty here. This service and hyper do \
-         not speak it.",
+        "nginx answers HTTP/0.9 with the content alone, which is empty here. This service and hyper do not \
+         speak it.",
         &["no version", "HTTP/0.9", "HTTP/0.9 with a header"],
     ),
     (
-        "hyper leaves Host to its service: none, two and malformed ones pass (RFC 9112 section 3.2 asks \
-         for 400).",
+        "hyper leaves Host to its service: no Host, two of them and malformed ones pass (RFC 9112 section \
+         3.2 asks for 400).",
         &[
             "no Host",
             "no Host in absolute form",
@@ -101,14 +102,13 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "An empty Host is what a URI without an authority has (RFC 9112 section 3.2); nginx does not take \
-         it.",
+        "An empty Host is for a URI without an authority (RFC 9112 section 3.2); nginx does not accept it.",
         &["an empty Host"],
     ),
     (
-        "OPTIONS with an asterisk and CONNECT are methods that nginx, without a proxy's module, does not \
-         have; nor does it take one with characters beyond capital letters, a hyphen and an underscore. \
-         This service answers them like every other method: 405 or 404.",
+        "nginx without a proxy module has neither OPTIONS with an asterisk nor CONNECT, and accepts no \
+         method with characters other than capital letters, a hyphen and an underscore. This service \
+         answers them like every other method: 405 or 404.",
         &[
             "asterisk form",
             "every token character",
@@ -120,7 +120,7 @@ pub const REASONS: [(&str, &[&str]); 23] = [
     ),
     (
         "hyper leaves the form of a target to its service: the authority form passes with every method, \
-         the asterisk and user information, too, and CONNECT without a port (RFC 9112 section 3.2, RFC \
+         and so do the asterisk, user information, and CONNECT without a port (RFC 9112 section 3.2, RFC \
          9110 section 9.3.6).",
         &[
             "no slash",
@@ -136,13 +136,13 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "nginx takes CONNECT with a path or a URI for a method that is not allowed there; it is a \
-         malformed target (RFC 9112 section 3.2.3).",
+        "To nginx, CONNECT with a path or a URI is a method that is not allowed there; it is a malformed \
+         target (RFC 9112 section 3.2.3).",
         &["CONNECT without a port's host", "CONNECT in absolute form"],
     ),
     (
-        "Characters that no URI has, a fragment, and other schemes: nginx and hyper take them in a \
-         target, and what stands behind may read them otherwise.",
+        "Characters that are not allowed in a URI, a fragment, and other schemes: nginx and hyper accept \
+         them in a target, and whatever is behind them may read them differently.",
         &[
             "a fragment",
             "another scheme",
@@ -154,8 +154,8 @@ pub const REASONS: [(&str, &[&str]); 23] = [
     ),
     (
         "Content-Length and Transfer-Encoding together: hyper reads the coding and closes, which RFC 9112 \
-         section 6.1 allows; this service and nginx refuse. This service looks at the pair before it \
-         looks at what else is wrong.",
+         section 6.1 allows; this service and nginx refuse. This service checks for the pair before \
+         anything else that is wrong.",
         &[
             "length, then coding",
             "coding, then length",
@@ -167,12 +167,12 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "Two equal lengths may be taken as one (RFC 9110 section 8.6); hyper does.",
+        "Two equal lengths may be treated as one (RFC 9110 section 8.6); hyper does so.",
         &["two equal lengths"],
     ),
     (
         "A transfer coding that does not end in chunked leaves the length open: 400 (RFC 9112 section \
-         6.3). nginx says 501 to every coding but one `chunked`.",
+         6.3). nginx answers 501 to every coding except a single `chunked`.",
         &[
             "gzip",
             "identity",
@@ -188,8 +188,8 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "hyper looks at the last transfer coding alone, and passes a body on that is still coded, or \
-         chunked twice. This service refuses codings that it does not have with 501 and chunked twice \
+        "hyper looks only at the last transfer coding, and passes on a body that is still coded, or \
+         chunked twice. This service refuses codings that it does not have with 501, and chunked twice \
          with 400 (RFC 9112 section 6.1).",
         &[
             "gzip, then chunked",
@@ -202,14 +202,14 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "A tab before a value is white space like a space (RFC 9110 section 5.6.3); to nginx it is part \
-         of the coding's name. A vertical tab is none anywhere; nginx calls it an unknown coding.",
+        "A tab before a value is whitespace like a space (RFC 9110 section 5.6.3); to nginx it is part of \
+         the coding's name. A vertical tab is never whitespace; nginx calls it an unknown coding.",
         &["a tab first", "a vertical tab"],
     ),
     (
-        "nginx reads chunk sizes, extensions and trailers loosely: white space and other octets behind a \
-         size, control characters, trailers that are no header lines. hyper drops unknown octets in \
-         extensions, too.",
+        "nginx reads chunk sizes, extensions and trailers loosely: whitespace and other octets after a \
+         size, control characters, trailers that are not header lines. hyper also drops unknown octets in \
+         extensions.",
         &[
             "a space behind the size",
             "two sizes",
@@ -223,10 +223,10 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "Bounds. This service takes 64 KiB of content, 256 bytes in a chunk line, 4 KiB of trailers, 64 \
+        "Bounds. This service accepts 64 KiB of content, 256 bytes in a chunk line, 4 KiB of trailers, 64 \
          header lines in 16 KiB, targets of 8,192 bytes and methods of 32; the others have other bounds, \
-         or leave them to configuration and to the service behind. nginx's answer to large header lines \
-         is a 400 of its own making.",
+         or leave them to configuration and to the service behind them. nginx answers large header lines \
+         with 400.",
         &[
             "too large",
             "too large a chunk",
@@ -251,12 +251,13 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "A length past 64 bits is larger than the bound, 413 here; the others call it malformed.",
+        "A length above 64 bits is larger than the bound, 413 here; the others call it malformed.",
         &["2^64", "2^64 and 5", "a size of 2^64 and 5"],
     ),
     (
-        "nginx sends 100 Continue whenever it is asked for; this service only if a body follows and none \
-         of it has come (RFC 9110 section 10.1.1). hyper sends it as soon as the body is asked for.",
+        "nginx sends 100 Continue whenever the request asks for it; this service only if a body follows \
+         and none of it has arrived (RFC 9110 section 10.1.1). hyper sends it as soon as its service asks \
+         for the body.",
         &[
             "Expect with its body",
             "Expect without a body",
@@ -264,8 +265,8 @@ pub const REASONS: [(&str, &[&str]); 23] = [
         ],
     ),
     (
-        "An expectation that is not known is 417 here (RFC 9110 section 10.1.1 leaves it open); the \
-         others pass over it.",
+        "An unknown expectation is 417 here (RFC 9110 section 10.1.1 leaves it open); the others ignore \
+         it.",
         &[
             "another expectation",
             "an expectation beside 100-continue",
