@@ -338,7 +338,7 @@ fn split(url: &str) -> Result<(&str, &str), String> {
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme))
         .ok_or(
-            "is not a PostgreSQL URL: \
+            "is not a PostgreSQL URL such as \
              postgresql://user:password@host:5432/database?sslmode=verify-full",
         )?;
     let (before, after) = match rest.split_once('@') {

@@ -168,7 +168,7 @@ pub(super) const EXCHANGE_TIMEOUT_MS: Number = Number {
     bound: limits::EXCHANGE_TIMEOUT_MS,
     meaning: "Milliseconds that one exchange with PostgreSQL may take before it is retried on \
               another connection. PostgreSQL's `lock_timeout` should be shorter, as it is in the \
-              regions (750): a key that another session has locked then delays only its own payment. \
+              regions (750): a key that another session has locked then affects only its own payment. \
               At most `PAYMENT_DEADLINE_MS`; a default above that is lowered to it.",
 };
 pub(super) const CONNECT_TIMEOUT_MS: Number = Number {

@@ -211,7 +211,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "pool_size",
-        "Connections the pool keeps when all is well.",
+        "Connections the pool normally keeps open.",
         &pool.size,
     );
     visitor.family(
@@ -228,7 +228,7 @@ fn pool(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "pool_waiters",
-        "Payments and health checks waiting for a connection.",
+        "Payments, and a health check, waiting for a connection.",
         &pool.waiters,
     );
     durations(
