@@ -12,7 +12,7 @@ labels! {
         InvalidRequest = "invalid_request",
         /// There is no API key.
         ApiKeyMissing = "api_key_missing",
-        /// The API key is not valid, or is there more than once.
+        /// The API key is not valid, or is repeated.
         ApiKeyWrong = "api_key_wrong",
         /// There is no such path.
         NotFound = "not_found",
@@ -30,7 +30,7 @@ labels! {
         TooManyInFlight = "too_many_in_flight",
         /// The pool has not been complete yet.
         Starting = "starting",
-        /// The service is about to end.
+        /// The service is shutting down.
         Draining = "draining",
         /// The deadline passed.
         DeadlineExceeded = "deadline_exceeded",

@@ -51,7 +51,7 @@ pub enum Field<'a> {
     Absent,
     /// Its value, without the white space around it.
     One(&'a [u8]),
-    /// It is there more than once.
+    /// It is repeated.
     Repeated,
 }
 

@@ -37,7 +37,7 @@ pub enum MigrateError {
     Changed(Migration),
     /// No schema of the search path exists.
     NoSchema,
-    /// The owner lacks a right.
+    /// The owner does not have a right.
     Rights {
         /// What it was for.
         doing: String,
@@ -77,7 +77,7 @@ impl fmt::Display for MigrateError {
                 "no schema in the owner's search_path exists; create one, or change the search_path",
             ),
             Self::Rights { doing, remedy } => {
-                write!(f, "the owner lacks the right for {doing}; {remedy}")
+                write!(f, "the owner does not have the right for {doing}; {remedy}")
             }
             Self::NoPassword(role) => write!(
                 f,

@@ -252,7 +252,7 @@ impl Session {
         if !is_allowed {
             return Err(ConnectError::new(
                 ConnectStep::Schema,
-                "the login may not insert into and select from payments: run migrate to grant it",
+                "the login may not insert into and select from payments: run migrate to grant this",
             ));
         }
         if !is_durable {
