@@ -55,7 +55,7 @@ refusals! {
     Trailer BadRequest "trailer" "a trailer line is malformed",
     HeadTimeout RequestTimeout "head_timeout" "the request head did not arrive in time",
     BodyTimeout RequestTimeout "body_timeout" "the request body did not arrive in time",
-    BodyTooLarge ContentTooLarge "body_too_large" "the request body is larger than 65536 bytes, or its framing too large",
+    BodyTooLarge ContentTooLarge "body_too_large" "the body is larger than 65536 bytes, or its framing is too large",
     TargetTooLong UriTooLong "target_too_long" "the request target is longer than 8192 bytes",
     ExpectationUnknown ExpectationFailed "expectation_unknown" "Expect is not 100-continue",
     TooManyHeaders HeadersTooLarge "too_many_headers" "there are more than 64 header lines",

@@ -155,7 +155,7 @@ fn connections(metrics: &Metrics, visitor: &mut dyn Visitor) {
     gauge(
         visitor,
         "http_buffered_bytes",
-        "Bytes of the buffer budget that connections have reserved.",
+        "Buffer budget that connections have reserved.",
         &http.buffered_bytes,
     );
     gauge(
@@ -316,7 +316,7 @@ fn database(metrics: &Metrics, visitor: &mut dyn Visitor) {
         "Repeated attempts to write a payment.",
         &pool.retries,
     );
-    let help = "When the database last answered successfully, in seconds since 1970.";
+    let help = "Last successful answer of the database, in seconds since 1970.";
     visitor.family(
         "database_last_success_timestamp_seconds",
         help,
@@ -337,7 +337,7 @@ fn secrets(metrics: &Metrics, visitor: &mut dyn Visitor) {
     by_label(
         visitor,
         "secret_reloads",
-        "Changed secrets read again and put into effect.",
+        "Changed secrets put into effect.",
         "secret",
         &reloads,
     );
@@ -391,7 +391,7 @@ fn process(visitor: &mut dyn Visitor) {
         ),
         (
             "log_lines_dropped",
-            "Log lines lost: the reader was slow, or a write failed.",
+            "Log lines lost to a slow reader or a failed write.",
             Kind::Counter,
             float(i64::try_from(log::dropped()).unwrap_or(i64::MAX)),
         ),
@@ -412,7 +412,7 @@ fn process(visitor: &mut dyn Visitor) {
 fn build(metrics: &Metrics, visitor: &mut dyn Visitor) {
     visitor.family(
         "build_info",
-        "Version and place of this process; always 1.",
+        "What is running; always 1.",
         Kind::Gauge,
         &|sink| {
             let build = &metrics.build;
