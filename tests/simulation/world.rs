@@ -298,7 +298,7 @@ impl World {
         );
         assert!(
             figures.waiting <= settings.waiters_max,
-            "more wait than may: {figures:?}"
+            "more wait than allowed: {figures:?}"
         );
         let forgotten = figures.idle > 0 && figures.waiting > 0;
         assert!(
@@ -388,7 +388,7 @@ impl World {
         ] {
             assert!(
                 text.lines().any(|line| line == gauge),
-                "a gauge of a closed pool is not nought: {gauge}"
+                "a gauge of a closed pool is not 0: {gauge}"
             );
         }
         self.audit();
@@ -411,7 +411,7 @@ impl World {
             let payment = ledger
                 .iter()
                 .find(|(payment, _)| payment.transaction_id == row.transaction_id);
-            let (payment, _) = payment.expect("a row is no caller's");
+            let (payment, _) = payment.expect("a row belongs to no caller");
             assert_eq!(
                 row,
                 row_of(payment, row.created_at),
@@ -515,7 +515,7 @@ impl World {
             Ok(written) => {
                 assert!(
                     written.database_time <= began.elapsed(),
-                    "more time in the database than in all: {written:?}"
+                    "more time in the database than in total: {written:?}"
                 );
                 match &written.replayed {
                     None => {
@@ -531,14 +531,14 @@ impl World {
                 let key = payment
                     .idempotency_key
                     .as_ref()
-                    .expect("a key is said to be used that there is none of");
+                    .expect("a key is reported as used, but there is none");
                 let row = self
                     .table
                     .by_key(key.as_str())
-                    .expect("a key is said to be used that nobody used");
+                    .expect("a key is reported as used that nobody used");
                 assert_ne!(
                     row.request_hash, payment.request_hash,
-                    "a replay is said to be another request"
+                    "a replay is reported as another request"
                 );
             }
             Err(Failure::Refused(error)) => {
@@ -579,7 +579,7 @@ impl World {
         match why {
             Unavailable::WaitersFull => assert!(
                 figures.waiting == settings.waiters_max && figures.open > 0,
-                "503 for a full queue that is not, or not for that alone"
+                "503 for a full queue that is not full, or with no connection open"
             ),
             Unavailable::CheckoutTimeout => assert!(
                 began.elapsed() >= settings.checkout_timeout && figures.open > 0,
@@ -587,7 +587,7 @@ impl World {
             ),
             Unavailable::Disconnected => assert_eq!(
                 figures.open, 0,
-                "503 for want of a connection though one is open"
+                "503 for lack of a connection though one is open"
             ),
         }
     }

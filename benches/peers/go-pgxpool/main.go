@@ -1,4 +1,4 @@
-// The same payment as the service's, in the way that net/http and pgxpool are commonly used.
+// The same payment as the service's, with net/http and pgxpool as they are commonly used.
 package main
 
 import (
