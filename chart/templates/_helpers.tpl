@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 46 characters: with `-prune` appended it names a CronJob, whose name may have 52. */}}
+{{/* At most 46 characters: with `-prune` appended it names a CronJob, whose name may have at most 52. */}}
 {{- define "app.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" }}
@@ -86,7 +86,7 @@ of its pods, whether the pod mounts a token or not. External Secrets uses the ro
 eks.amazonaws.com/skip-containers: {{ . }}
 {{- end }}
 
-{{/* Security context of every pod of this chart: it may do nothing but run. */}}
+{{/* Security context of every pod of this chart, without any privilege. */}}
 {{- define "app.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65534
@@ -111,7 +111,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Where pods of this chart run, and their pull secrets. */}}
+{{/* The nodes that pods of this chart run on, and their pull secrets. */}}
 {{- define "app.placement" -}}
 {{- with .Values.scheduling.nodeSelector }}
 nodeSelector:
@@ -161,8 +161,8 @@ imagePullSecrets:
 {{- default (printf "payment-latency-api/%s/%s" .root.Values.environment .what) (get $given .what) }}
 {{- end }}
 
-{{/* Template of the URL that External Secrets makes from a secret's fields. Takes a dict of root and prefix, which is
-put before the fields' names. A password may hold any character. urlquery writes a space as "+", which means a plus in a
+{{/* Template of the URL that External Secrets builds from a secret's fields. Takes a dict of root and prefix, which is
+put before the fields' names. A password may contain any character. urlquery writes a space as "+", which means a plus in a
 URL's user part, so "%20" replaces it. */}}
 {{- define "app.databaseUrl" -}}
 {{- $prefix := .prefix -}}
@@ -177,7 +177,7 @@ postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $esca
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
 {{- end }}
 
-{{/* Fields that the API server would fill in are written out, so that nothing drifts. Takes a dict of root, key and
+{{/* Fields that the API server would default are written out, so that Argo CD shows no drift. Takes a dict of root, key and
 property. */}}
 {{- define "app.remoteRef" -}}
 key: {{ toYaml .key }}
@@ -229,7 +229,7 @@ aws:
   {{- end }}
 {{- end }}
 
-{{/* Whether External Secrets makes the Secret of the database and, below, that of the API key. */}}
+{{/* Whether External Secrets creates the Secret of the database and, below, that of the API key. */}}
 {{- define "app.makesDatabaseSecret" -}}
 {{- if and .Values.externalSecrets.enabled (not .Values.secrets.existingDatabaseSecret) }}true{{ end }}
 {{- end }}
@@ -242,12 +242,12 @@ aws:
 {{- if hasSuffix "Gi" . }}{{ mul (int (trimSuffix "Gi" .)) 1024 }}{{ else }}{{ int (trimSuffix "Mi" .) }}{{ end }}
 {{- end }}
 
-{{/* The most pods that hold connections at once: a rolling update may run all new pods while all old ones drain. */}}
+{{/* The most pods that hold connections at once: in a rolling update all new pods may run while all old ones drain. */}}
 {{- define "app.podsMax" -}}
 {{- if .Values.autoscaling.enabled }}{{ mul (int .Values.autoscaling.maxReplicas) 2 }}{{ else }}{{ mul (int .Values.replicaCount) 2 }}{{ end }}
 {{- end }}
 
-{{/* Selector of this release's series, by labels that come with its ServiceMonitor. */}}
+{{/* Selector of this release's series, by the labels that its ServiceMonitor gives them. */}}
 {{- define "app.series" -}}
 namespace="{{ .Release.Namespace }}",service="{{ include "app.fullname" . }}"
 {{- end }}

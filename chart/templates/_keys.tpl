@@ -1,15 +1,15 @@
-{{/* One sentence, on a line of its own, for each label or annotation that would replace one of the chart's. */}}
+{{/* One line with a sentence for each label or annotation that would replace one of the chart's. */}}
 {{- define "app.keyMistakes" -}}
 {{- $v := .Values }}
 {{- $labels := dict }}
 {{- range list "name" "instance" "component" "version" "part-of" "managed-by" }}
-{{- $_ := set $labels (print "app.kubernetes.io/" .) "the chart sets it; take another key" }}
+{{- $_ := set $labels (print "app.kubernetes.io/" .) "the chart sets it; use another key" }}
 {{- end }}
-{{- $_ := set $labels "helm.sh/chart" "the chart sets it; take another key" }}
-{{- $_ := set $labels "pod-template-hash" "the Deployment sets it; take another key" }}
+{{- $_ := set $labels "helm.sh/chart" "the chart sets it; use another key" }}
+{{- $_ := set $labels "pod-template-hash" "the Deployment sets it; use another key" }}
 {{- $more := deepCopy $labels }}
 {{- range $key, $_ := $v.commonLabels }}
-{{- $_ := set $more $key "commonLabels sets it; leave it out of one of them" }}
+{{- $_ := set $more $key "commonLabels already sets it; remove it from one of the two" }}
 {{- end }}
 {{- include "app.taken" (dict "at" "commonLabels" "given" $v.commonLabels "taken" $labels) }}
 {{- include "app.taken" (dict "at" "podLabels" "given" $v.podLabels "taken" $more) }}
@@ -17,12 +17,12 @@
 {{- include "app.taken" (dict "at" "monitoring.dashboard.label" "given" (dict $v.monitoring.dashboard.label "") "taken" $more) }}
 {{- $alert := dict }}
 {{- range list "severity" "namespace" "service" "region" }}
-{{- $_ := set $alert . "the chart sets it for every alert; take another key" }}
+{{- $_ := set $alert . "the chart sets it for every alert; use another key" }}
 {{- end }}
 {{- include "app.taken" (dict "at" "monitoring.alerts.labels" "given" $v.monitoring.alerts.labels "taken" $alert) }}
-{{- $pod := dict "checksum/config" "the chart sets it; take another key"
-                 "kubectl.kubernetes.io/default-container" "the chart sets it; take another key"
-                 "eks.amazonaws.com/skip-containers" "no container gets the role that reads secrets" }}
+{{- $pod := dict "checksum/config" "the chart sets it; use another key"
+                 "kubectl.kubernetes.io/default-container" "the chart sets it; use another key"
+                 "eks.amazonaws.com/skip-containers" "the chart sets it, so that no container gets the role that reads secrets; remove it" }}
 {{- include "app.taken" (dict "at" "podAnnotations" "given" $v.podAnnotations "taken" $pod) }}
 {{- $account := dict "eks.amazonaws.com/role-arn" "set serviceAccount.roleArn" }}
 {{- include "app.taken" (dict "at" "serviceAccount.annotations" "given" $v.serviceAccount.annotations "taken" $account) }}
@@ -33,7 +33,7 @@
 {{- include "app.taken" (dict "at" "ingress.annotations" "given" $v.ingress.annotations "taken" $ingress) }}
 {{- end }}
 
-{{/* Annotations of the Ingress that may not be set directly: a value sets them and guards check it, or the chart
+{{/* Annotations of the Ingress that must not be set directly: a value sets them and guards check it, or the chart
 depends on them. */}}
 {{- define "app.ingressValues" -}}
 scheme: set ingress.scheme
@@ -45,19 +45,19 @@ security-groups: set ingress.securityGroups
 manage-backend-security-group-rules: set ingress.securityGroups
 wafv2-acl-arn: set ingress.wafAclArn
 tags: set ingress.tags
-load-balancer-attributes: set ingress.idleTimeoutSeconds or ingress.accessLogs, and others in the class's IngressClassParams
+load-balancer-attributes: set ingress.idleTimeoutSeconds or ingress.accessLogs, and other attributes in the IngressClassParams of the ingress class
 target-group-attributes: set shutdown.deregistrationDelaySeconds
-target-type: the load balancer has to reach pods by their addresses
-backend-protocol: pods speak HTTP
-listen-ports: callers come by HTTPS, and by HTTP only to be sent there
-ssl-redirect: callers come by HTTPS, and by HTTP only to be sent there
-healthcheck-path: /readyz is what says that a pod may be asked
-healthcheck-port: /readyz is what says that a pod may be asked
-healthcheck-protocol: /readyz is what says that a pod may be asked
-success-codes: /readyz answers 200 while a pod may be asked, and nothing else says so
+target-type: remove it; the load balancer must reach pods by their addresses
+backend-protocol: remove it; pods serve plain HTTP
+listen-ports: remove it; callers use HTTPS, and HTTP only redirects to it
+ssl-redirect: remove it; callers use HTTPS, and HTTP only redirects to it
+healthcheck-path: remove it; the health check is /readyz on the port of the pods, which says whether a pod takes requests
+healthcheck-port: remove it; the health check is /readyz on the port of the pods, which says whether a pod takes requests
+healthcheck-protocol: remove it; the health check is /readyz on the port of the pods, which says whether a pod takes requests
+success-codes: remove it; /readyz answers 200 while a pod takes requests, and no other status means that
 {{- end }}
 
-{{/* Lines with the sentences. Takes a dict of at, given, and taken, which has a hint for each key. */}}
+{{/* Those lines for one value. Takes a dict of at, given, and taken, which has a hint for each key. */}}
 {{- define "app.taken" -}}
 {{- range $key, $_ := .given }}
 {{- with get $.taken $key }}

@@ -1,4 +1,4 @@
-"""What the end-to-end test does to the control plane, to Secrets Manager, and instead of a kubelet."""
+"""What the end-to-end test does with the control plane and with Secrets Manager, and in place of a kubelet."""
 
 import base64
 import http.client
@@ -23,20 +23,20 @@ from support import CHART, NAME, ROOT
 FOLDER = pathlib.Path(os.environ["E2E_FOLDER"])
 KUBECTL = os.environ["KUBECTL_BIN"]
 HELM = os.environ["HELM_BIN"]
-# Kept, or Python would warn of each that still runs.
+# Kept, because Python would warn about each process that still runs.
 STARTED = []
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 class Failed(subprocess.CalledProcessError):
-    """A command that failed, with what it said."""
+    """A command that failed, with its output."""
 
     def __str__(self):
         return f"{' '.join(map(str, self.cmd))}: {self.stdout}{self.stderr}"
 
 
 def command_output(command, **more):
-    """What a command wrote to its standard output."""
+    """The standard output of a command."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
     if done.returncode != 0:
         raise Failed(done.returncode, command, done.stdout, done.stderr)
@@ -50,7 +50,7 @@ def free_port():
 
 
 def eventually(what, check, seconds=180):
-    """What `check` returns once it is true; its exceptions count as not yet."""
+    """What `check` returns once that is true; an exception counts as not yet."""
     until, last = time.monotonic() + seconds, None
     while time.monotonic() < until:
         try:
@@ -60,7 +60,7 @@ def eventually(what, check, seconds=180):
         except (AssertionError, KeyError, IndexError, OSError, subprocess.CalledProcessError) as error:
             last = error
         time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {what}; last: {last}")
+    raise AssertionError(f"timed out after {seconds} s: {what}; last: {last}")
 
 
 def start(name, command, environment=None, log=None):
@@ -92,11 +92,11 @@ def apply(one, namespace=None):
 
 
 def can(verb, what, account, namespace):
-    """Whether an account may do something; kubectl's exit code does not tell a no from a question that was not answered."""
+    """Whether an account may do something. kubectl's exit code is the same for a no and for a failed request."""
     command = [
         KUBECTL, "auth", "can-i", verb, what, "--namespace", namespace, "--as", f"system:serviceaccount:{namespace}:{account}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # A no may have its reason behind a dash.
+    # A no may be followed by a dash and a reason.
     answer = done.stdout.strip().partition(" - ")[0]
     if answer not in ("yes", "no"):
         raise Failed(done.returncode, command, done.stdout, done.stderr)
@@ -104,7 +104,7 @@ def can(verb, what, account, namespace):
 
 
 def evict(namespace, names):
-    """Asks for these evictions, one right after the other: a status for each."""
+    """Requests these evictions, one right after the other; returns the status of each."""
     config = yaml.safe_load((FOLDER / "kubeconfig").read_text())
     server = config["clusters"][0]["cluster"]
     connection = http.client.HTTPSConnection(
@@ -127,7 +127,7 @@ def secret(name, namespace):
 
 
 class Release:
-    """The chart as one region's release in its namespace, by the commands that operators type."""
+    """The chart as one region's release in its namespace, run with the commands that operators type."""
 
     def __init__(self, region, *values):
         self.region, self.values, self.namespace = region, list(values), f"{NAME}-{region}"
@@ -163,7 +163,7 @@ def condition(pod):
 
 
 class Watch:
-    """The least number of ready pods of each release while the block runs."""
+    """The smallest number of ready pods of each release while the block runs."""
 
     def __init__(self, *releases):
         self.least = {one.region: len(one.ready()) for one in releases}
@@ -180,13 +180,13 @@ class Watch:
                 for one in self.releases:
                     self.least[one.region] = min(self.least[one.region], len(one.ready()))
                 self.looks += 1
-        except Exception as error:  # whatever it is, it ends the look, and is raised in the test's own thread
+        except Exception as error:  # any error ends the watch, and is raised in the test's own thread
             self.failed = error
 
     def __exit__(self, kind, *_):
         self.over.set()
         self.thread.join()
-        # The block's own failure says more.
+        # If the block itself failed, its own error says more.
         if kind is None and self.failed is not None:
             raise self.failed
 
@@ -197,7 +197,7 @@ class SecretsManager:
     def __init__(self):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        # The account of the roles that the test names: moto keeps accounts apart.
+        # The account of the roles that the test names, because moto separates accounts.
         start("moto_server", [os.environ["MOTO_BIN"], "-H", "127.0.0.1", "-p", port],
               {**os.environ, "MOTO_ACCOUNT_ID": "111122223333"})
         eventually("moto answers", lambda: urllib.request.urlopen(f"{self.url}/moto-api/data.json").status == 200)
@@ -214,7 +214,7 @@ class SecretsManager:
 
 
 def external_secrets(endpoint):
-    """External Secrets' controllers, whose own AWS identity is the test's."""
+    """External Secrets' controllers, with the test's AWS identity as their own."""
     ports = [free_port(), free_port()]
     environment = {
         **os.environ, **AWS, "AWS_REGION": "eu-south-2", "AWS_SECRETSMANAGER_ENDPOINT": endpoint, "AWS_STS_ENDPOINT": endpoint}
@@ -230,7 +230,7 @@ def external_secrets(endpoint):
 
 
 class Container:
-    """A container as a kubelet would run it: the command, the variables and the files that its pod names, as its user."""
+    """A container as a kubelet would run it: with its pod's command, variables and files, and as the pod's user."""
 
     def __init__(self, pod, namespace, values=None, binary=None):
         self.pod, self.namespace = pod, namespace
@@ -245,11 +245,11 @@ class Container:
         self.mount()
 
     def data(self, kind, name):
-        """What a Secret or a ConfigMap holds."""
+        """The data of a Secret or a ConfigMap."""
         return secret(name, self.namespace) if kind == "secret" else get(kind, name, namespace=self.namespace)["data"]
 
     def volume(self, name):
-        """File name to content."""
+        """Maps file names to contents."""
         volume = next(one for one in self.pod["volumes"] if one["name"] == name)
         if "configMap" in volume:
             sources = [(self.data("configmap", volume["configMap"]["name"]), volume["configMap"])]
@@ -260,7 +260,7 @@ class Container:
         return {item["path"]: data[item["key"]] for data, source in sources for item in source["items"]}
 
     def mount(self):
-        """Writes the files, or writes them anew, each whole or not at all."""
+        """Writes the files, or replaces them, each atomically."""
         (self.root / "run").mkdir(parents=True, exist_ok=True)
         for mount in self.container.get("volumeMounts", []):
             assert mount["mountPath"].startswith("/run/"), mount

@@ -1,4 +1,4 @@
-"""Both regions on a real control plane: `make chart-e2e` starts it and runs this, in the order in which it is written."""
+"""Both regions on a real control plane. `make chart-e2e` starts it and runs these tests in the order of their names."""
 
 import concurrent.futures
 import datetime
@@ -20,8 +20,8 @@ from cluster import (
 from support import CHART, HELM, NAME, REGIONS, ROOT, pod_spec
 
 PORT = free_port()
-# Spain is installed as typed: External Secrets has an identity of its own. Mexico has static credentials, the private
-# authority of the test's database, and is in a hurry.
+# Spain is installed as an operator types it, and External Secrets has an identity of its own. Mexico has static
+# credentials, the CA of the test's database, pruning and short intervals.
 INTERVAL_S = 5
 SPAIN = Release("spain")
 MEXICO = Release("mexico", "--set", ",".join([
@@ -31,7 +31,7 @@ MEXICO = Release("mexico", "--set", ",".join([
 BOTH = (SPAIN, MEXICO)
 DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
 KEY = "the-first-key-of-the-test"
-# A password may hold anything.
+# A password may contain any character.
 PASSWORD = "a b+c%d/e:f@g?h#i&j='k\"l"
 SETTLED = {}
 
@@ -61,7 +61,7 @@ def setUpModule():
 
 
 def rendered(release):
-    """What the release's templates make, hooks included, by kind and name."""
+    """The objects of the release's templates, including hooks, by kind and name."""
     text = command_output(
         [HELM, "template", NAME, str(CHART), "--namespace", release.namespace, "-f", str(CHART / f"values-{release.region}.yaml"),
          "--kube-version", os.environ["KUBERNETES_VERSION"], *release.values])
@@ -69,26 +69,26 @@ def rendered(release):
 
 
 def manifest(release):
-    """The release's objects as Helm keeps them, each with what the API server has."""
+    """The release's objects as Helm keeps them, each with the API server's object."""
     wanted = [one for one in yaml.safe_load_all(release.helm("get", "manifest", NAME)) if one]
     assert len(wanted) > 14, wanted
     return [(one, release.get(one["kind"], one["metadata"]["name"])) for one in wanted]
 
 
 def at_once(act):
-    """Does the same to both regions, neither waiting for the other."""
+    """Does the same for both regions in parallel."""
     with concurrent.futures.ThreadPoolExecutor(len(BOTH)) as pool:
         for done in [pool.submit(act, release) for release in BOTH]:
             done.result()
 
 
 def refreshed(name, namespace):
-    """When External Secrets fetched it last, in whole seconds, by its own clock."""
+    """When External Secrets last fetched it, in whole seconds, by its own clock."""
     return datetime.datetime.fromisoformat(get("externalsecret", name, namespace=namespace)["status"]["refreshTime"])
 
 
 def secrets_of_pods():
-    """The identities of the Secrets that pods use: one that is deleted and made anew has another."""
+    """The UIDs of the Secrets that pods use: one that is deleted and created again has another."""
     return [release.get("secret", f"{NAME}-{name}")["metadata"]["uid"] for release in BOTH for name in ("database", "api-key")]
 
 
@@ -206,7 +206,7 @@ class Chart(unittest.TestCase):
 
     def test_120_the_service_answers_a_payment_with_what_its_pod_has(self):
         pod = pod_spec(MEXICO.get("deployment", NAME))
-        # On a test's machine it listens on loopback alone.
+        # On the test's machine it listens only on loopback.
         container = SETTLED["container"] = Container(pod, MEXICO.namespace, {"LISTEN_ADDRESS": "127.0.0.1"})
         SETTLED["process"] = container.start("service")
         service = SETTLED["service"] = Service(PORT)
@@ -221,7 +221,7 @@ class Chart(unittest.TestCase):
     def test_130_a_rotated_password_arrives_and_costs_nothing(self):
         fresh = "another one: %41+"
         name, place = f"{NAME}-database", MEXICO.namespace
-        # Right after a fetch, so that the next one is the one that brings it.
+        # Right after a fetch, so that the next fetch brings the new secret.
         former = refreshed(name, place)
         former = eventually("a fetch", lambda: (now := refreshed(name, place)) > former and now)
         SETTLED["manager"].put("us-east-1", f"{NAME}/production/database", login(fresh))
@@ -229,7 +229,7 @@ class Chart(unittest.TestCase):
         eventually("the Secret has the new password", lambda: urllib.parse.quote(fresh, safe="") in secret(name, place)["database_url"])
         next_one = eventually("the fetch is recorded", lambda: (now := refreshed(name, place)) > former and now)
         waited = (next_one - former).total_seconds()
-        # Not before its interval, so nothing else brought it. How long after it is a matter of the machine.
+        # Not before the interval, so nothing else brought it. How long after depends on the machine.
         self.assertGreaterEqual(waited, INTERVAL_S)
         SETTLED["container"].mount()
         postgres("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'payments_api'")
@@ -281,7 +281,7 @@ class Chart(unittest.TestCase):
         self.assertLessEqual(monitor["selector"]["matchLabels"].items(), service["metadata"]["labels"].items())
         endpoint = monitor["endpoints"][0]
         self.assertIn(endpoint["port"], [port["name"] for port in service["spec"]["ports"]])
-        # The labels that the Prometheus operator gives to a target, then what the monitor does to them.
+        # The labels that the Prometheus operator gives a target, then the monitor's relabelling.
         target = {"namespace": MEXICO.namespace, "service": NAME, "job": NAME, "endpoint": endpoint["port"],
                   "pod": f"{NAME}-0", "container": "api"}
         renamed = {"targetLabel": "target_label", "sourceLabels": "source_labels"}
@@ -347,11 +347,11 @@ class Chart(unittest.TestCase):
 
     def test_230_of_two_evictions_the_second_is_refused(self):
         eventually("a pod may be disrupted", lambda: SPAIN.get("pdb", NAME)["status"]["disruptionsAllowed"] == 1)
-        # A new pod would give the budget back: for now there is no node for one.
+        # A new pod would free the budget again, so there is no node for one for now.
         application = ("--selector", "workload=application")
         kubectl("cordon", *application)
         names = [one["metadata"]["name"] for one in SPAIN.ready()]
-        # 429 is what the API server says for a disruption budget.
+        # 429 is the API server's answer if a disruption budget forbids the eviction.
         self.assertEqual(evict(SPAIN.namespace, names[:2]), [201, 429])
         kubectl("uncordon", *application)
         SPAIN.rolled_out()

@@ -1,4 +1,4 @@
-"""Renders the chart as `helm template` does, and finds objects in what comes out."""
+"""Renders the chart with `helm template`, and finds objects in the output."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
 
 
 def helm_template(*arguments, region="spain", values=None, namespace=NAME, release=NAME):
-    """The finished process of `helm template`, whatever came of it; `values` is a dict."""
+    """The finished process of `helm template`, whether it succeeded or not; `values` is a dict."""
     command = [HELM, "template", release, str(CHART), "--namespace", namespace, "--kube-version", KUBE_VERSION]
     if region:
         command += ["-f", str(CHART / f"values-{region}.yaml")]
@@ -29,7 +29,7 @@ def helm_template(*arguments, region="spain", values=None, namespace=NAME, relea
 
 
 def notes(*settings):
-    """What is said after an install with these arguments of --set; nothing is asked of a cluster."""
+    """The notes after an install with these arguments of --set; no cluster is needed."""
     command = [HELM, "install", NAME, str(CHART), "--dry-run=client", "-f", str(CHART / "values-spain.yaml")]
     arguments = [part for one in settings for part in ("--set", one)]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
@@ -38,7 +38,7 @@ def notes(*settings):
 
 @functools.lru_cache(maxsize=None)
 def render_text(region="spain", values="null"):
-    """What the chart renders; `values` is JSON."""
+    """The output of `helm template`; `values` is JSON."""
     done = helm_template(region=region, values=json.loads(values))
     if done.returncode != 0:
         raise AssertionError(f"helm template failed: {done.stderr}")
@@ -46,11 +46,11 @@ def render_text(region="spain", values="null"):
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Refuses a key that is there twice, of which others take the last."""
+    """Refuses a key that appears twice, where other loaders take the last one."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"a key is there twice: {node.start_mark}"
+        assert len(keys) == len(set(keys)), f"a key appears twice: {node.start_mark}"
         return super().construct_mapping(node, deep)
 
 
@@ -58,18 +58,18 @@ def render(region="spain", **values):
     """The rendered objects by (kind, name)."""
     objects = [one for one in yaml.load_all(render_text(region, json.dumps(values or None)), Loader) if one]
     found = {(one["kind"], one["metadata"]["name"]): one for one in objects}
-    assert len(found) == len(objects), "two objects have one kind and name"
+    assert len(found) == len(objects), "two objects have the same kind and name"
     return found
 
 
 def containers(one):
-    """The pod specs and containers of an object."""
+    """The containers of an object's pod."""
     pod = pod_spec(one)
     return pod["containers"] if pod else []
 
 
 def pod_template(one):
-    """The pod that an object makes, or is."""
+    """The pod that an object creates, or is."""
     return {
         "Deployment": lambda: one["spec"]["template"],
         "Job": lambda: one["spec"]["template"],
@@ -83,7 +83,7 @@ def pod_spec(one):
 
 
 def limits():
-    """The bounds of the service, in bytes, milliseconds or as they are: name to default."""
+    """The limits in src/limits.rs: name to default."""
     source = (ROOT / "src/limits.rs").read_text()
     found = {}
     for line in source.splitlines():

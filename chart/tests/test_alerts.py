@@ -1,4 +1,4 @@
-"""The alerts, by promtool: each fires when it must and is silent when it must, and has a page that its link names."""
+"""Tests the alerts with promtool: each fires when it must, is silent when it must, and links to its page."""
 
 import json
 import os
@@ -25,14 +25,14 @@ def alerts():
 
 
 def expressions():
-    """What the rules and the dashboard ask Prometheus."""
+    """The expressions of the rules and of the dashboard."""
     dashboard = json.loads((ROOT / "chart/dashboards/payment-latency-api.json").read_text())
     targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
     return [one["expr"] for one in [*(rule for group in groups()["groups"] for rule in group["rules"]), *targets]]
 
 
 def queries():
-    """(page, query) of what the pages have an operator ask Prometheus."""
+    """(page, query) of the queries in the alerts' pages."""
     for path in sorted((ROOT / "docs/alerts").glob("*.md")):
         for query in re.findall(r"\bask '([^']+)'", path.read_text()):
             yield path.stem, query
@@ -59,7 +59,7 @@ class Alerts(unittest.TestCase):
         for path in sorted(CASES.glob("*.yaml")):
             with self.subTest(path.stem):
                 tests = yaml.safe_load(path.read_text())
-                # Days are looked at as seldom as they are scraped, so that they do not take long.
+                # Tests of several days are evaluated as rarely as they scrape, so that they do not take long.
                 days = [test for test in tests if test["interval"] == "5m"]
                 for every, some in (("1m", [test for test in tests if test not in days]), ("5m", days)):
                     case = {"rule_files": ["rules.yaml"], "evaluation_interval": every, "tests": some}
@@ -110,7 +110,7 @@ class Alerts(unittest.TestCase):
                 self.assertTrue(f"`{name}`" in document or f"`{family}`" in document)
 
     def test_alerts_dashboard_and_pages_ask_only_for_values_of_labels_that_exist(self):
-        """A value that was renamed in the service would leave an alert silent."""
+        """If a value were renamed in the service, an alert would stay silent."""
         document = (ROOT / "docs/APPLICATION.md").read_text()
         known = {name: row for row, name in re.findall(r"^(\| `(\w+)`.*)$", document, re.M)}
         texts = [*expressions(), *(query for _, query in queries())]

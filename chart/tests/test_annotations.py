@@ -1,4 +1,4 @@
-"""The Ingress says only what the AWS Load Balancer Controller knows, in values that it and AWS take.
+"""The Ingress has only annotations that the AWS Load Balancer Controller knows, with values that it and AWS accept.
 
 Sources: the controller's page "Ingress annotations" (guide/ingress/annotations, version 2.x), and AWS's
 pages "Edit attributes for your Application Load Balancer", "Target group attributes" and "Security policies for your
@@ -13,7 +13,7 @@ from support import NAME, REGIONS, helm_template, render
 
 PREFIX = "alb.ingress.kubernetes.io/"
 NUMBER = r"[0-9]+"
-# Annotation to the pattern of its values.
+# Maps an annotation to the pattern of its values.
 KNOWN = {
     "certificate-arn": r"arn:aws:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+",
     "backend-protocol": r"HTTP|HTTPS",
@@ -39,7 +39,7 @@ KNOWN = {
     "unhealthy-threshold-count": NUMBER,
     "wafv2-acl-arn": r"arn:aws:wafv2:[a-z0-9-]+:[0-9]{12}:regional/webacl/.+",
 }
-# Attribute to the test of its values.
+# Maps an attribute to a test of its values.
 LOAD_BALANCER = {
     "access_logs.s3.bucket": lambda value: value,
     "access_logs.s3.enabled": lambda value: value in ("true", "false"),
@@ -53,7 +53,7 @@ TARGET_GROUP = {
     "deregistration_delay.timeout_seconds": lambda value: 0 <= int(value) <= 3600,
     "load_balancing.algorithm.type": lambda value: value in ("round_robin", "least_outstanding_requests", "weighted_random"),
 }
-# What an operator may set as an annotation: no guard and no template looks at it.
+# What an operator may set as an annotation: no guard and no template depends on it.
 FREE = {"healthcheck-interval-seconds", "healthcheck-timeout-seconds", "healthy-threshold-count", "unhealthy-threshold-count"}
 CALLERS = {"ingress": {"inboundCidrs": ["192.0.2.0/24", "2001:db8::/32"]}}
 EVERYTHING = {
@@ -102,7 +102,7 @@ class Annotations(unittest.TestCase):
         self.assertEqual(attributes["idle_timeout.timeout_seconds"], "60")
         self.assertEqual(attributes["routing.http.desync_mitigation_mode"], "defensive")
         self.assertEqual(attributes["routing.http.drop_invalid_header_fields.enabled"], "true")
-        # Left out, it would stay as somebody once set it.
+        # If it were left out, a value that somebody once set would stay.
         self.assertEqual(attributes["access_logs.s3.enabled"], "false")
         attributes = pairs(found["target-group-attributes"])
         self.assertEqual(attributes["load_balancing.algorithm.type"], "least_outstanding_requests")

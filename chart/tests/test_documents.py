@@ -1,4 +1,4 @@
-"""chart/README.md has the values with their comments: UPDATE_DOCS=1 make chart-test writes its table anew."""
+"""chart/README.md lists the values with their comments. UPDATE_DOCS=1 make chart-test writes its table again."""
 
 import json
 import os
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- values:begin -->", "<!-- values:end -->"
 
 
 def commented():
-    """(path, description, default) of each `# --` comment of values.yaml, which is the form of helm-docs."""
+    """(path, description, default) of each `# --` comment of values.yaml, the format of helm-docs."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     parents, comment = [], []
     for line in (CHART / "values.yaml").read_text().splitlines():

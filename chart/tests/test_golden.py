@@ -1,4 +1,4 @@
-"""What the chart renders to, kept as it was last looked at: UPDATE_GOLDEN=1 make chart-test writes it anew."""
+"""What the chart renders, as it was last reviewed. UPDATE_GOLDEN=1 make chart-test writes it again."""
 
 import os
 import unittest
@@ -10,7 +10,7 @@ class Golden(unittest.TestCase):
     maxDiff = None
 
     def test_it_renders_what_was_looked_at(self):
-        # No region prunes; the security checklist looks at the pods that would.
+        # No region prunes; the security checklist checks the pods that would.
         prune = helm_template("--set", "prune.enabled=true", "--show-only", "templates/prune.yaml")
         self.assertEqual(prune.returncode, 0, prune.stderr)
         for name, rendered in [*((region, render_text(region)) for region in REGIONS), ("prune", prune.stdout)]:

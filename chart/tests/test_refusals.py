@@ -1,4 +1,4 @@
-"""Wrong values are refused by `helm template`, each with a message that names the value and what would be right."""
+"""`helm template` refuses wrong values, each with a message that names the value and says what would be right."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import unittest
 
 from support import CHART, HELM, helm_template
 
-# What a schema can say by itself: arguments of --set, and what the message must hold.
+# What the schema itself refuses: arguments of --set, and what the message must contain.
 SCHEMA = [
     ("unknown=1", "additional properties 'unknown' not allowed"),
     ("settings.poolsize=8", "'/settings'", "additional properties 'poolsize' not allowed"),
@@ -33,8 +33,8 @@ SCHEMA = [
     ("networkPolicy.databaseCidrs=null", "missing property 'databaseCidrs'"),
     ("monitoring.alerts.availabilityPercent=100", "'/monitoring/alerts/availabilityPercent'", "want 99.999"),]
 
-# Texts: a value's path, an example of what is right that the sentence must give, and wrong ones. `[]` stands for the items
-# of a list, `{}` for the keys of a map, `{k}` for the value of its key k.
+# Strings: a value's path, the valid example that the sentence must give, and wrong strings. `[]` stands for the items of
+# a list, `{}` for the keys of a map, `{k}` for the value of its key k.
 FORMS = [
     ("region", "eu-south-2", "Spain", "eu-south", "EU-SOUTH-2", "eu-nowhere-9"),
     ("environment", "production", "", "a b", "e" * 64),
@@ -111,7 +111,7 @@ FORMS = [
     ("scheduling.tolerations[].value", "payments", "a b"),
 ]
 
-# Texts of every form that are right.
+# Valid strings of the formats.
 TAKEN = [
     ("region", "us-east-1", "ap-southeast-4", "us-gov-west-1", "eusc-de-east-1"),
     ("nameOverride", "", "p", "pay-2"),
@@ -158,55 +158,55 @@ GUARDS = [
     ("externalSecrets.enabled=false", "externalSecrets.enabled is false", "secrets.existingDatabaseSecret (key database_url)"),
     ("externalSecrets.enabled=false,secrets.existingDatabaseSecret=a,secrets.existingApiKeySecret=b",
      "migration.enabled and prune.enabled must be false"),
-    ("resources.memory=128Mi", "resources.memory is 128Mi", "need 227Mi"),
-    ("settings.maxConnections=100000", "settings.maxConnections, which is 100000", "need 1362Mi"),
-    ("podDisruptionBudget.maxUnavailable=3", "podDisruptionBudget.maxUnavailable is 3", "the fewest pods, which is 3"),
+    ("resources.memory=128Mi", "resources.memory is 128Mi", "need at least 227Mi"),
+    ("settings.maxConnections=100000", "settings.maxConnections, which is 100000", "need at least 1362Mi"),
+    ("podDisruptionBudget.maxUnavailable=3", "podDisruptionBudget.maxUnavailable is 3", "the minimum number of pods, which is 3"),
     ("database.host=db.example.com,database.port=6432", "database.port is 6432", "networkPolicy.databasePort, which is 5432"),
-    ("ingress.inboundCidrs={192.0.2.0/24},ingress.securityGroups={sg-1}", "ingress.inboundCidrs has no effect beside"),
+    ("ingress.inboundCidrs={192.0.2.0/24},ingress.securityGroups={sg-1}", "ingress.inboundCidrs has no effect if ingress.securityGroups is set"),
     ("ingress.host=", "ingress.host is empty", "such as payments.example.com"),
-    ("ingress.wafAclArn=arn:aws:wafv2:us-east-1:111122223333:regional/webacl/a/b", "of the load balancer's region, eu-south-2"),
-    ("ingress.certificateArn=arn:aws:acm:us-east-1:111122223333:certificate/a", "of the load balancer's region, eu-south-2"),
+    ("ingress.wafAclArn=arn:aws:wafv2:us-east-1:111122223333:regional/webacl/a/b", "in the load balancer's region, eu-south-2"),
+    ("ingress.certificateArn=arn:aws:acm:us-east-1:111122223333:certificate/a", "in the load balancer's region, eu-south-2"),
     ("externalSecrets.databaseName=arn:aws:secretsmanager:us-east-1:111122223333:secret:a", "externalSecrets.databaseName is arn:",
-     "in the release's region, eu-south-2"),
+     "in Secrets Manager of the release's region, eu-south-2"),
     ("database.host=db.us-gov-west-1.example.com", "it is in us-gov-west-1, but region is eu-south-2"),
     ("database.host=db.0a1b.xx-new-1.rds.amazonaws.com", "it is in xx-new-1, but region is eu-south-2"),
     ("database.host=db.us-east-1.rds.amazonaws.com", "it is in us-east-1, but region is eu-south-2"),
     ("monitoring.scrapeTimeout=16s", "monitoring.scrapeTimeout is 16s", "monitoring.scrapeInterval, which is 15s"),
     ("serviceAccount.name=payment-latency-api-migrate", "ServiceAccounts payment-latency-api-migrate, payment-latency-api-migrate",
-     "all must differ"),
-    ("serviceAccount.name=default", "ServiceAccounts default, payment-latency-api-migrate", "every namespace has default already"),
+     "all three must differ"),
+    ("serviceAccount.name=default", "ServiceAccounts default, payment-latency-api-migrate", "every namespace already has one named default"),
     ("secrets.existingDatabaseSecret=payment-latency-api-api-key",
-     'existingDatabaseSecret is "payment-latency-api-api-key" and secrets.existingApiKeySecret is ""', "name another one"),
+     'existingDatabaseSecret is "payment-latency-api-api-key" and secrets.existingApiKeySecret is ""', "set another name"),
     ("secrets.existingApiKeySecret=payment-latency-api-database",
-     'existingApiKeySecret is "payment-latency-api-database"', "name another one"),
+     'existingApiKeySecret is "payment-latency-api-database"', "set another name"),
     ("serviceAccount.create=false", "serviceAccount.create is false", "set serviceAccount.name"),
     ("serviceAccount.create=false,serviceAccount.name=a,serviceAccount.annotations.a=b", "serviceAccount.create is false", "must be empty"),
-    ("migration.serviceAccountName=default,serviceAccount.create=false,serviceAccount.name=a", "every namespace has default already"),
+    ("migration.serviceAccountName=default,serviceAccount.create=false,serviceAccount.name=a", "every namespace already has one named default"),
     ("secrets.existingDatabaseSecret=payment-latency-api-migrate", 'secrets.existingDatabaseSecret is "payment-latency-api-migrate"',
-     "name one of your own"),
+     "set the name of a Secret of your own"),
     ("database.port=6432,networkPolicy.databasePort=6432", "database.port is 6432", "unless database.host is set"),
     ("database.ownerHost=owner.example.com", "database.ownerHost is owner.example.com", "unless database.host is set"),
     ("database.host=db.example.com,database.ownerHost=db.us-east-1.rds.amazonaws.com",
      "database.ownerHost is db.us-east-1.rds.amazonaws.com", "it is in us-east-1, but region is eu-south-2"),
     ("database.name=other", "database.name is other", "unless database.host is set"),
-    (r"ingress.tags.aws:Owner=a", 'ingress.tags has "aws:Owner"', "take another key"),
+    (r"ingress.tags.aws:Owner=a", 'ingress.tags has "aws:Owner"', "use another key"),
     ("networkPolicy.databaseCidrs={10.0.0.0/8,10.20.30.40/20}", 'networkPolicy.databaseCidrs[1] is "10.20.30.40/20"', "must be 10.20.16.0/20"),
     ("ingress.inboundCidrs={192.0.2.7/0}", 'ingress.inboundCidrs[0] is "192.0.2.7/0"', "must be 0.0.0.0/0"),
     ("scheduling.tolerations[0].effect=NoSchedule", "scheduling.tolerations[0] has no key", "set operator to Exists"),
-    ("scheduling.tolerations[0].operator=Exists,scheduling.tolerations[0].value=a", "scheduling.tolerations[0].value is", "take Equal"),
+    ("scheduling.tolerations[0].operator=Exists,scheduling.tolerations[0].value=a", "scheduling.tolerations[0].value is", "set operator to Equal"),
     ("scheduling.tolerations[0].key=a,scheduling.tolerations[0].tolerationSeconds=5",
-     "scheduling.tolerations[0].tolerationSeconds is 5", "effect NoExecute"),
-    ("ingress.subnets={subnet-1}", "ingress.subnets is subnet-1 alone", "in two zones at least"),
-    ("ingress.accessLogs.prefix=a/AWSLogs", 'ingress.accessLogs.prefix is "a/AWSLogs"', "must not be in it"),
-    ("prune.schedule=0 6-2 * * *", 'prune.schedule is "0 6-2 * * *"', "6-2 ends before it begins"),
-    (r"commonLabels.app\.kubernetes\.io/name=a", 'commonLabels has "app.kubernetes.io/name"', "take another key"),
-    (r"commonLabels.helm\.sh/chart=a", 'commonLabels has "helm.sh/chart"', "take another key"),
-    (r"podLabels.pod-template-hash=a", 'podLabels has "pod-template-hash"', "take another key"),
-    ("podLabels.data-residency=a", 'podLabels has "data-residency"', "commonLabels sets it"),
-    (r"monitoring.labels.app\.kubernetes\.io/version=a", 'monitoring.labels has "app.kubernetes.io/version"', "take another key"),
-    ("monitoring.dashboard.label=data-residency", 'monitoring.dashboard.label has "data-residency"', "commonLabels sets it"),
-    ("monitoring.alerts.labels.severity=a", 'monitoring.alerts.labels has "severity"', "take another key"),
-    (r"podAnnotations.checksum/config=a", 'podAnnotations has "checksum/config"', "take another key"),
+     "scheduling.tolerations[0].tolerationSeconds is 5", "only if effect is NoExecute"),
+    ("ingress.subnets={subnet-1}", "ingress.subnets has only subnet-1", "in at least two zones"),
+    ("ingress.accessLogs.prefix=a/AWSLogs", 'ingress.accessLogs.prefix is "a/AWSLogs"', "must not contain AWSLogs"),
+    ("prune.schedule=0 6-2 * * *", 'prune.schedule is "0 6-2 * * *"', "the range 6-2 ends before it begins"),
+    (r"commonLabels.app\.kubernetes\.io/name=a", 'commonLabels has "app.kubernetes.io/name"', "use another key"),
+    (r"commonLabels.helm\.sh/chart=a", 'commonLabels has "helm.sh/chart"', "use another key"),
+    (r"podLabels.pod-template-hash=a", 'podLabels has "pod-template-hash"', "use another key"),
+    ("podLabels.data-residency=a", 'podLabels has "data-residency"', "commonLabels already sets it"),
+    (r"monitoring.labels.app\.kubernetes\.io/version=a", 'monitoring.labels has "app.kubernetes.io/version"', "use another key"),
+    ("monitoring.dashboard.label=data-residency", 'monitoring.dashboard.label has "data-residency"', "commonLabels already sets it"),
+    ("monitoring.alerts.labels.severity=a", 'monitoring.alerts.labels has "severity"', "use another key"),
+    (r"podAnnotations.checksum/config=a", 'podAnnotations has "checksum/config"', "use another key"),
     (r"podAnnotations.eks\.amazonaws\.com/skip-containers=a", 'podAnnotations has "eks.amazonaws.com/skip-containers"',
      "no container gets the role"),
     (r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=a", "serviceAccount.annotations has", "set serviceAccount.roleArn"),
@@ -215,20 +215,20 @@ GUARDS = [
     (r"ingress.annotations.alb\.ingress\.kubernetes\.io/load-balancer-attributes=idle_timeout.timeout_seconds\=400",
      '"alb.ingress.kubernetes.io/load-balancer-attributes"', "set ingress.idleTimeoutSeconds"),
     (r"ingress.annotations.alb\.ingress\.kubernetes\.io/target-group-attributes=a", "set shutdown.deregistrationDelaySeconds"),
-    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/healthcheck-path=/health", "/readyz is what says"),
+    (r"ingress.annotations.alb\.ingress\.kubernetes\.io/healthcheck-path=/health", "the health check is /readyz"),
 ]
 
-# Release names, and what makes them right.
+# Release names, and the Service names that they make.
 RELEASES = [("1a", "1a-payment-latency-api"), ("a.b", "a.b-payment-latency-api"), ("2payment-latency-api", "2payment-latency-api")]
 
 
 def place(path):
-    """The value that a path of the tables is about, without what stands in brackets."""
+    """The value that a path of the tables is about, without the brackets."""
     return re.split(r"[\[{]", path)[0]
 
 
 def nested(path, text):
-    """Values with `text` at a path of the tables, and how a sentence names its place."""
+    """Values with `text` at a path of the tables, and how a sentence names that place."""
     at, inside, field = re.fullmatch(r"([A-Za-z.]+)(\[\]|\{\w*\})?(?:\.(\w+))?", path).groups()
     key = (inside or "")[1:-1]
     if inside == "[]" and field:
@@ -254,7 +254,7 @@ def merged(one, other):
 
 
 def rounds(table):
-    """The texts of a table in as few sets of values as hold them: (values, [(path, name in a sentence, text)])."""
+    """The strings of a table in as few sets of values as possible: (values, [(path, name in a sentence, text)])."""
     queues = {}
     for path, *texts in table:
         queues.setdefault(place(path), []).extend((path, text) for text in texts)
@@ -268,7 +268,7 @@ def rounds(table):
 
 
 def free_texts(one, definitions, path=()):
-    """The paths of a schema's texts, and of its lists and maps of texts, that are no choice from a list."""
+    """The paths of a schema's strings, and of its lists and maps of strings, except those with an enum."""
     one = {**definitions.get(one.get("$ref", "").removeprefix("#/$defs/"), {}), **one}
     if "string" in one["type"] and "enum" not in one:
         yield ".".join(path)
@@ -284,7 +284,7 @@ class Refusals(unittest.TestCase):
         for setting, *said in SCHEMA + GUARDS:
             with self.subTest(setting):
                 done = helm_template("--set", setting)
-                self.assertNotEqual(done.returncode, 0, "it was taken")
+                self.assertNotEqual(done.returncode, 0, "it was accepted")
                 for words in said:
                     self.assertIn(words, done.stderr)
 
@@ -295,7 +295,7 @@ class Refusals(unittest.TestCase):
             for path, name, text in found:
                 with self.subTest(name, text=text):
                     sentence = next((one for one in sentences if f'{name} is "{text}": it must be ' in one), None)
-                    self.assertIsNotNone(sentence, "it was taken")
+                    self.assertIsNotNone(sentence, "it was accepted")
                     self.assertIn(examples[path], sentence.partition("such as ")[2])
 
     def test_a_right_text_is_taken(self):
@@ -308,7 +308,7 @@ class Refusals(unittest.TestCase):
 
     def test_every_text_has_a_form_and_every_form_a_case(self):
         schema = json.loads((CHART / "values.schema.json").read_text())
-        # A pattern of the schema would come first, and say nothing but itself.
+        # A pattern in the schema would be checked first, and its message would only show the pattern.
         self.assertNotIn("'pattern'", str(schema))
         table = (CHART / "templates/_forms.tpl").read_text().split('"app.valueForms" -}}\n')[1].split("{{- end")[0]
         forms = dict(line.split(": ") for line in table.splitlines())
@@ -326,7 +326,7 @@ class Refusals(unittest.TestCase):
         for release, name in RELEASES:
             with self.subTest(release):
                 done = helm_template(release=release)
-                self.assertIn(f'the release\'s name is "{release}", which makes "{name}" the name of a Service', done.stderr)
+                self.assertIn(f'the release name is "{release}", which makes "{name}" the name of a Service', done.stderr)
                 self.assertIn("set fullnameOverride", done.stderr)
                 self.assertEqual(helm_template("--set", "fullnameOverride=payments", release=release).returncode, 0)
 
@@ -334,7 +334,7 @@ class Refusals(unittest.TestCase):
         for name in ("true", "false", "yes", "no", "on", "off", "y", "n", "null"):
             with self.subTest(name):
                 said = helm_template("--set-string", f"fullnameOverride={name}").stderr
-                self.assertIn(f'makes "{name}" the name of a Service: YAML does not read that as a text', said)
+                self.assertIn(f'makes "{name}" the name of a Service: YAML does not read that as a string', said)
 
     def test_what_the_load_balancer_alone_reads_is_not_compared_without_one(self):
         for setting in ("shutdown.deregistrationDelaySeconds=25", "ingress.idleTimeoutSeconds=5"):

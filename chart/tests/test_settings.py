@@ -1,4 +1,4 @@
-"""The chart's settings are the service's: same names, defaults and bounds. Versions are one. The documents follow."""
+"""The chart's settings are the service's: same names, defaults and bounds. Chart and service have the same version."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import yaml
 
 from support import CHART, NAME, ROOT, containers, limits, render
 
-# Not settings of a pod: a secret, or the pod's own business.
+# Not values under `settings`: secrets, region and environment come from elsewhere.
 ELSEWHERE = {
     "REGION", "ENVIRONMENT", "DATABASE_URL", "DATABASE_URL_FILE", "MIGRATE_DATABASE_URL", "MIGRATE_DATABASE_URL_FILE",
     "API_SECRET_KEY", "API_SECRET_KEY_FILE",

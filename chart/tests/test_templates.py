@@ -1,4 +1,4 @@
-"""What each template renders, and for which values."""
+"""What each template renders, for which values."""
 
 import pathlib
 import re
@@ -52,7 +52,7 @@ class Names(unittest.TestCase):
 
     def test_a_long_release_name_leaves_room_for_every_suffix(self):
         names = [(kind, name) for kind, name in render(fullnameOverride="a" * 46, prune={"enabled": True})]
-        # A CronJob's name may have 52 characters, what becomes a label 63.
+        # A CronJob's name may have 52 characters, a name that becomes a label 63.
         for kind, name in names:
             self.assertLessEqual(len(name), 52 if kind == "CronJob" else 63, f"{kind} {name}")
 
@@ -82,7 +82,7 @@ class Names(unittest.TestCase):
         self.assertEqual(found, [])
 
     def test_no_key_is_there_twice(self):
-        with self.assertRaisesRegex(AssertionError, "there twice"):
+        with self.assertRaisesRegex(AssertionError, "appears twice"):
             yaml.load("annotations: {a: 1, b: 2, a: 3}", Loader)
         role = "arn:aws:iam::111122223333:role/payments"
         more = {"example.com/team": "payments"}
