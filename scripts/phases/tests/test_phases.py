@@ -240,17 +240,17 @@ class Check(Phases):
         self.addCleanup(terraform.write_text, stand_in)
         terraform.write_text(f'#!/bin/sh\nexec {shutil.which("terraform")} "$@"\n')
         cases = [
-            ({"domain": "pay.example.org"}, "domain is zone_name or a name in it."),
-            ({"zone_name": "example.com.", "domain": "example.com."}, "zone_name is a domain that Route 53 serves, for example example.com."),
-            ({"domain": "Pay.example.com"}, "domain is a host name in lower case, for example pay.example.com."),
-            *[({"network": network}, "operator_cidrs has at least one network of IPv4, by its first address, none wider than /16: ")
+            ({"domain": "pay.example.org"}, "domain must be zone_name or a name in it."),
+            ({"zone_name": "example.com.", "domain": "example.com."}, "zone_name must be the domain of a hosted zone in Route 53, without a final dot, "),
+            ({"domain": "Pay.example.com"}, "domain must be a host name in lower case, for example pay.example.com."),
+            *[({"network": network}, "operator_cidrs must contain at least one IPv4 network, each written with its first address and not ")
               for network in ("0.0.0.0/0", "198.50.0.0/15", "203.0.113.7/24", "203.0.113.7", "2001:db8::/32", "office")],
-            *[({"network": network}, "operator_cidrs are addresses as the internet sees them: EKS refuses 10.0.0.0/8, ")
+            *[({"network": network}, "operator_cidrs must be public addresses: EKS refuses 10.0.0.0/8, ")
               for network in ("10.1.2.3/32", "172.31.7.0/24", "192.168.0.0/16", "100.127.0.0/16")],
-            ({"administrator": "root"}, "administrators has at least one ARN of a role or user of this account: "),
-            ({"alert_email": "nobody"}, "alert_email is an e-mail address."),
-            ({"account_id": "1111"}, "account_id is twelve digits: aws sts get-caller-identity prints it."),
-            ({"state_bucket_prefix": "Example"}, "state_bucket_prefix is 3 to 41 lower-case letters, digits and hyphens."),
+            ({"administrator": "root"}, "administrators must contain ARNs of IAM roles or users of this account, at least one: "),
+            ({"alert_email": "nobody"}, "alert_email must be an e-mail address."),
+            ({"account_id": "1111"}, "account_id must be twelve digits: aws sts get-caller-identity prints it."),
+            ({"state_bucket_prefix": "Example"}, "state_bucket_prefix must be 3 to 41 lower-case letters, digits and hyphens, "),
         ]
         for changes, sentence in cases:
             with self.subTest(changes=changes):

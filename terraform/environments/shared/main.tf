@@ -9,7 +9,8 @@ locals {
   state_bucket = "${var.state_bucket_prefix}-${var.site}-${var.region}"
 }
 
-# Zones' letters differ between accounts, ids do not. use1-az3 has neither RDS Proxy nor the nodes' instance types.
+# The letters of zones differ between accounts, their IDs do not. use1-az3 has neither RDS Proxy nor the nodes'
+# instance types.
 # tflint-ignore: terraform_unused_declarations # it is read for its postcondition
 data "aws_availability_zone" "chosen" {
   for_each = toset(var.availability_zones)
@@ -19,7 +20,7 @@ data "aws_availability_zone" "chosen" {
   lifecycle {
     postcondition {
       condition     = self.zone_id != "use1-az3"
-      error_message = "${each.key} is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in terraform.tfvars has to name another one."
+      error_message = "${each.key} is the zone use1-az3 in this account, which has neither RDS Proxy nor the nodes' instance types: name another zone in availability_zones in terraform.tfvars."
     }
   }
 }
@@ -155,7 +156,7 @@ module "ecr" {
   key_arn = module.kms.arns.images
 }
 
-# Must take nothing from another module: it would be destroyed along with that module.
+# Must not use anything from another module: it would be destroyed along with that module.
 module "audit" {
   source = "../../modules/audit"
 

@@ -6,7 +6,7 @@ variable "site" {
 
   validation {
     condition     = contains(["spain", "mexico"], var.site)
-    error_message = "site is spain or mexico."
+    error_message = "site must be spain or mexico."
   }
 }
 
@@ -17,7 +17,7 @@ variable "environment" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,15}$", var.environment))
-    error_message = "environment is 2 to 16 lower-case letters and digits."
+    error_message = "environment must be 2 to 16 lower-case letters and digits, and begin with a letter."
   }
 }
 
@@ -27,17 +27,17 @@ variable "region" {
 
   validation {
     condition     = contains(["eu-south-2", "us-east-1"], var.region)
-    error_message = "region is eu-south-2 or us-east-1: the service knows the law and the certificates of these two."
+    error_message = "region must be eu-south-2 or us-east-1: the service knows only the law and the certificates of these two."
   }
 }
 
 variable "residency" {
-  description = "Law that applies to the data, EU or MX, wherever they are stored: Mexico's are in the United States."
+  description = "Law that applies to the data, EU or MX, wherever the data is stored: Mexico's is in the United States."
   type        = string
 
   validation {
     condition     = lookup({ "eu-south-2" = "EU", "us-east-1" = "MX" }, var.region, "") == var.residency
-    error_message = "Data under the law of the EU stay in eu-south-2, and those under Mexico's in us-east-1."
+    error_message = "residency must be EU in eu-south-2, and MX in us-east-1: each region's data must stay there."
   }
 }
 
@@ -47,7 +47,7 @@ variable "cidr" {
 
   validation {
     condition     = can(regex("^10\\.[0-9]{1,3}\\.0\\.0/16$", var.cidr)) && can(cidrhost(var.cidr, 0))
-    error_message = "cidr is a /16 in 10.0.0.0/8, for example 10.10.0.0/16."
+    error_message = "cidr must be a /16 in 10.0.0.0/8, for example 10.10.0.0/16."
   }
 }
 
@@ -57,7 +57,7 @@ variable "availability_zones" {
 
   validation {
     condition     = length(distinct(var.availability_zones)) == 3 && alltrue([for zone in var.availability_zones : startswith(zone, var.region)])
-    error_message = "availability_zones names three different zones of the region."
+    error_message = "availability_zones must name three different zones of the region."
   }
 }
 
@@ -74,7 +74,7 @@ variable "kubernetes_version" {
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
-    error_message = "kubernetes_version is a minor version, for example 1.35."
+    error_message = "kubernetes_version must be a minor version, for example 1.35."
   }
 }
 
@@ -97,7 +97,7 @@ variable "addon_versions" {
 
   validation {
     condition     = alltrue([for version in values(var.addon_versions) : can(regex("^v[0-9.]+-eksbuild\\.[0-9]+$", version))])
-    error_message = "An add-on's version is written like v1.13.2-eksbuild.1."
+    error_message = "addon_versions must be exact versions, for example v1.13.2-eksbuild.1."
   }
 }
 
@@ -112,17 +112,17 @@ variable "application_nodes" {
 
   validation {
     condition     = var.application_nodes.min >= (var.environment == "production" ? 3 : 2)
-    error_message = "application_nodes.min is at least 2, and in production 3, one a zone."
+    error_message = "application_nodes.min must be at least 2, and in production at least 3, one for each zone."
   }
 
   validation {
     condition     = var.application_nodes.max <= 6 && var.application_nodes.min <= var.application_nodes.max
-    error_message = "application_nodes.max is at most 6, and not below application_nodes.min."
+    error_message = "application_nodes.max must be at most 6, and must not be below application_nodes.min."
   }
 
   validation {
     condition     = length(var.application_nodes.instance_types) > 0
-    error_message = "application_nodes.instance_types has at least one type."
+    error_message = "application_nodes.instance_types must contain at least one type."
   }
 }
 
@@ -133,7 +133,7 @@ variable "database_instance_class" {
 
   validation {
     condition     = startswith(var.database_instance_class, "db.") && !startswith(var.database_instance_class, "db.t")
-    error_message = "database_instance_class is one of RDS', for example db.m7g.large, and not burstable (db.t…)."
+    error_message = "database_instance_class must be an RDS instance class, for example db.m7g.large, and must not be burstable (db.t…)."
   }
 }
 
@@ -144,7 +144,7 @@ variable "database_storage_gib" {
 
   validation {
     condition     = var.database_storage_gib >= 400 && var.database_storage_gib <= 8192
-    error_message = "database_storage_gib is 400 to 8192: below 400 gp3 has a quarter of the operations."
+    error_message = "database_storage_gib must be between 400 and 8192: below 400, gp3 has a quarter of the operations per second."
   }
 }
 
@@ -154,7 +154,7 @@ variable "database_backup_window" {
 
   validation {
     condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$", var.database_backup_window))
-    error_message = "database_backup_window is two times of day in UTC, for example 02:00-03:00."
+    error_message = "database_backup_window must be two times of day in UTC, for example 02:00-03:00."
   }
 }
 
@@ -167,27 +167,27 @@ variable "database_maintenance_window" {
       "^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$",
       var.database_maintenance_window,
     ))
-    error_message = "database_maintenance_window is two times of a week in UTC, for example sun:04:30-sun:05:30."
+    error_message = "database_maintenance_window must be two times of the week in UTC, for example sun:04:30-sun:05:30."
   }
 }
 
 variable "monthly_budget_usd" {
-  description = "Region's monthly cost in US dollars that a warning is sent at. 0: none, where budgets are not allowed."
+  description = "Monthly budget of the region in US dollars, for warnings about cost. 0: no budget, for accounts that may not have one."
   type        = number
 
   validation {
     condition     = var.monthly_budget_usd >= 0
-    error_message = "monthly_budget_usd is above 0, or 0 for no budget."
+    error_message = "monthly_budget_usd must not be negative; 0 makes no budget."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether cluster and database refuse to be deleted. make down asks, and then turns it off first."
+  description = "Whether cluster and database refuse to be deleted. make down asks, and then first turns this off."
   type        = bool
   default     = true
 }
 
-# Variables that the operator is asked for once: operator.tfvars two folders up, which git ignores.
+# Variables that the operator sets once, in operator.tfvars two folders up, which git ignores.
 
 variable "account_id" {
   description = "AWS account."
@@ -195,7 +195,7 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is twelve digits: aws sts get-caller-identity prints it."
+    error_message = "account_id must be twelve digits: aws sts get-caller-identity prints it."
   }
 }
 
@@ -207,12 +207,12 @@ variable "administrators" {
     condition = length(var.administrators) > 0 && alltrue([
       for arn in values(var.administrators) : can(regex("^arn:aws:iam::${var.account_id}:(role|user)/", arn))
     ])
-    error_message = "administrators has at least one ARN of a role or user of this account: nobody else could enter the cluster."
+    error_message = "administrators must contain ARNs of IAM roles or users of this account, at least one: nobody else can administer the cluster."
   }
 
   validation {
     condition     = length(distinct(values(var.administrators))) == length(var.administrators)
-    error_message = "administrators names each role or user once: the cluster takes one entry for it."
+    error_message = "administrators must name each role or user only once: the cluster accepts one entry for each."
   }
 }
 
@@ -224,7 +224,7 @@ variable "operator_cidrs" {
     condition = length(var.operator_cidrs) > 0 && alltrue([
       for cidr in var.operator_cidrs : try(cidrsubnet(cidr, 0, 0) == cidr && can(cidrnetmask(cidr)) && tonumber(split("/", cidr)[1]) >= 16, false)
     ])
-    error_message = "operator_cidrs has at least one network of IPv4, by its first address, none wider than /16: for example 203.0.113.0/24."
+    error_message = "operator_cidrs must contain at least one IPv4 network, each written with its first address and not wider than /16, for example 203.0.113.0/24."
   }
 
   # No range is wider than /16, so each is either wholly inside one of these networks or wholly outside.
@@ -233,7 +233,7 @@ variable "operator_cidrs" {
       for private in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] :
       try(cidrsubnet("${split("/", cidr)[0]}/${split("/", private)[1]}", 0, 0) != private, true)
     ]]))
-    error_message = "operator_cidrs are addresses as the internet sees them: EKS refuses 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10."
+    error_message = "operator_cidrs must be public addresses: EKS refuses 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10."
   }
 }
 
@@ -243,7 +243,7 @@ variable "zone_name" {
 
   validation {
     condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.zone_name))
-    error_message = "zone_name is a domain that Route 53 serves, for example example.com."
+    error_message = "zone_name must be the domain of a hosted zone in Route 53, without a final dot, for example example.com."
   }
 }
 
@@ -253,12 +253,12 @@ variable "domain" {
 
   validation {
     condition     = var.domain == var.zone_name || endswith(var.domain, ".${var.zone_name}")
-    error_message = "domain is zone_name or a name in it."
+    error_message = "domain must be zone_name or a name in it."
   }
 
   validation {
     condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]([a-z0-9-]*[a-z0-9])$", var.domain))
-    error_message = "domain is a host name in lower case, for example pay.example.com."
+    error_message = "domain must be a host name in lower case, for example pay.example.com."
   }
 }
 
@@ -268,7 +268,7 @@ variable "state_bucket_prefix" {
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9-]{2,40}$", var.state_bucket_prefix))
-    error_message = "state_bucket_prefix is 3 to 41 lower-case letters, digits and hyphens."
+    error_message = "state_bucket_prefix must be 3 to 41 lower-case letters, digits and hyphens, and must not begin with a hyphen."
   }
 }
 
@@ -278,7 +278,7 @@ variable "alert_email" {
 
   validation {
     condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alert_email))
-    error_message = "alert_email is an e-mail address."
+    error_message = "alert_email must be an e-mail address."
   }
 }
 
@@ -288,7 +288,7 @@ variable "git_repository" {
 
   validation {
     condition     = can(regex("^(https://|ssh://|git@).+", var.git_repository))
-    error_message = "git_repository is an https or ssh address."
+    error_message = "git_repository must be an https or ssh URL."
   }
 }
 
@@ -300,7 +300,7 @@ variable "rotation_package" {
 
   validation {
     condition     = endswith(var.rotation_package, ".zip")
-    error_message = "rotation_package is a .zip file: scripts/rotation-package.sh makes it."
+    error_message = "rotation_package must be a .zip file: scripts/rotation-package.sh makes it."
   }
 }
 
@@ -311,7 +311,7 @@ variable "control_addresses" {
 
   validation {
     condition     = (var.site == local.control_site) == (length(var.control_addresses) == 0)
-    error_message = "A region that is managed from another one needs that one's NAT addresses; the managing one takes none."
+    error_message = "control_addresses must contain the NAT addresses of the region that Argo CD runs in, and must be empty in that region itself."
   }
 }
 

@@ -1,4 +1,4 @@
-# The topic that alarms go to, and warnings about the month's cost.
+# The topic for alarms, and warnings about the month's cost.
 
 locals {
   policy = {

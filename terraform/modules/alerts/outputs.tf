@@ -12,6 +12,6 @@ output "policy" {
 }
 
 output "key" {
-  description = "KMS key that notifications are encrypted by."
+  description = "KMS key that encrypts notifications."
   value       = aws_sns_topic.this.kms_master_key_id
 }

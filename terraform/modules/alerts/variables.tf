@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -19,7 +19,7 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is twelve digits."
+    error_message = "account_id must be twelve digits."
   }
 }
 
@@ -30,7 +30,7 @@ variable "key_arn" {
 
   validation {
     condition     = startswith(var.key_arn, "arn:aws:")
-    error_message = "key_arn is the ARN of a KMS key."
+    error_message = "key_arn must be the ARN of a KMS key."
   }
 }
 
@@ -40,7 +40,7 @@ variable "email" {
 
   validation {
     condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.email))
-    error_message = "email is an e-mail address."
+    error_message = "email must be an e-mail address."
   }
 }
 
@@ -50,6 +50,6 @@ variable "monthly_budget_usd" {
 
   validation {
     condition     = var.monthly_budget_usd >= 0
-    error_message = "monthly_budget_usd is above 0, or 0 for no budget."
+    error_message = "monthly_budget_usd must not be negative; 0 makes no budget."
   }
 }

@@ -1,5 +1,5 @@
-# Records of who did what: one trail for this region, into a bucket that nobody can empty before the records' retention
-# ends.
+# Records of who did what: one trail for this region, in a bucket that nobody can empty before the retention of its
+# records ends.
 #
 # Bucket and key outlive a tear-down, which destroys everything that depends on what it removes. So they depend on
 # nothing outside this module, and the key is made here.
@@ -118,7 +118,7 @@ resource "aws_cloudtrail" "this" {
   include_global_service_events = local.settings.include_global_service_events
   enable_log_file_validation    = local.settings.log_file_validation
 
-  # CloudTrail writes a first file at once, and refuses a bucket whose policy is not there yet.
+  # CloudTrail writes a first file at once, and refuses a bucket that does not have its policy yet.
   depends_on = [module.bucket]
 
   advanced_event_selector {

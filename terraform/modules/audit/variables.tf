@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -19,7 +19,7 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is twelve digits."
+    error_message = "account_id must be twelve digits."
   }
 }
 
@@ -29,7 +29,7 @@ variable "state_bucket" {
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]{2,62}$", var.state_bucket))
-    error_message = "state_bucket is the name of a bucket."
+    error_message = "state_bucket must be the name of an S3 bucket."
   }
 }
 
@@ -40,6 +40,6 @@ variable "retention_days" {
 
   validation {
     condition     = var.retention_days >= 90
-    error_message = "retention_days is at least 90."
+    error_message = "retention_days must be at least 90."
   }
 }

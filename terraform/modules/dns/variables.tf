@@ -4,7 +4,7 @@ variable "domain" {
 
   validation {
     condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain))
-    error_message = "domain is a host name, for example spain.pay.example.com."
+    error_message = "domain must be a host name, for example spain.pay.example.com."
   }
 }
 
@@ -14,7 +14,7 @@ variable "zone_name" {
 
   validation {
     condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.zone_name))
-    error_message = "zone_name is a domain, for example example.com."
+    error_message = "zone_name must be a domain, for example example.com."
   }
 }
 
@@ -24,7 +24,7 @@ variable "load_balancer_stack" {
 
   validation {
     condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.load_balancer_stack))
-    error_message = "load_balancer_stack is namespace/name of the Ingress."
+    error_message = "load_balancer_stack must be the namespace/name of the Ingress."
   }
 }
 

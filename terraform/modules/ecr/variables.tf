@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,60}$", var.name))
-    error_message = "name is lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 61 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -14,7 +14,7 @@ variable "key_arn" {
 
   validation {
     condition     = startswith(var.key_arn, "arn:aws:")
-    error_message = "key_arn is the ARN of a KMS key."
+    error_message = "key_arn must be the ARN of a KMS key."
   }
 }
 
@@ -25,6 +25,6 @@ variable "kept_images" {
 
   validation {
     condition     = var.kept_images >= 10
-    error_message = "kept_images is at least 10: a roll-back needs them."
+    error_message = "kept_images must be at least 10: a roll-back needs the older images."
   }
 }

@@ -114,7 +114,7 @@ locals {
     for addon, version in var.addon_versions : addon => {
       addon_version = version
       most_recent   = false
-      # Without these two, new nodes would start pods that have no network, or cannot reach the API through its Service.
+      # Without these two, new nodes would start pods that have no network or cannot reach the API through its Service.
       before_compute              = contains(["vpc-cni", "kube-proxy"], addon)
       configuration_values        = jsonencode(local.addon_configuration[addon])
       resolve_conflicts_on_create = "OVERWRITE"

@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -14,7 +14,7 @@ variable "kubernetes_version" {
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
-    error_message = "kubernetes_version is a minor version, for example 1.35."
+    error_message = "kubernetes_version must be a minor version, for example 1.35."
   }
 }
 
@@ -30,7 +30,7 @@ variable "addon_versions" {
 
   validation {
     condition     = alltrue([for version in values(var.addon_versions) : can(regex("^v[0-9.]+-eksbuild\\.[0-9]+$", version))])
-    error_message = "An add-on's version is written like v1.13.2-eksbuild.1."
+    error_message = "addon_versions must be exact versions, for example v1.13.2-eksbuild.1."
   }
 }
 
@@ -60,7 +60,7 @@ variable "availability_zones" {
 
   validation {
     condition     = length(distinct(var.availability_zones)) == 3
-    error_message = "availability_zones names three different zones."
+    error_message = "availability_zones must name three different zones."
   }
 }
 
@@ -72,7 +72,7 @@ variable "api_allowed_cidrs" {
     condition = length(var.api_allowed_cidrs) > 0 && alltrue([
       for cidr in var.api_allowed_cidrs : can(cidrhost(cidr, 0)) && tonumber(split("/", cidr)[1]) >= 16
     ])
-    error_message = "api_allowed_cidrs is a list of at least one network, none wider than /16: the API is not for the whole internet."
+    error_message = "api_allowed_cidrs must contain at least one network, and none wider than /16: the API must not be open to the whole internet."
   }
 }
 
@@ -86,7 +86,7 @@ variable "key_arns" {
 
   validation {
     condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
-    error_message = "key_arns are ARNs of KMS keys."
+    error_message = "key_arns must be ARNs of KMS keys."
   }
 }
 
@@ -98,12 +98,12 @@ variable "administrators" {
     condition = length(var.administrators) > 0 && alltrue([
       for arn in values(var.administrators) : can(regex("^arn:aws:iam::[0-9]{12}:(role|user)/", arn))
     ])
-    error_message = "administrators has at least one ARN of an IAM role or user: nobody else could enter the cluster."
+    error_message = "administrators must contain ARNs of IAM roles or users, at least one: nobody else can administer the cluster."
   }
 
   validation {
     condition     = length(distinct(values(var.administrators))) == length(var.administrators)
-    error_message = "administrators names each role or user once: the cluster takes one entry for it."
+    error_message = "administrators must name each role or user only once: the cluster accepts one entry for each."
   }
 }
 
@@ -116,7 +116,7 @@ variable "deployer" {
 
   validation {
     condition     = var.deployer == null || can(regex("^arn:aws:iam::[0-9]{12}:role/", var.deployer.arn))
-    error_message = "deployer.arn is the ARN of an IAM role."
+    error_message = "deployer.arn must be the ARN of an IAM role."
   }
 }
 
@@ -127,7 +127,7 @@ variable "deployer_group" {
 
   validation {
     condition     = !startswith(var.deployer_group, "system:")
-    error_message = "deployer_group must not be one of Kubernetes' own (system:)."
+    error_message = "deployer_group must not be one of Kubernetes' own groups (system:)."
   }
 }
 
@@ -144,7 +144,7 @@ variable "system_nodes" {
 
   validation {
     condition     = var.system_nodes.count >= 2 && length(var.system_nodes.instance_types) > 0
-    error_message = "system_nodes has at least two nodes, so that one can be replaced, and an instance type."
+    error_message = "system_nodes must have a count of at least 2, so that one node can be replaced, and at least one instance type."
   }
 }
 
@@ -159,12 +159,12 @@ variable "application_nodes" {
 
   validation {
     condition     = var.application_nodes.min >= 2 && var.application_nodes.max <= 6 && var.application_nodes.min <= var.application_nodes.max
-    error_message = "application_nodes is between 2 and 6, min not above max."
+    error_message = "application_nodes.min and application_nodes.max must be between 2 and 6, and min must not be above max."
   }
 
   validation {
     condition     = length(var.application_nodes.instance_types) > 0
-    error_message = "application_nodes needs an instance type."
+    error_message = "application_nodes.instance_types must contain at least one type."
   }
 }
 
@@ -175,7 +175,7 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([30, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "log_retention_days is one of 30, 90, 180, 365, 400, 731."
+    error_message = "log_retention_days must be 30, 90, 180, 365, 400 or 731."
   }
 }
 

@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -33,7 +33,7 @@ variable "roles" {
     condition = alltrue(flatten([for role in var.roles : [
       for account in role.service_accounts : can(regex("^[a-z0-9-]+:[a-z0-9-]+$", account))
     ]]))
-    error_message = "A service account is written namespace:name, without wildcards."
+    error_message = "service_accounts must be written namespace:name, without wildcards."
   }
 
   validation {
@@ -41,7 +41,7 @@ variable "roles" {
       (role.policy == null) != (role.published == null) &&
       contains(["load_balancer_controller", "cluster_autoscaler"], coalesce(role.published, "cluster_autoscaler"))
     ])
-    error_message = "A role has either a policy or published = load_balancer_controller or cluster_autoscaler."
+    error_message = "Each role must have either a policy, or published set to load_balancer_controller or cluster_autoscaler."
   }
 }
 

@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -14,7 +14,7 @@ variable "purposes" {
 
   validation {
     condition     = alltrue([for purpose in var.purposes : contains(keys(local.purposes), purpose)])
-    error_message = "purposes are among cluster, nodes, database, secrets, logs, audit, images and alerts."
+    error_message = "purposes may only contain cluster, nodes, database, secrets, logs, audit, images and alerts."
   }
 }
 
@@ -29,6 +29,6 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is twelve digits."
+    error_message = "account_id must be twelve digits."
   }
 }

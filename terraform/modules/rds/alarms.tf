@@ -1,48 +1,48 @@
 locals {
   gib = 1024 * 1024 * 1024
 
-  # Bad for three minutes of five, unless an alarm says otherwise.
+  # An alarm fires after three bad minutes of five, unless it sets something else.
   usual = { statistic = "Average", period = 60, periods = 5, bad = 3 }
 
   of_instance = {
-    # Missing data counts as bad: an instance that is down must not look like one that rests.
+    # Missing data counts as bad: an instance that is down must not look like one that is idle.
     cpu = {
       metric = "CPUUtilization", operator = "GreaterThanThreshold", threshold = 70, missing = "breaching"
-      why    = "The database's CPU is above 70 %, and commits begin to wait for it; or the database has said nothing for three minutes."
+      why    = "The database's CPU is above 70 %, and commits begin to wait for it; or the database has reported nothing for three minutes."
     }
-    # Storage grows by itself when 10 % of its current size are left. The current size is no metric, so the threshold is
-    # a share of the initial size. Before storage has grown, the alarm means that it did not grow; later, that it may
-    # not grow any more.
+    # Storage grows by itself when 10 % of its current size is left. The current size is not a metric, so the threshold
+    # is a share of the initial size. Before storage has grown, the alarm means that it did not grow; later, that it
+    # may not grow any more.
     storage = {
       metric = "FreeStorageSpace", operator = "LessThanThreshold", threshold = floor(0.07 * var.allocated_storage_gib * local.gib)
-      why    = "Less free storage than 7 % of what the database began with, though it should have grown by itself before."
+      why    = "Free storage is below 7 % of the initial storage, although storage should have grown by itself before that."
     }
     memory = {
       metric = "FreeableMemory", operator = "LessThanThreshold", threshold = local.gib / 2
-      why    = "Less than 512 MiB of memory are free."
+      why    = "Less than 512 MiB of memory is free."
     }
     write-latency = {
       metric = "WriteLatency", operator = "GreaterThanThreshold", threshold = 0.01
-      why    = "A write takes more than 10 ms on average, twice what a commit's budget allows at p99, and a commit is at least one write."
+      why    = "A write takes more than 10 ms on average, which is twice a commit's budget at p99, and a commit is at least one write."
     }
     queue = {
       metric = "DiskQueueDepth", operator = "GreaterThanThreshold", threshold = 32
-      why    = "More than 32 operations wait for the storage."
+      why    = "More than 32 operations are waiting for the storage."
     }
-    # Smaller classes may exceed their share for a while. Larger ones do not have these two metrics, and their alarms
+    # Smaller classes may exceed their baseline for a while. Larger ones do not have these two metrics, and their alarms
     # stay silent.
     storage-operations = {
       metric = "EBSIOBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
-      why    = "Half of what the instance may do above its share of storage operations is used up: then commits wait. A larger class has more."
+      why    = "Half of the instance's burst balance for storage operations is used up. When it is empty, commits wait. A larger class has more."
     }
     storage-bytes = {
       metric = "EBSByteBalance%", operator = "LessThanThreshold", threshold = 50, period = 300, periods = 3, bad = 2
-      why    = "Half of what the instance may move above its share of the way to its storage is used up: then commits wait. A larger class has more."
+      why    = "Half of the instance's burst balance for storage throughput is used up. When it is empty, commits wait. A larger class has more."
     }
-    # Vacuum freezes rows from 200 million transactions on; PostgreSQL refuses writes at some 2,100 million.
+    # Vacuum freezes rows from 200 million transactions on; PostgreSQL refuses writes at about 2,100 million.
     transaction-ids = {
       metric = "MaximumUsedTransactionIDs", operator = "GreaterThanThreshold", threshold = 500000000
-      why    = "Vacuum does not keep up with transaction numbers, or something holds it back: without it the database refuses writes one day."
+      why    = "Vacuum is not keeping up with transaction IDs, or something is holding it back. If that goes on, the database will refuse writes."
     }
   }
 
@@ -56,17 +56,17 @@ locals {
     proxy-login = {
       metric    = "ClientConnectionsSetupFailedAuth", operator = "GreaterThanThreshold", threshold = 0
       statistic = "Sum", period = 300, periods = 1, bad = 1
-      why       = "The proxy refused a login: a rotation went wrong, or somebody tries passwords."
+      why       = "The proxy rejected a login: a rotation went wrong, or somebody is trying passwords."
     }
     proxy-pinned = {
       metric    = "DatabaseConnectionsCurrentlySessionPinned", operator = "GreaterThanThreshold", threshold = 0
       statistic = "Sum", bad = 5
-      why       = "Sessions have kept a connection of the proxy to themselves for five minutes, which the service never makes them do (ADR-01, section 4)."
+      why       = "Sessions have been pinned to a connection of the proxy for five minutes, which the service never causes (ADR-01, section 4)."
     }
   }
 
   # The identifier comes from the instance, so that no alarm exists before the instance does. Right after it is made,
-  # one mail about missing data is possible: its first figures come some minutes later.
+  # one e-mail about missing data is possible, because its first data points come some minutes later.
   alarms = merge(
     { for name, alarm in local.of_instance : name => merge(local.usual, {
       missing = "missing", dimensions = { DBInstanceIdentifier = module.rds.db_instance_identifier }
@@ -96,7 +96,7 @@ resource "aws_cloudwatch_metric_alarm" "database" {
   ok_actions          = [var.alarm_topic_arn]
 }
 
-# Events that no metric shows: a fail-over, maintenance, storage that cannot grow any more, a key that is gone.
+# Events that no metric shows: a fail-over, maintenance, storage that cannot grow any more, a missing key.
 resource "aws_db_event_subscription" "database" {
   name             = "${var.name}-database"
   sns_topic        = var.alarm_topic_arn

@@ -2,7 +2,7 @@ locals {
   database = "payments"
   port     = 5432
 
-  # Set for payments that are one small durable commit each. RDS' defaults hold for every parameter that is not here. A
+  # Set for payments that are one small durable commit each. Every parameter that is not here keeps RDS' default. A
   # parameter that equals its default has apply_method pending-reboot, as AWS reports it for every default: AWS
   # registers no other method for a value that does not change, and every plan would show a change.
   parameters = {
@@ -119,7 +119,7 @@ locals {
 
     # Longer than the service leaves a connection idle (it probes every 30 s).
     idle_client_timeout = 1800
-    # Instead of 120 s, for which no caller waits. A payment gives up after its exchange's time-out of 0.9 s and tries
+    # Instead of 120 s, which no caller waits for. A payment gives up after its exchange's time-out of 0.9 s and tries
     # again; time-outs of the proxy are whole seconds.
     connection_borrow_timeout = 2
     # The rest is for the owner, the rotation and the people who look after the database.

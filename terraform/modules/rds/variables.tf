@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -44,7 +44,7 @@ variable "client_security_groups" {
 
   validation {
     condition     = length(var.client_security_groups) > 0
-    error_message = "client_security_groups must not be empty: nobody could reach the database."
+    error_message = "client_security_groups must not be empty: otherwise nothing could reach the database."
   }
 }
 
@@ -54,7 +54,7 @@ variable "login_secret_arns" {
 
   validation {
     condition     = length(var.login_secret_arns) == 2
-    error_message = "login_secret_arns has exactly two logins, which take turns."
+    error_message = "login_secret_arns must contain exactly two logins, which take turns."
   }
 }
 
@@ -68,7 +68,7 @@ variable "key_arns" {
 
   validation {
     condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
-    error_message = "key_arns are ARNs of KMS keys."
+    error_message = "key_arns must be ARNs of KMS keys."
   }
 }
 
@@ -79,7 +79,7 @@ variable "engine_version" {
 
   validation {
     condition     = can(regex("^17(\\.[0-9]+)?$", var.engine_version))
-    error_message = "engine_version is 17 or 17.x: the parameter group is for PostgreSQL 17."
+    error_message = "engine_version must be 17 or 17.x: the parameter group is for PostgreSQL 17."
   }
 }
 
@@ -90,7 +90,7 @@ variable "instance_class" {
 
   validation {
     condition     = startswith(var.instance_class, "db.") && !startswith(var.instance_class, "db.t")
-    error_message = "instance_class is db.something, and not burstable (db.t…): out of credits, commits take seconds."
+    error_message = "instance_class must begin with db. and must not be burstable (db.t…): without credits, commits take seconds."
   }
 }
 
@@ -101,7 +101,7 @@ variable "allocated_storage_gib" {
 
   validation {
     condition     = var.allocated_storage_gib >= 400 && var.allocated_storage_gib <= 8192
-    error_message = "allocated_storage_gib is 400 to 8192: below 400 gp3 has a quarter of the operations."
+    error_message = "allocated_storage_gib must be between 400 and 8192: below 400, gp3 has a quarter of the operations per second."
   }
 }
 
@@ -111,7 +111,7 @@ variable "backup_window" {
 
   validation {
     condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$", var.backup_window))
-    error_message = "backup_window is two times of day in UTC, for example 02:00-03:00."
+    error_message = "backup_window must be two times of day in UTC, for example 02:00-03:00."
   }
 }
 
@@ -124,7 +124,7 @@ variable "maintenance_window" {
       "^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$",
       var.maintenance_window,
     ))
-    error_message = "maintenance_window is two times of a week in UTC, for example sun:04:30-sun:05:30."
+    error_message = "maintenance_window must be two times of the week in UTC, for example sun:04:30-sun:05:30."
   }
 }
 
@@ -141,7 +141,7 @@ variable "insights_mode" {
 
   validation {
     condition     = contains(["advanced", "standard"], var.insights_mode)
-    error_message = "insights_mode is advanced or standard."
+    error_message = "insights_mode must be advanced or standard."
   }
 }
 
@@ -151,6 +151,6 @@ variable "alarm_topic_arn" {
 
   validation {
     condition     = can(regex("^arn:aws:sns:", var.alarm_topic_arn))
-    error_message = "alarm_topic_arn is the ARN of an SNS topic."
+    error_message = "alarm_topic_arn must be the ARN of an SNS topic."
   }
 }

@@ -119,14 +119,14 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.network]
 }
 
-# A failed rotation changes nothing that anybody would notice, but passwords no longer change. Rotations run once a
+# A failed rotation has no visible effect, but passwords no longer change. Rotations run once a
 # week, so the alarm stays on for a day, which is as long as alarms with periods of five minutes may look back. No
 # metric shows a rotation that Secrets Manager never began: the runbook says how to see when the last one was.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { errors = "Errors", throttles = "Throttles" }
 
   alarm_name          = "${var.name}-rotation-${each.key}"
-  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The passwords in force still hold. The alarm stays on for a day."
+  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The current passwords still work. The alarm stays on for a day."
   namespace           = "AWS/Lambda"
   metric_name         = each.value
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }

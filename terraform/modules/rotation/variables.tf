@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -14,7 +14,7 @@ variable "package" {
 
   validation {
     condition     = endswith(var.package, ".zip")
-    error_message = "package is a .zip file: scripts/rotation-package.sh makes it."
+    error_message = "package must be a .zip file: scripts/rotation-package.sh makes it."
   }
 }
 
@@ -29,7 +29,7 @@ variable "account_id" {
 
   validation {
     condition     = can(regex("^[0-9]{12}$", var.account_id))
-    error_message = "account_id is twelve digits."
+    error_message = "account_id must be twelve digits."
   }
 }
 
@@ -39,7 +39,7 @@ variable "secret_arns" {
 
   validation {
     condition     = alltrue([for name in ["database", "database-owner", "database-login-a", "database-login-b"] : contains(keys(var.secret_arns), name)])
-    error_message = "secret_arns has database, database-owner, database-login-a and database-login-b."
+    error_message = "secret_arns must contain database, database-owner, database-login-a and database-login-b."
   }
 }
 
@@ -59,7 +59,7 @@ variable "alarm_topic_arn" {
 
   validation {
     condition     = can(regex("^arn:aws:sns:", var.alarm_topic_arn))
-    error_message = "alarm_topic_arn is the ARN of an SNS topic."
+    error_message = "alarm_topic_arn must be the ARN of an SNS topic."
   }
 }
 
@@ -72,7 +72,7 @@ variable "key_arns" {
 
   validation {
     condition     = alltrue([for arn in values(var.key_arns) : startswith(arn, "arn:aws:")])
-    error_message = "key_arns are ARNs of KMS keys."
+    error_message = "key_arns must be ARNs of KMS keys."
   }
 }
 
@@ -103,6 +103,6 @@ variable "days" {
 
   validation {
     condition     = var.days >= 2 && var.days <= 90
-    error_message = "days is 2 to 90: a connection lives up to a day, and its login must not change meanwhile."
+    error_message = "days must be between 2 and 90: a connection lives for up to a day, and its login must not change during that time."
   }
 }

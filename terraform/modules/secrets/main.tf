@@ -67,7 +67,7 @@ resource "aws_secretsmanager_secret_version" "first" {
   secret_string_wo         = jsonencode(local.first_values[each.key])
   secret_string_wo_version = 1
   # A rotation moves AWSCURRENT to a newer version, and Secrets Manager keeps only a hundred versions without a label.
-  # Once this version were gone, Terraform would write another first password over the one in force. The second label
+  # If this version were dropped, Terraform would write another first password over the one in force. The second label
   # keeps it.
   version_stages = ["AWSCURRENT", "FIRST"]
 

@@ -4,7 +4,7 @@ variable "prefix" {
 
   validation {
     condition     = can(regex("^[a-z0-9-]+/[a-z0-9-]+$", var.prefix))
-    error_message = "prefix is project/environment, for example payment-latency-api/production."
+    error_message = "prefix must be project/environment, for example payment-latency-api/production."
   }
 }
 
@@ -14,7 +14,7 @@ variable "key_arn" {
 
   validation {
     condition     = startswith(var.key_arn, "arn:aws:")
-    error_message = "key_arn is the ARN of a KMS key."
+    error_message = "key_arn must be the ARN of a KMS key."
   }
 }
 
@@ -29,6 +29,6 @@ variable "database" {
 
   validation {
     condition     = var.database.port > 0 && var.database.port < 65536
-    error_message = "database.port is a port."
+    error_message = "database.port must be between 1 and 65535."
   }
 }

@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -14,7 +14,7 @@ variable "cidr" {
 
   validation {
     condition     = can(cidrhost(var.cidr, 0)) && endswith(var.cidr, ".0.0/16")
-    error_message = "cidr is a /16, for example 10.10.0.0/16."
+    error_message = "cidr must be a /16, for example 10.10.0.0/16."
   }
 }
 
@@ -24,7 +24,7 @@ variable "availability_zones" {
 
   validation {
     condition     = length(distinct(var.availability_zones)) == 3
-    error_message = "availability_zones names three different zones."
+    error_message = "availability_zones must name three different zones."
   }
 }
 
@@ -50,7 +50,7 @@ variable "logs_key_arn" {
 
   validation {
     condition     = startswith(var.logs_key_arn, "arn:aws:")
-    error_message = "logs_key_arn is the ARN of a KMS key."
+    error_message = "logs_key_arn must be the ARN of a KMS key."
   }
 }
 
@@ -61,6 +61,6 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([30, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "log_retention_days is one of 30, 90, 180, 365, 400, 731."
+    error_message = "log_retention_days must be 30, 90, 180, 365, 400 or 731."
   }
 }

@@ -93,7 +93,7 @@ resource "aws_wafv2_web_acl" "this" {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
-  name              = "aws-waf-logs-${var.name}" # WAF asks for this beginning
+  name              = "aws-waf-logs-${var.name}" # WAF requires this prefix
   kms_key_id        = var.logs_key_arn
   retention_in_days = 365
 }
@@ -102,7 +102,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this.arn
   log_destination_configs = [aws_cloudwatch_log_group.this.arn]
 
-  # Logs refused requests alone: a line for every payment would cost more than all else here.
+  # Logs only refused requests: a line for every payment would cost more than everything else here.
   logging_filter {
     default_behavior = "DROP"
 

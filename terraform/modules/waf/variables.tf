@@ -4,7 +4,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,40}$", var.name))
-    error_message = "name is 3 to 41 lower-case letters, digits and hyphens, and begins with a letter."
+    error_message = "name must be 3 to 41 lower-case letters, digits and hyphens, and begin with a letter."
   }
 }
 
@@ -15,7 +15,7 @@ variable "logs_key_arn" {
 
   validation {
     condition     = startswith(var.logs_key_arn, "arn:aws:")
-    error_message = "logs_key_arn is the ARN of a KMS key."
+    error_message = "logs_key_arn must be the ARN of a KMS key."
   }
 }
 
@@ -26,6 +26,6 @@ variable "requests_per_address" {
 
   validation {
     condition     = var.requests_per_address >= 100 && var.requests_per_address <= 2000000000
-    error_message = "requests_per_address is 100 to 2,000,000,000."
+    error_message = "requests_per_address must be between 100 and 2,000,000,000."
   }
 }
