@@ -66,7 +66,7 @@ override_module {
 run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
   assert {
     condition     = alltrue([for group in output.settings.node_groups : group.launch_template_tags == tomap(output.settings.tags)])
-    error_message = "Machines and their volumes are not tagged."
+    error_message = "Instances and their volumes are not tagged."
   }
 
   assert {
@@ -95,17 +95,17 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
       images = [output.settings.ecr.kms_key]
       alerts = [module.alerts.key]
     } : purpose => join(" ", distinct(used)) } == { for purpose, arn in module.kms.arns : purpose => arn }
-    error_message = "Something is not encrypted by the key of this region that is for it."
+    error_message = "Something is not encrypted with the key of this region that is meant for it."
   }
 
   assert {
     condition     = length(distinct(values(module.kms.arns))) == length(module.kms.arns)
-    error_message = "Two keys look alike here: one in the place of the other would not be seen."
+    error_message = "Two keys have the same ARN in this test, so a mix-up of the two would not be noticed."
   }
 
   assert {
     condition     = output.settings.rds.storage_encrypted && output.settings.proxy.require_tls && output.settings.parameters["rds.force_ssl"] == "1"
-    error_message = "The database is not encrypted, at rest or on its way."
+    error_message = "The database is not encrypted at rest or in transit."
   }
 
   assert {
@@ -115,7 +115,7 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.rotation : rule.cidr_ipv4 == var.cidr])
-    error_message = "The rotation function reaches beyond the network."
+    error_message = "The rotation function can connect to something outside the network."
   }
 
   assert {
@@ -125,7 +125,7 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
 
   assert {
     condition     = output.settings.audit.include_global_service_events == (var.region == "us-east-1")
-    error_message = "Global events are recorded nowhere, or twice."
+    error_message = "Global events are not recorded, or are recorded twice."
   }
 
   # The policies of the application and the rotation name no other region.
@@ -139,12 +139,12 @@ run "data_are_tagged_encrypted_private_and_stay_in_their_region" {
 
   assert {
     condition     = alltrue([for site in local.managed_sites : length(fileset("..", "${site}/terraform.tfvars")) == 1 && site != local.control_site])
-    error_message = "Argo CD may deploy to a region that is none."
+    error_message = "A managed region has no terraform.tfvars, or is the region that Argo CD runs in."
   }
 
   assert {
     condition     = !contains([for data in fileset("..", "*/terraform.tfvars") : one(regex("(?m)^cidr *= *\"([0-9./]+)\"", file("../${data}"))) if dirname(data) != var.site], var.cidr)
-    error_message = "Another region has the same addresses."
+    error_message = "Another region uses the same addresses."
   }
 
   assert {
@@ -163,12 +163,12 @@ run "production_survives_a_lost_zone_and_a_mistake" {
 
   assert {
     condition     = output.settings.rds.multi_az && output.settings.vpc.one_nat_gateway_per_az && output.settings.node_groups.system.min_size >= 2
-    error_message = "One zone takes the database, the way out or the add-ons with it."
+    error_message = "If one zone fails, the database, the way out or the add-ons fail with it."
   }
 
   assert {
     condition     = sum([for name, group in output.settings.node_groups : group.max_size if name != "system"]) == 6
-    error_message = "There may not be six application nodes."
+    error_message = "The application nodes cannot grow to six."
   }
 
   assert {
@@ -187,25 +187,25 @@ run "the_database_is_patched_in_its_own_hour_and_not_both_regions_on_one_day" {
 
   assert {
     condition     = output.settings.rds.maintenance_window == var.database_maintenance_window && output.settings.rds.backup_window == var.database_backup_window
-    error_message = "The database's windows are not the region's."
+    error_message = "The database's windows are not those of the region."
   }
 
   assert {
     condition = !contains([for data in fileset("..", "*/terraform.tfvars") :
       one(regex("(?m)^database_maintenance_window *= *\"([a-z]{3}):", file("../${data}"))) if dirname(data) != var.site
     ], substr(var.database_maintenance_window, 0, 3))
-    error_message = "Two regions could be patched on one day."
+    error_message = "Both regions could be patched on the same day."
   }
 
   # The chart's prune job begins at 03:17 (prune.schedule) and has an hour (prune.activeDeadlineSeconds).
   assert {
     condition     = tonumber(replace(substr(var.database_maintenance_window, 4, 5), ":", "")) >= 417
-    error_message = "A patch could come while old payments are pruned."
+    error_message = "A patch could be applied while old payments are pruned."
   }
 
   assert {
     condition     = tonumber(replace(substr(var.database_backup_window, 6, 5), ":", "")) <= tonumber(replace(substr(var.database_maintenance_window, 4, 5), ":", ""))
-    error_message = "RDS refuses a maintenance window that meets the backup's."
+    error_message = "RDS refuses a maintenance window that overlaps the backup window."
   }
 }
 
@@ -216,7 +216,7 @@ run "a_database_that_grew_to_its_bound_may_be_given_a_higher_one" {
 
   assert {
     condition     = output.settings.rds.allocated_storage == 800 && output.settings.rds.max_allocated_storage == 3200
-    error_message = "The region's storage is not the database's."
+    error_message = "The database does not have the storage that the region sets."
   }
 }
 
@@ -227,7 +227,7 @@ run "teardown_lifts_the_protection_of_both" {
 
   assert {
     condition     = !output.settings.rds.deletion_protection && !output.settings.eks.deletion_protection
-    error_message = "Something would still refuse to go."
+    error_message = "Something would still refuse to be deleted."
   }
 }
 
@@ -236,19 +236,19 @@ run "each_role_is_for_its_service_accounts_and_reads_its_own_secrets" {
 
   assert {
     condition     = join(",", output.settings.trust["application"]) == "payment-latency-api:payment-latency-api" && join(",", output.settings.trust["migrate"]) == "payment-latency-api:payment-latency-api-migrate,payment-latency-api:payment-latency-api-prune"
-    error_message = "A role is for other ServiceAccounts than the chart's SecretStores name."
+    error_message = "A role is for ServiceAccounts other than those that the chart's SecretStores name."
   }
 
   assert {
     condition = alltrue(flatten([for policy in local.secret_policies : [for statement in policy.Statement : concat(
       [for resource in statement.Resource : !endswith(resource, "*")], [for action in statement.Action : !strcontains(action, "*")]
     )]]))
-    error_message = "A role reads more than the secrets it names."
+    error_message = "A role can read more than its own secrets."
   }
 
   assert {
     condition     = join(",", local.reads.application) == "api-key,database" && !contains(local.reads.migrate, "api-key")
-    error_message = "The application reads the owner's login, or the migration the API key."
+    error_message = "The application can read the owner's login, or the migration the API key."
   }
 }
 

@@ -31,14 +31,14 @@ run "who_enters_is_known_before_the_first_apply" {
 
   assert {
     condition     = join(" ", keys(output.settings.access_entries)) == "administrator-operator deployer"
-    error_message = "Others enter than the operator and the deployer."
+    error_message = "Others than the operators and the deployer can enter the cluster."
   }
 }
 
 run "mexico_is_us_east_1_and_spain_s_argocd_alone_deploys_to_it_as_a_group_without_policies" {
   assert {
     condition     = output.facts.region == "us-east-1" && output.settings.tags.DataResidency == "MX" && output.settings.vpc.cidr == "10.20.0.0/16"
-    error_message = "Mexico is not where its law wants it."
+    error_message = "Mexico is not in the region that is set for its law."
   }
 
   assert {
@@ -48,27 +48,27 @@ run "mexico_is_us_east_1_and_spain_s_argocd_alone_deploys_to_it_as_a_group_witho
 
   assert {
     condition     = length(local.deployer_trust.Statement) == 1 && local.deployer_trust.Statement[0].Condition.ArnEquals["aws:PrincipalArn"] == "arn:aws:iam::111122223333:role/payment-latency-api-spain-argocd"
-    error_message = "Somebody else may become the deployer."
+    error_message = "Something other than Argo CD may assume the deployer's role."
   }
 
   assert {
     condition     = jsondecode(aws_iam_role.deployer[0].assume_role_policy) == local.deployer_trust && aws_iam_role.deployer[0].name == "payment-latency-api-mexico-deployer"
-    error_message = "The role is not the one that Spain may take."
+    error_message = "The role is not the one that Spain may assume."
   }
 
   assert {
     condition     = !contains(keys(output.settings.roles), "argocd")
-    error_message = "Argo CD has a role here, where it does not run."
+    error_message = "Argo CD has a role in this region, where it does not run."
   }
 
   assert {
     condition     = length(output.settings.access_entries.deployer.policy_associations) == 0 && join(",", output.settings.access_entries.deployer.kubernetes_groups) == "payment-latency-api:deployers"
-    error_message = "The deployer has rights that the project's RBAC does not give."
+    error_message = "The deployer has permissions that the project's RBAC does not give."
   }
 
   assert {
     condition     = join(" ", output.settings.eks.endpoint_public_access_cidrs) == "203.0.113.0/24 198.51.100.7/32 198.51.100.8/32 198.51.100.9/32"
-    error_message = "The API admits others, or Argo CD does not get in."
+    error_message = "The API can be reached by others, or not by Argo CD."
   }
 }
 

@@ -27,7 +27,7 @@ override_module {
 run "spain_is_eu_south_2_and_controls_mexico_and_nobody_controls_it" {
   assert {
     condition     = output.facts.region == "eu-south-2" && output.settings.tags.DataResidency == "EU" && output.settings.vpc.cidr == "10.10.0.0/16"
-    error_message = "Spain is not where its law wants it."
+    error_message = "Spain is not in the region that its law requires."
   }
 
   assert {
@@ -37,22 +37,22 @@ run "spain_is_eu_south_2_and_controls_mexico_and_nobody_controls_it" {
 
   assert {
     condition     = join(",", output.settings.trust["argocd"]) == "argocd:argocd-application-controller,argocd:argocd-server"
-    error_message = "Others than Argo CD may take its role."
+    error_message = "Something other than Argo CD may assume its role."
   }
 
   assert {
     condition     = jsonencode(local.control_policy.Statement[0].Resource) == jsonencode(["arn:aws:iam::111122223333:role/payment-latency-api-mexico-deployer"]) && jsonencode(local.control_policy.Statement[0].Action) == jsonencode(["sts:AssumeRole"]) && length(local.control_policy.Statement) == 1
-    error_message = "Argo CD may do more than become Mexico's deployer."
+    error_message = "Argo CD may do more than assume the role of Mexico's deployer."
   }
 
   assert {
     condition     = length(aws_iam_role.deployer) == 0 && !contains(keys(output.settings.access_entries), "deployer")
-    error_message = "There is a way in from another region."
+    error_message = "Another region may deploy to this one."
   }
 
   assert {
     condition     = join(",", output.settings.eks.endpoint_public_access_cidrs) == "203.0.113.0/24"
-    error_message = "The API admits others than the operators."
+    error_message = "The API can be reached by others than the operators."
   }
 }
 

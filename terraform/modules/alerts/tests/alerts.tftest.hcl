@@ -14,22 +14,22 @@ variables {
 run "alarms_are_encrypted_and_from_this_account" {
   assert {
     condition     = aws_sns_topic.this.kms_master_key_id == var.key_arn
-    error_message = "Notifications are not encrypted by their key."
+    error_message = "Notifications are not encrypted with their key."
   }
 
   assert {
     condition     = alltrue([for statement in output.policy.Statement : statement.Condition.StringEquals["aws:SourceAccount"] == var.account_id])
-    error_message = "Other accounts may publish."
+    error_message = "Other accounts may publish to the topic."
   }
 
   assert {
     condition     = toset(flatten([for statement in output.policy.Statement : statement.Principal.Service])) == toset(["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"])
-    error_message = "Alarms or the database's events are not let in, or somebody else is."
+    error_message = "Alarms or the database's events may not publish to the topic, or somebody else may."
   }
 
   assert {
     condition     = aws_sns_topic_subscription.email.endpoint == var.email
-    error_message = "Nobody is told."
+    error_message = "Nobody is notified."
   }
 }
 
@@ -38,7 +38,7 @@ run "the_budget_warns_before_it_is_spent" {
 
   assert {
     condition     = aws_budgets_budget.this[0].limit_amount == "1800" && aws_budgets_budget.this[0].time_unit == "MONTHLY"
-    error_message = "The budget is another one."
+    error_message = "The budget is not the one that was set."
   }
 
   assert {

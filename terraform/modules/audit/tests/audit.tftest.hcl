@@ -28,7 +28,7 @@ run "global_events_are_recorded_in_us_east_1_alone" {
 
   assert {
     condition     = aws_cloudtrail.this.include_global_service_events
-    error_message = "Nobody records IAM."
+    error_message = "IAM's events are not recorded in any region."
   }
 }
 
@@ -37,7 +37,7 @@ run "other_regions_do_not_repeat_global_events" {
 
   assert {
     condition     = !aws_cloudtrail.this.include_global_service_events
-    error_message = "IAM's events do not appear here."
+    error_message = "IAM's events are recorded a second time, in this region's trail."
   }
 }
 
@@ -71,12 +71,12 @@ run "nobody_empties_the_bucket_before_its_time" {
 
   assert {
     condition     = output.settings.expire_after_days > output.settings.object_lock.rule.default_retention.days && !output.settings.force_destroy
-    error_message = "Records expire while they are locked, or go with the bucket."
+    error_message = "Records expire while they are locked, or are deleted with the bucket."
   }
 
   assert {
     condition     = output.settings.expire_after_days + output.settings.expire_hidden_after_days == 396
-    error_message = "Records stay for longer than their year and a month: an expired version is kept once more."
+    error_message = "Records are kept for longer than a year and a month: an expired version is kept a second time."
   }
 }
 
@@ -88,7 +88,7 @@ run "only_this_trail_writes" {
       statement.Principal.Service == "cloudtrail.amazonaws.com" &&
       statement.Condition.StringEquals["aws:SourceArn"] == "arn:aws:cloudtrail:eu-south-2:111122223333:trail/payment-latency-api-spain"
     ])
-    error_message = "Somebody else than this trail may use the bucket."
+    error_message = "Something other than this trail may use the bucket."
   }
 }
 
@@ -97,7 +97,7 @@ run "nobody_reads_the_records_from_outside" {
 
   assert {
     condition     = output.settings.public_access_blocked && output.settings.https_alone
-    error_message = "The records can be made public, or are read without TLS."
+    error_message = "The records can be made public, or be read without TLS."
   }
 }
 

@@ -28,12 +28,12 @@ run "the_host_name_points_to_the_ingress_load_balancer" {
 
   assert {
     condition     = aws_route53_record.this[0].name == "spain.pay.example.com" && aws_route53_record.this[0].alias[0].name == data.aws_lb.this[0].dns_name
-    error_message = "The host name points to something else."
+    error_message = "The host name does not point to the load balancer."
   }
 
   assert {
     condition     = data.aws_lb.this[0].tags["ingress.k8s.aws/stack"] == "payment-latency-api/payment-latency-api" && data.aws_lb.this[0].tags["elbv2.k8s.aws/cluster"] == "payment-latency-api-spain"
-    error_message = "Another cluster's or Ingress' load balancer could be taken."
+    error_message = "The load balancer of another cluster or Ingress could be chosen."
   }
 }
 

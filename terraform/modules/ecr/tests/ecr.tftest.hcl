@@ -15,7 +15,7 @@ run "images_are_immutable_scanned_encrypted_and_stay_here" {
 
   assert {
     condition     = output.settings.encryption_type == "KMS" && output.settings.kms_key == var.key_arn
-    error_message = "Images are not encrypted by their key."
+    error_message = "Images are not encrypted with their key."
   }
 
   assert {
@@ -29,7 +29,7 @@ run "old_images_go_and_enough_stay" {
 
   assert {
     condition     = [for rule in output.settings.lifecycle_policy.rules : rule.selection.countNumber] == [7, 50]
-    error_message = "The lifecycle is another one."
+    error_message = "The lifecycle policy is not the expected one."
   }
 }
 

@@ -39,7 +39,7 @@ variables {
 run "the_api_is_for_the_listed_networks" {
   assert {
     condition     = output.settings.endpoint_private_access && output.settings.endpoint_public_access_cidrs == tolist(["203.0.113.0/24"])
-    error_message = "The API is not private plus the listed networks."
+    error_message = "The API is not restricted to the private network and the listed networks."
   }
 }
 
@@ -60,7 +60,7 @@ run "secrets_volumes_and_logs_are_encrypted_by_their_own_keys" {
 
   assert {
     condition     = output.settings.encryption_config.provider_key_arn == var.key_arns.cluster && contains(output.settings.encryption_config.resources, "secrets")
-    error_message = "Secrets are not encrypted in etcd by the cluster's key."
+    error_message = "Secrets are not encrypted in etcd with the cluster's key."
   }
 
   assert {
@@ -69,7 +69,7 @@ run "secrets_volumes_and_logs_are_encrypted_by_their_own_keys" {
       group.block_device_mappings.root.ebs.kms_key_id == var.key_arns.nodes &&
       group.block_device_mappings.root.ebs.volume_type == "gp3"
     ])
-    error_message = "A node's volume is not an encrypted gp3."
+    error_message = "A node's volume is not an encrypted gp3 volume."
   }
 
   assert {
@@ -83,12 +83,12 @@ run "pods_cannot_ask_for_the_nodes_credentials" {
 
   assert {
     condition     = alltrue([for group in output.node_groups : group.metadata_options.http_tokens == "required" && group.metadata_options.http_put_response_hop_limit == 1])
-    error_message = "A node answers IMDSv1, or pods."
+    error_message = "A node's metadata service answers IMDSv1, or pods."
   }
 
   assert {
     condition     = alltrue([for group in output.node_groups : !group.iam_role_attach_cni_policy])
-    error_message = "Nodes have the network plug-in's rights."
+    error_message = "Nodes have the permissions of the network plug-in."
   }
 }
 
@@ -99,12 +99,12 @@ run "machines_and_volumes_that_terraform_does_not_make_have_the_tags_too" {
 
   assert {
     condition     = alltrue([for group in output.node_groups : group.launch_template_tags == tomap({ DataResidency = "EU" })])
-    error_message = "Nodes and their volumes do not say whose law they are under."
+    error_message = "Nodes and their volumes are not tagged with their law (DataResidency)."
   }
 
   assert {
     condition     = jsondecode(output.addons["aws-ebs-csi-driver"].configuration_values).controller.extraVolumeTags == { DataResidency = "EU" }
-    error_message = "Volumes of claims do not say whose law they are under."
+    error_message = "Volumes of claims are not tagged with their law (DataResidency)."
   }
 }
 
@@ -113,22 +113,22 @@ run "only_named_identities_enter" {
 
   assert {
     condition     = output.settings.irsa && output.settings.support_type == "STANDARD"
-    error_message = "Pods cannot become roles, or the cluster runs on into extended support."
+    error_message = "Pods cannot assume roles, or the cluster would enter extended support."
   }
 
   assert {
     condition     = output.settings.authentication_mode == "API" && !output.settings.enable_cluster_creator_admin_permissions
-    error_message = "Somebody enters beside the access entries."
+    error_message = "Somebody can enter the cluster without an access entry."
   }
 
   assert {
     condition     = join(",", keys(output.access_entries)) == "administrator-operator"
-    error_message = "There is an access entry that nobody asked for."
+    error_message = "There is an access entry that was not requested."
   }
 
   assert {
     condition     = output.access_entries["administrator-operator"].principal_arn == var.administrators.operator
-    error_message = "Somebody else is the administrator."
+    error_message = "The administrators are not those that were given."
   }
 }
 
@@ -198,7 +198,7 @@ run "application_nodes_are_labelled_tainted_and_one_group_a_zone" {
 
   assert {
     condition     = join(" ", flatten([for zone in var.availability_zones : output.node_groups["app-${zone}"].subnet_ids])) == "subnet-a subnet-b subnet-c"
-    error_message = "A zone's group is not in that zone's subnet."
+    error_message = "A zone's node group is not in that zone's subnet."
   }
 }
 
@@ -207,12 +207,12 @@ run "two_to_six_application_nodes" {
 
   assert {
     condition     = [for zone in var.availability_zones : output.node_groups["app-${zone}"].min_size] == [1, 1, 0]
-    error_message = "A minimum of two is not two."
+    error_message = "A minimum of two nodes does not give two."
   }
 
   assert {
     condition     = [for zone in var.availability_zones : output.node_groups["app-${zone}"].max_size] == [2, 2, 2]
-    error_message = "A maximum of six is not six."
+    error_message = "A maximum of six nodes does not give six."
   }
 }
 
@@ -228,7 +228,7 @@ run "production_has_one_application_node_a_zone" {
 
   assert {
     condition     = [for zone in var.availability_zones : output.node_groups["app-${zone}"].max_size] == [2, 2, 1]
-    error_message = "A maximum of five is not five."
+    error_message = "A maximum of five nodes does not give five."
   }
 }
 
@@ -249,7 +249,7 @@ run "add_ons_are_pinned_and_network_policies_enforced" {
 
   assert {
     condition     = alltrue([for name, addon in output.addons : addon.addon_version == var.addon_versions[name] && !addon.most_recent])
-    error_message = "An add-on's version is not the one asked for."
+    error_message = "An add-on's version is not the one that was requested."
   }
 
   assert {
@@ -271,19 +271,19 @@ run "add_ons_are_pinned_and_network_policies_enforced" {
     condition = { for addon, role in output.addon_roles : addon => join(",", role.service_accounts) } == {
       vpc-cni = "kube-system:aws-node", aws-ebs-csi-driver = "kube-system:ebs-csi-controller-sa"
     }
-    error_message = "An add-on's role is for another ServiceAccount."
+    error_message = "An add-on's role is not for its ServiceAccount."
   }
 
   assert {
     condition = alltrue([for addon, role in output.addon_roles :
       role.vpc_cni == (addon == "vpc-cni") && role.ebs_csi == (addon == "aws-ebs-csi-driver")
     ])
-    error_message = "An add-on's role has another one's policy, or none."
+    error_message = "An add-on's role has the wrong policy, or none."
   }
 
   assert {
     condition     = [for addon in ["vpc-cni", "aws-ebs-csi-driver"] : join(",", output.addon_roles[addon].volume_keys)] == ["", var.key_arns.nodes]
-    error_message = "The EBS driver could not use the volumes' key, or uses another."
+    error_message = "The EBS driver cannot use the volumes' key, or uses another key."
   }
 }
 

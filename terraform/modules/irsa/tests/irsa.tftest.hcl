@@ -21,12 +21,12 @@ variables {
 run "a_role_of_this_project_gets_its_own_policy_and_no_other" {
   assert {
     condition     = join(",", keys(aws_iam_policy.own)) == "application"
-    error_message = "A role lacks its policy, or a published one got another."
+    error_message = "A role does not have its policy, or a role with a published policy has another one."
   }
 
   assert {
     condition     = aws_iam_policy.own["application"].policy == var.roles.application.policy
-    error_message = "The policy is not the one asked for."
+    error_message = "The policy is not the one that was given."
   }
 
   assert {
@@ -40,7 +40,7 @@ run "a_role_of_this_project_gets_its_own_policy_and_no_other" {
       !output.settings["application"].create_policy &&
       !output.settings["application"].load_balancer_controller && !output.settings["application"].cluster_autoscaler
     )
-    error_message = "A role of this project lacks its policy, or has a published one."
+    error_message = "A role of this project does not have its policy, or has a published one."
   }
 }
 
@@ -60,7 +60,7 @@ run "a_published_policy_comes_alone_and_the_autoscaler_s_is_for_its_cluster" {
 
   assert {
     condition     = alltrue([for role in output.settings : role.create_policy && length(role.policies) == 0])
-    error_message = "A published policy is not made, or comes with another."
+    error_message = "A published policy is not attached, or is attached together with another one."
   }
 
   assert {
@@ -68,7 +68,7 @@ run "a_published_policy_comes_alone_and_the_autoscaler_s_is_for_its_cluster" {
       [for name in ["load-balancer-controller", "cluster-autoscaler"] : output.settings[name].load_balancer_controller] == [true, false] &&
       [for name in ["load-balancer-controller", "cluster-autoscaler"] : output.settings[name].cluster_autoscaler] == [false, true]
     )
-    error_message = "A role has the other's policy."
+    error_message = "A role has the other role's policy."
   }
 
   assert {

@@ -56,12 +56,12 @@ run "services_use_keys_for_this_account_alone" {
     condition = alltrue(flatten([for key in output.settings : [for statement in key.key_statements : [
       for principal in statement.principals : principal.type == "Service"
     ]]]))
-    error_message = "Somebody else than a service is let in by a statement."
+    error_message = "A statement allows something other than a service."
   }
 
   assert {
     condition     = !strcontains(jsonencode([for key in output.settings : key.key_statements]), "kms:*")
-    error_message = "A service may do everything with a key."
+    error_message = "A service may use every action on a key."
   }
 }
 
@@ -71,12 +71,12 @@ run "the_account_s_own_iam_and_the_services_that_take_a_key_may_use_it" {
   # Without it nobody could use a key, or repair its policy.
   assert {
     condition     = alltrue([for key in output.settings : key.enable_default_policy])
-    error_message = "A key does not know the account's own IAM."
+    error_message = "A key's policy does not allow the account's own IAM."
   }
 
   assert {
     condition     = { for purpose, key in output.settings : purpose => length(key.key_statements) if length(key.key_statements) > 0 } == { logs = 1, audit = 1, alerts = 2 }
-    error_message = "A service could not use its key, or one uses a key that is not for it."
+    error_message = "A service cannot use its key, or may use a key that is not for it."
   }
 
   assert {
@@ -88,7 +88,7 @@ run "the_account_s_own_iam_and_the_services_that_take_a_key_may_use_it" {
     condition = { for purpose, key in output.settings : purpose => join(",", key.autoscaling_roles) if length(key.autoscaling_roles) > 0 } == {
       nodes = "arn:aws:iam::111122223333:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
     }
-    error_message = "Auto Scaling could start no node, or uses a key that is not for it."
+    error_message = "Auto Scaling could not start nodes, or may use a key that is not for it."
   }
 }
 
@@ -106,7 +106,7 @@ run "who_publishes_to_the_topic_may_encrypt_for_it" {
     condition = alltrue([for statement in output.settings["alerts"].key_statements :
       toset(statement.actions) == toset(["kms:Decrypt", "kms:GenerateDataKey*"])
     ])
-    error_message = "A publisher may do less with the key than it takes, or more."
+    error_message = "A publisher has fewer permissions on the key than it needs, or more."
   }
 }
 
@@ -118,7 +118,7 @@ run "the_trail_may_be_made_over_a_bucket_with_a_bucket_key" {
       toset(statement.actions) == toset(["kms:GenerateDataKey*", "kms:Decrypt", "kms:DescribeKey"]) &&
       statement.condition[0].variable == "aws:SourceArn"
     ]) && length(output.settings["audit"].key_statements) == 1
-    error_message = "CloudTrail may do less with the key than a bucket key takes, or more, or for another trail."
+    error_message = "CloudTrail has fewer permissions on the key than a bucket key needs, or more, or another trail has them."
   }
 }
 

@@ -39,7 +39,7 @@ run "the_database_is_private_and_encrypted" {
   # CreateDBInstance: 1 to 16 letters, numbers or underscores; rdsadmin is taken.
   assert {
     condition     = can(regex("^[a-z][a-z0-9_]{0,15}$", output.settings.username)) && output.settings.username != "rdsadmin"
-    error_message = "RDS refuses this name of a master user."
+    error_message = "RDS refuses this name for a master user."
   }
 
   assert {
@@ -49,12 +49,12 @@ run "the_database_is_private_and_encrypted" {
 
   assert {
     condition     = output.settings.storage_encrypted && output.settings.storage_key == var.key_arns.database
-    error_message = "Storage is not encrypted by the database's key."
+    error_message = "Storage is not encrypted with the database's key."
   }
 
   assert {
     condition     = output.parameters["rds.force_ssl"] == "1"
-    error_message = "The database takes sessions without TLS."
+    error_message = "The database accepts sessions without TLS."
   }
 }
 
@@ -63,12 +63,12 @@ run "each_key_is_used_for_what_it_is_for" {
 
   assert {
     condition     = output.settings.insights_key == var.key_arns.database && [output.settings.log_key, output.proxy.log_group_kms_key_id] == [var.key_arns.logs, var.key_arns.logs]
-    error_message = "Insights or logs are encrypted by another key than theirs."
+    error_message = "Insights or logs are not encrypted with their own key."
   }
 
   assert {
     condition     = join(",", output.proxy.kms_key_arns) == var.key_arns.secrets
-    error_message = "The proxy could not read its logins' secrets, or more than these."
+    error_message = "The proxy cannot read its logins' secrets, or can read more than these."
   }
 
   assert {
@@ -80,7 +80,7 @@ run "each_key_is_used_for_what_it_is_for" {
 run "database_and_proxy_stand_behind_their_own_doors" {
   assert {
     condition     = join(",", output.settings.vpc_security_group_ids) == aws_security_group.database.id && join(",", output.proxy.vpc_security_group_ids) == aws_security_group.proxy.id
-    error_message = "The database or the proxy has another security group than its own: the network's default one lets nobody in."
+    error_message = "The database or the proxy does not have its own security group: the network's default group allows nothing."
   }
 
   assert {
@@ -96,17 +96,17 @@ run "nothing_but_clients_and_the_proxy_reaches_port_5432" {
     condition = alltrue([for rule in aws_vpc_security_group_ingress_rule.door :
       rule.from_port == 5432 && rule.to_port == 5432 && rule.cidr_ipv4 == null && rule.cidr_ipv6 == null
     ])
-    error_message = "Addresses, or another port, are let in."
+    error_message = "A rule allows addresses instead of security groups, or another port."
   }
 
   assert {
     condition     = toset(keys(aws_vpc_security_group_ingress_rule.door)) == toset(["proxy-nodes", "proxy-rotation", "database-nodes", "database-rotation", "database-proxy"])
-    error_message = "A door is missing, or one is open that nobody needs."
+    error_message = "A rule is missing, or one is open that nothing needs."
   }
 
   assert {
     condition     = aws_vpc_security_group_egress_rule.proxy.cidr_ipv4 == null && aws_vpc_security_group_egress_rule.proxy.to_port == 5432
-    error_message = "The proxy reaches more than the database."
+    error_message = "The proxy can connect to more than the database."
   }
 }
 
@@ -129,17 +129,17 @@ run "backups_are_kept_and_deletion_is_refused" {
 
   assert {
     condition     = output.settings.deletion_protection && !output.settings.skip_final_snapshot
-    error_message = "The database could be gone by mistake, without a last snapshot."
+    error_message = "The database could be deleted by mistake, without a final snapshot."
   }
 
   assert {
     condition     = output.settings.copy_tags_to_snapshot
-    error_message = "Snapshots would not say whose data they hold (DataResidency)."
+    error_message = "Snapshots would not be tagged with the law of their data (DataResidency)."
   }
 
   assert {
     condition     = toset(output.settings.log_exports) == toset(["postgresql", "upgrade"])
-    error_message = "What the database logs is not kept."
+    error_message = "The database's logs are not kept."
   }
 }
 
@@ -148,7 +148,7 @@ run "it_is_postgresql_17_on_gp3_and_not_burstable" {
 
   assert {
     condition     = startswith(output.settings.engine_version, "17") && output.settings.family == "postgres17"
-    error_message = "It is not PostgreSQL 17."
+    error_message = "The engine is not PostgreSQL 17."
   }
 
   assert {
@@ -180,7 +180,7 @@ run "the_proxy_demands_tls_and_passwords_of_both_logins" {
 
   assert {
     condition     = output.proxy.require_tls
-    error_message = "The proxy takes sessions without TLS."
+    error_message = "The proxy accepts sessions without TLS."
   }
 
   assert {
@@ -190,12 +190,12 @@ run "the_proxy_demands_tls_and_passwords_of_both_logins" {
 
   assert {
     condition     = alltrue([for auth in output.proxy.auth : auth.iam_auth == "DISABLED" && auth.client_password_auth_type == "POSTGRES_SCRAM_SHA_256"])
-    error_message = "A login goes by something else than SCRAM."
+    error_message = "A login uses something other than SCRAM."
   }
 
   assert {
     condition     = output.proxy.idle_client_timeout == 1800 && output.proxy.max_connections_percent <= 90
-    error_message = "The proxy's limits are not those that the service is made for, or it leaves none for the owner."
+    error_message = "The proxy's limits are not those that the service is built for, or leave no connections for the owner."
   }
 }
 
@@ -210,7 +210,7 @@ run "the_master_password_is_managed_and_never_ours" {
 
   assert {
     condition     = output.settings.manage_master_user_password && output.settings.master_user_secret_key == var.key_arns.secrets
-    error_message = "RDS does not keep the master password under the secrets' key."
+    error_message = "RDS does not encrypt the master password with the secrets' key."
   }
 
   assert {
@@ -231,7 +231,7 @@ run "insights_and_alarms_are_on" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.database :
       toset(alarm.alarm_actions) == toset([var.alarm_topic_arn]) && length(alarm.alarm_description) > 0
     ])
-    error_message = "An alarm tells nobody, or does not say what it means."
+    error_message = "An alarm notifies nobody, or does not say what it means."
   }
 
   assert {
@@ -245,17 +245,17 @@ run "alarms_look_where_the_figure_is_and_for_as_long_as_it_takes" {
     condition = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.database : alarm.dimensions == (
       startswith(name, "proxy-") ? tomap({ ProxyName = output.proxy.name }) : tomap({ DBInstanceIdentifier = module.rds.db_instance_identifier })
     )])
-    error_message = "An alarm looks at something else than the database or its proxy."
+    error_message = "An alarm looks at something other than the database or its proxy."
   }
 
   assert {
     condition     = toset([for name, alarm in aws_cloudwatch_metric_alarm.database : name if alarm.treat_missing_data == "notBreaching"]) == toset(["proxy-borrow", "proxy-login", "proxy-pinned"])
-    error_message = "A database that says nothing would count as well, or a proxy that has nothing to count as ill."
+    error_message = "A database without data would count as healthy, or a proxy that has nothing to count as unhealthy."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.database["cpu"].treat_missing_data == "breaching"
-    error_message = "Nobody is told of a database that says nothing."
+    error_message = "Nobody is notified of a database that reports nothing."
   }
 
   # CloudWatch refuses to look back for longer than a day.
@@ -263,24 +263,24 @@ run "alarms_look_where_the_figure_is_and_for_as_long_as_it_takes" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.database :
       alarm.period * alarm.evaluation_periods <= 86400 && alarm.datapoints_to_alarm <= alarm.evaluation_periods
     ])
-    error_message = "An alarm looks back for longer than it may, or needs more than it looks at."
+    error_message = "An alarm looks back for longer than CloudWatch allows, or needs more data points than it looks at."
   }
 
   assert {
     condition = alltrue([for alarm in [aws_cloudwatch_metric_alarm.database["proxy-login"]] :
       alarm.statistic == "Sum" && alarm.period == 300 && alarm.evaluation_periods == 1 && alarm.datapoints_to_alarm == 1
     ])
-    error_message = "One refused login is lost among those that went well."
+    error_message = "A single refused login would be averaged out by successful ones."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.database["transaction-ids"].metric_name == "MaximumUsedTransactionIDs" && aws_cloudwatch_metric_alarm.database["transaction-ids"].threshold == 500000000
-    error_message = "Nobody is told before transaction numbers run out."
+    error_message = "Nobody is notified before transaction IDs run out."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.database["proxy-pinned"].metric_name == "DatabaseConnectionsCurrentlySessionPinned" && aws_cloudwatch_metric_alarm.database["proxy-pinned"].threshold == 0
-    error_message = "Nobody is told that sessions are pinned."
+    error_message = "Nobody is notified that sessions are pinned."
   }
 }
 
@@ -294,7 +294,7 @@ run "storage_that_grows_by_itself_is_no_alarm" {
     condition = alltrue([for share in [aws_cloudwatch_metric_alarm.database["storage"].threshold / (8192 * 1024 * 1024 * 1024)] :
       share > 0.05 && share < 0.1
     ])
-    error_message = "The alarm is no share of the storage, or comes whenever it grows."
+    error_message = "The alarm's threshold is not a share of the storage, or it fires whenever storage grows."
   }
 }
 
@@ -304,7 +304,7 @@ run "what_aws_says_of_the_database_goes_where_alarms_go" {
       aws_db_event_subscription.database.sns_topic == var.alarm_topic_arn && aws_db_event_subscription.database.source_type == "db-instance" &&
       aws_db_event_subscription.database.source_ids == toset([module.rds.db_instance_identifier])
     )
-    error_message = "Events of the database go elsewhere, or are another one's."
+    error_message = "Events of the database go to another topic, or are those of another database."
   }
 
   assert {

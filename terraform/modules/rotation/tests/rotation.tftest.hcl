@@ -27,7 +27,7 @@ variables {
 run "the_current_login_and_the_owner_rotate_weekly_from_the_start" {
   assert {
     condition     = { for name, rotation in aws_secretsmanager_secret_rotation.this : name => rotation.secret_id } == { for name in ["database", "database-owner"] : name => var.secret_arns[name] }
-    error_message = "Another secret rotates, or one does not."
+    error_message = "The wrong secrets rotate."
   }
 
   assert {
@@ -41,12 +41,12 @@ run "the_function_reads_and_writes_its_secrets_alone" {
 
   assert {
     condition     = !strcontains(jsonencode(output.policy), var.secret_arns["api-key"])
-    error_message = "The function reaches the API key."
+    error_message = "The function can read the API key."
   }
 
   assert {
     condition     = alltrue([for statement in output.policy.Statement : statement.Sid == "MakePassword" || !contains(statement.Resource, "*")])
-    error_message = "A statement is for everything."
+    error_message = "A statement allows every resource."
   }
 
   assert {
@@ -56,7 +56,7 @@ run "the_function_reads_and_writes_its_secrets_alone" {
 
   assert {
     condition     = alltrue([for statement in output.policy.Statement : statement.Action == ["secretsmanager:GetSecretValue"] if contains(statement.Resource, var.master_secret_arn)])
-    error_message = "The function may do more than read the master password."
+    error_message = "The function may do more with the master password than read it."
   }
 }
 
@@ -68,7 +68,7 @@ run "only_secrets_manager_of_this_account_calls_it" {
       permission.principal == "secretsmanager.amazonaws.com" && permission.source_account == var.account_id &&
       contains([var.secret_arns["database"], var.secret_arns["database-owner"]], permission.source_arn)
     ])
-    error_message = "Somebody else may call the function."
+    error_message = "Something other than this account's Secrets Manager may call the function."
   }
 }
 
@@ -78,7 +78,7 @@ run "it_may_run_for_longer_than_it_tries_a_new_login" {
   # A trial that begins at the last moment may take one more connection time-out.
   assert {
     condition     = aws_lambda_function.this.timeout >= tonumber(regex("TRIAL_S, TRIAL_PAUSE_S = ([0-9]+), ", file("function/rotate.py"))[0]) + 15
-    error_message = "Lambda ends the function before it says why a login does not get in."
+    error_message = "Lambda would end the function before it reports why a login fails."
   }
 }
 
@@ -89,7 +89,7 @@ run "somebody_is_told_of_a_rotation_that_failed" {
       alarm.dimensions.FunctionName == output.function_name && alarm.statistic == "Sum" && alarm.threshold == 0 &&
       toset(alarm.alarm_actions) == toset([var.alarm_topic_arn])
     ])
-    error_message = "A rotation may fail, and nobody hears of it."
+    error_message = "A rotation could fail without anybody being notified."
   }
 }
 
@@ -98,7 +98,7 @@ run "a_rotation_that_failed_is_seen_for_a_day" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.this :
       alarm.period * alarm.evaluation_periods == 86400 && alarm.datapoints_to_alarm == 1
     ])
-    error_message = "The alarm forgets sooner, or CloudWatch refuses it: it looks back for a day at most."
+    error_message = "The alarm does not stay on for a day, or CloudWatch refuses it: an alarm looks back for at most a day."
   }
 }
 
@@ -113,7 +113,7 @@ run "it_runs_inside_the_network_and_its_log_is_encrypted" {
 
   assert {
     condition     = toset(aws_lambda_function.this.vpc_config[0].subnet_ids) == toset(var.subnet_ids) && aws_cloudwatch_log_group.this.kms_key_id == var.key_arns.logs
-    error_message = "The function runs elsewhere, or its log is not encrypted."
+    error_message = "The function does not run in its subnets, or its log is not encrypted."
   }
 }
 

@@ -31,7 +31,7 @@ run "every_secret_is_encrypted_by_the_key_and_stays_in_its_region" {
 
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.this : secret.kms_key_id == var.key_arn])
-    error_message = "A secret is encrypted by another key."
+    error_message = "A secret is not encrypted with its key."
   }
 
   assert {
@@ -45,7 +45,7 @@ run "a_deleted_secret_can_be_brought_back" {
 
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.this : secret.recovery_window_in_days == 7])
-    error_message = "A secret that was deleted by mistake is gone."
+    error_message = "A secret that was deleted by mistake cannot be restored."
   }
 }
 
@@ -68,7 +68,7 @@ run "first_values_stay_however_often_they_are_rotated" {
 
   assert {
     condition     = alltrue([for version in concat(values(aws_secretsmanager_secret_version.first), values(aws_secretsmanager_secret_version.login)) : contains(version.version_stages, "FIRST")])
-    error_message = "Secrets Manager may drop the version that Terraform knows, and Terraform would write a password over the one in force."
+    error_message = "Secrets Manager could drop the version that Terraform knows, and Terraform would overwrite the current password."
   }
 }
 
@@ -77,7 +77,7 @@ run "terraform_never_makes_the_api_key" {
 
   assert {
     condition     = toset(keys(aws_secretsmanager_secret_version.first)) == toset(["database", "database-owner"])
-    error_message = "Terraform writes the API key, which the operator's phase makes."
+    error_message = "Terraform writes the API key, which phase 5 makes."
   }
 }
 

@@ -28,12 +28,12 @@ run "three_tiers_spread_over_three_zones" {
   # Private: /19 from the bottom (10.10.0.0 to 10.10.95.255); public from .96, database from .112. Nothing overlaps.
   assert {
     condition     = output.settings.private_subnets == ["10.10.0.0/19", "10.10.32.0/19", "10.10.64.0/19"]
-    error_message = "The private subnets moved: running nodes and pods would have to."
+    error_message = "The private subnets moved, so running nodes and pods would have to move."
   }
 
   assert {
     condition     = output.settings.public_subnets == ["10.10.96.0/24", "10.10.97.0/24", "10.10.98.0/24"]
-    error_message = "The public subnets moved: the chart's network policy admits them."
+    error_message = "The public subnets moved, but the chart's network policy allows the old ones."
   }
 
   assert {
@@ -61,12 +61,12 @@ run "a_nat_gateway_stands_in_every_zone" {
 
   assert {
     condition     = length(aws_eip.nat) == 3 && output.settings.one_nat_gateway_per_az && !output.settings.single_nat_gateway
-    error_message = "There is not one NAT gateway a zone."
+    error_message = "There is not one NAT gateway for each zone."
   }
 
   assert {
     condition     = output.settings.reuse_nat_ips && length(output.nat_addresses) == 3
-    error_message = "The gateways do not use the addresses that the other region admits."
+    error_message = "The gateways do not use the addresses that the other region allows."
   }
 }
 
@@ -77,7 +77,7 @@ run "a_single_nat_gateway_by_value" {
 
   assert {
     condition     = length(aws_eip.nat) == 1 && output.settings.single_nat_gateway && !output.settings.one_nat_gateway_per_az
-    error_message = "nat_per_zone = false still makes several."
+    error_message = "nat_per_zone = false still makes several gateways."
   }
 }
 
@@ -86,12 +86,12 @@ run "nothing_is_open_by_default" {
 
   assert {
     condition     = output.settings.manage_default_security_group && length(output.settings.default_security_group_ingress) == 0 && length(output.settings.default_security_group_egress) == 0
-    error_message = "The default security group lets something through."
+    error_message = "The default security group allows something."
   }
 
   assert {
     condition     = !output.settings.map_public_ip_on_launch
-    error_message = "Machines get public addresses."
+    error_message = "Instances get public addresses."
   }
 
   assert {
@@ -103,7 +103,7 @@ run "nothing_is_open_by_default" {
 run "the_endpoints_stand_behind_their_own_door" {
   assert {
     condition     = join(",", output.endpoint_security_groups) == aws_security_group.endpoints.id
-    error_message = "The endpoints have another security group than their own: the network's default one lets nobody in."
+    error_message = "The endpoints do not have their own security group: the network's default group allows nothing."
   }
 }
 
@@ -112,7 +112,7 @@ run "images_and_secrets_stay_inside" {
 
   assert {
     condition     = output.settings.endpoint_private_dns
-    error_message = "The services' names lead out of the network, past the endpoints."
+    error_message = "The services' names do not resolve to the endpoints, so traffic leaves the network."
   }
 
   assert {
@@ -126,7 +126,7 @@ run "all_flows_are_logged_and_encrypted" {
 
   assert {
     condition     = output.settings.flow_log_traffic_type == "ALL" && output.settings.flow_log_kms_key == var.logs_key_arn
-    error_message = "Flow logs miss traffic, or are not encrypted by the logs key."
+    error_message = "Flow logs miss traffic, or are not encrypted with the logs key."
   }
 
   assert {

@@ -17,7 +17,7 @@ run "known_attacks_and_floods_are_refused" {
 
   assert {
     condition     = length(distinct([for rule in aws_wafv2_web_acl.this.rule : rule.priority])) == 4
-    error_message = "Two rules have one priority."
+    error_message = "Two rules have the same priority."
   }
 }
 
@@ -26,19 +26,19 @@ run "they_are_refused_and_not_only_counted" {
 
   assert {
     condition     = aws_wafv2_web_acl.this.scope == "REGIONAL"
-    error_message = "A load balancer cannot have it."
+    error_message = "The web ACL cannot be attached to a load balancer."
   }
 
   assert {
     condition     = alltrue([for rule in aws_wafv2_web_acl.this.rule : length(rule.override_action[0].none) == 1 if length(rule.override_action) > 0])
-    error_message = "A group of rules only counts."
+    error_message = "A rule group only counts."
   }
 
   assert {
     condition = [for rule in aws_wafv2_web_acl.this.rule : [for action in rule.action : [
       for block in action.block : one(block.custom_response).response_code
     ]] if rule.name == "rate"] == [[[429]]]
-    error_message = "A flood is only counted, or answered otherwise than with 429."
+    error_message = "A flood is only counted, or is not answered with 429."
   }
 }
 
@@ -49,7 +49,7 @@ run "a_caller_without_a_user_agent_is_let_through" {
     condition = flatten([for rule in aws_wafv2_web_acl.this.rule : [for group in rule.statement[0].managed_rule_group_statement : [
       for override in group.rule_action_override : override.name
     ]]]) == ["NoUserAgent_HEADER"]
-    error_message = "A rule that only browsers pass refuses callers, or another one is off."
+    error_message = "A rule that only browsers pass refuses callers, or another rule is off."
   }
 }
 
@@ -58,7 +58,7 @@ run "what_is_let_through_is_not_logged" {
 
   assert {
     condition     = aws_wafv2_web_acl_logging_configuration.this.logging_filter[0].default_behavior == "DROP"
-    error_message = "Every payment is a line in a log that costs by its size."
+    error_message = "Every payment writes a line to a log that is paid for by size."
   }
 
   assert {
@@ -76,7 +76,7 @@ run "the_api_key_is_in_no_log" {
     condition = toset([for field in aws_wafv2_web_acl_logging_configuration.this.redacted_fields : one(field.single_header).name]) == toset([
       "x-api-key", "idempotency-key",
     ])
-    error_message = "The log has API keys in it, or what callers put into idempotency keys."
+    error_message = "The log contains API keys or idempotency keys."
   }
 
   assert {
