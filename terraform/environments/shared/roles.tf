@@ -1,4 +1,4 @@
-# Roles for what runs in the cluster and calls AWS. Only the ServiceAccounts that a role names may take it.
+# Roles for what runs in the cluster and calls AWS. Only the ServiceAccounts that a role names may assume it.
 
 locals {
   reads = {

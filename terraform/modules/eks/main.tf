@@ -47,7 +47,7 @@ locals {
     # something else must not do it.
     use_latest_ami_release_version = false
 
-    # The provider's default tags reach only what Terraform makes. Auto Scaling makes machines, volumes and interfaces,
+    # The provider's default tags reach only what Terraform makes. Auto Scaling makes instances, volumes and interfaces,
     # which get these tags.
     launch_template_tags = var.tags
   }

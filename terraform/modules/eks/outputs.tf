@@ -39,7 +39,7 @@ output "addons" {
 }
 
 output "access_entries" {
-  description = "Access entries: who may enter the cluster, and with which rights."
+  description = "Access entries: who may access the cluster, and with which permissions."
   value       = local.access_entries
 }
 

@@ -45,7 +45,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Private subnets, one a zone, in the order of the zones."
+  description = "Private subnets, one for each zone, in the order of the zones."
   type        = list(string)
 
   validation {
@@ -110,7 +110,7 @@ variable "administrators" {
 # An object, not an ARN: whether there is a deployer, and so which access entries there are, must be known before the
 # role has its ARN.
 variable "deployer" {
-  description = "Role that Argo CD takes on here; it gets a Kubernetes group and no access policy of AWS."
+  description = "Role that Argo CD assumes here; it gets a Kubernetes group and no EKS access policy."
   type        = object({ arn = string })
   default     = null
 
@@ -180,7 +180,7 @@ variable "log_retention_days" {
 }
 
 variable "tags" {
-  description = "Tags for resources made outside Terraform: machines, their volumes and interfaces, volumes of claims."
+  description = "Tags for resources made outside Terraform: instances, their volumes and interfaces, volumes of claims."
   type        = map(string)
   default     = {}
 }

@@ -22,7 +22,7 @@ module "role" {
   policy_name     = "${var.name}-${each.key}"
   use_name_prefix = false
 
-  # Equality, not a pattern: no other ServiceAccount can take the role.
+  # Equality, not a pattern: no other ServiceAccount can assume the role.
   trust_condition_test = "StringEquals"
   oidc_providers = {
     cluster = {

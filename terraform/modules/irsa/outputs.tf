@@ -4,7 +4,7 @@ output "arns" {
 }
 
 output "trust" {
-  description = "ServiceAccounts that may take each role."
+  description = "ServiceAccounts that may assume each role."
   value       = { for name, role in local.settings : name => role.service_accounts }
 }
 

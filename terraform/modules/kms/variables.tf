@@ -19,7 +19,7 @@ variable "purposes" {
 }
 
 variable "region" {
-  description = "Region that the keys live in and that their policies name."
+  description = "Region that the keys are in and that their policies name."
   type        = string
 }
 

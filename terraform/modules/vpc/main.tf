@@ -72,7 +72,7 @@ locals {
   )
 }
 
-# Outside the network's module, so that a small first apply can make them: the other region's cluster admits these
+# Outside the network's module, so that a small first apply can make them: the other region's cluster allows these
 # addresses.
 resource "aws_eip" "nat" {
   #checkov:skip=CKV2_AWS_19:The network's module gives them to its NAT gateways

@@ -4,7 +4,7 @@ output "id" {
 }
 
 output "private_subnet_ids" {
-  description = "Subnets of nodes and pods, one a zone."
+  description = "Subnets of nodes and pods, one for each zone."
   value       = module.vpc.private_subnets
 }
 
@@ -14,7 +14,7 @@ output "private_subnet_cidrs" {
 }
 
 output "public_subnet_cidrs" {
-  description = "Networks of the load balancer's addresses; the chart's network policy admits them."
+  description = "Networks of the load balancer's addresses; the chart's network policy lets them reach pods."
   value       = local.subnets.public
 }
 
@@ -44,7 +44,7 @@ output "settings" {
 }
 
 output "endpoints" {
-  description = "AWS services that are reached inside the network."
+  description = "AWS services that are reached through endpoints inside the network."
   value       = sort(keys(local.endpoints))
 }
 

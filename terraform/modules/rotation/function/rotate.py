@@ -2,7 +2,7 @@
 
 For the secret that the application reads, the login that is idle gets a new password and is tried through the proxy,
 before the secret switches to it: the login in use is never touched, so no connection is lost. The owner has one login,
-whose password changes. Passwords reach the server as SCRAM verifiers, so no log of statements can hold one.
+whose password changes. Passwords reach the server as SCRAM verifiers, so no log of statements can contain one.
 
 Every step may be repeated. One that fails leaves the current login as it was; Secrets Manager tries again.
 """
@@ -47,7 +47,7 @@ def create(vault, secret, token):
 
 
 def change(vault, secret, token):
-    """Gives the login its new password, and makes the login where it is missing."""
+    """Gives the login its new password, and creates the login if it does not exist."""
     value = read(vault, secret, VersionId=token, VersionStage="AWSPENDING")
     owner = read(vault, os.environ["OWNER_SECRET"], VersionStage="AWSCURRENT")
     master = read(vault, os.environ["MASTER_SECRET"], VersionStage="AWSCURRENT")
@@ -65,7 +65,7 @@ def change(vault, secret, token):
 
 
 def ensure_login(database, value, createrole):
-    """The rights of a login that exists are left as they are."""
+    """Creates the login or changes its password; an existing login keeps its other attributes."""
     if exists(database, value["username"]):
         verb, rights = "ALTER ROLE", ""
     else:
@@ -82,7 +82,7 @@ def take_over(database, value):
 
 
 def join_group(database, login, owner):
-    """Before the first migration there is no group: that migration then takes the current login in."""
+    """Before the first migration the group does not exist; that migration then adds the current login to it."""
     if exists(database, GROUP):
         database.run(f"SET LOCAL ROLE {identifier(owner)}")
         database.run(f"GRANT {identifier(GROUP)} TO {identifier(login)}")
@@ -108,7 +108,7 @@ def try_out(vault, secret, token):
 
 
 def switch(vault, secret, token):
-    """From here on the new login is the one that everybody reads."""
+    """From here on every reader of the secret gets the new login."""
     versions = vault.describe_secret(SecretId=secret)["VersionIdsToStages"]
     current = next(version for version, stages in versions.items() if "AWSCURRENT" in stages)
     vault.update_secret_version_stage(
@@ -124,7 +124,7 @@ def is_owner(secret):
 
 
 def logins():
-    """Secret of each application login, by its name in the database."""
+    """The secret of each application login, by the login's name in the database."""
     return json.loads(os.environ["LOGIN_SECRETS"])
 
 
@@ -154,7 +154,7 @@ def session(value):
 
 
 def verifier(password, iterations=4096):
-    """What PostgreSQL keeps of a password (RFC 5802 and 7677)."""
+    """What PostgreSQL stores instead of a password (RFC 5802 and 7677)."""
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
