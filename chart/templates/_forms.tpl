@@ -190,7 +190,7 @@ url:
   right: a URL, such as https://example.com/payment-latency-api/docs/alerts
 schedule:
   pattern: '{{ $times | replace "N" $minute }} {{ $times | replace "N" "(1?[0-9]|2[0-3])" }} {{ $times | replace "N" "([1-9]|[12][0-9]|3[01])" }} {{ $times | replace "N" "([1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)" }} {{ $times | replace "N" "([0-6]|SUN|MON|TUE|WED|THU|FRI|SAT)" }}'
-  right: minute (0-59), hour (0-23), day of the month (1-31), month (1-12) and day of the week (0-6), such as 17 3 * * *
+  right: five fields in cron format, minute (0-59), hour (0-23), day of the month (1-31), month (1-12) and day of the week (0-6), such as 17 3 * * *
 age:
   pattern: '[1-9][0-9]{0,3}d|[1-9][0-9]{0,4}h'
   right: a whole number of days or hours, such as 90d ("m" is not accepted, because it could mean minutes or months)

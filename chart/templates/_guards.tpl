@@ -107,7 +107,7 @@ sentence. */}}
 {{- $pods := int (include "app.podsMax" .) }}
 {{- $connections := add (mul (int $v.settings.poolSize) $pods) 2 }}
 {{- if gt $connections (int $v.database.connectionsMax) }}
-{{- fail (printf "settings.poolSize is %v: with %d pods (twice the maximum, because old pods keep their connections until they have drained during a rolling update) and 2 connections for migration and pruning, that is %d connections, more than database.connectionsMax, which is %v; lower settings.poolSize or the maximum number of pods, or raise database.connectionsMax" $v.settings.poolSize $pods $connections $v.database.connectionsMax) }}
+{{- fail (printf "settings.poolSize is %v: with %d pods (twice the maximum: during a rolling update, old pods keep their connections until they have drained) and 2 connections for migration and pruning, that is %d connections, more than database.connectionsMax, which is %v; lower settings.poolSize or the maximum number of pods, or raise database.connectionsMax" $v.settings.poolSize $pods $connections $v.database.connectionsMax) }}
 {{- end }}
 {{- if not $v.externalSecrets.enabled }}
 {{- if not (and $v.secrets.existingDatabaseSecret $v.secrets.existingApiKeySecret) }}
