@@ -27,7 +27,7 @@ def group(api_version):
 
 
 def chart_kinds():
-    """Group and kind of every object in the chart's templates, but for the pod of `helm test`, which Argo CD skips."""
+    """Group and kind of every object in the chart's templates, except the pod of `helm test`, which Argo CD skips."""
     kinds = set()
     for template in (ROOT / "chart/templates").glob("*.yaml"):
         text = template.read_text()
@@ -36,7 +36,7 @@ def chart_kinds():
 
 
 def render(value, parameters):
-    """Renders what the set uses of Go's templates: fields alone. A missing field is an error, as in Argo CD."""
+    """Renders the part of Go's templates that the set uses: only fields. A missing field is an error, as in Argo CD."""
     if isinstance(value, dict):
         return {key: render(item, parameters) for key, item in value.items()}
     if isinstance(value, list):

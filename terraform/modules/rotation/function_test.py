@@ -151,7 +151,7 @@ class Rotation(unittest.TestCase):
         self.assertEqual(self.value(self.database)["username"], idle)
 
     def test_a_login_that_gets_in_a_little_later_is_waited_for(self):
-        """As through a proxy that does not know the database yet."""
+        """As if through a proxy that does not know the database yet."""
         self.set_up_and_migrate()
         token = str(uuid.uuid4())
         self.step(self.database, token, "createSecret")
@@ -173,7 +173,7 @@ class Rotation(unittest.TestCase):
         self.assertEqual(refused, ["payments_api_a"])
 
     def test_a_server_that_says_nothing_yet_is_waited_for(self):
-        """pg8000 raises the socket's own error then."""
+        """In this case pg8000 raises the socket's own error."""
         self.set_up_and_migrate()
         token = str(uuid.uuid4())
         self.step(self.database, token, "createSecret")
