@@ -107,7 +107,7 @@ class Chart(unittest.TestCase):
         name = f"{NAME}-migrate"
         for kind in ("ServiceAccount", "SecretStore", "ExternalSecret"):
             apply(objects[(kind, name)], MEXICO.namespace)
-        eventually("the owner's secret is there", lambda: secret(name, MEXICO.namespace))
+        eventually("the owner's secret exists", lambda: secret(name, MEXICO.namespace))
         job = Container(pod_spec(objects[("Job", name)]), MEXICO.namespace)
         for _ in range(2):
             done = job.run()
@@ -115,7 +115,7 @@ class Chart(unittest.TestCase):
         self.assertEqual(postgres("SELECT count(*) FROM payments"), "0")
         for kind in ("ExternalSecret", "SecretStore", "ServiceAccount"):
             kubectl("delete", kind, name, namespace=MEXICO.namespace)
-        eventually("the owner's secret is gone with what made it", lambda: name not in [
+        eventually("the owner's secret is removed with what made it", lambda: name not in [
             one["metadata"]["name"] for one in MEXICO.get("secrets")["items"]])
 
     # --- Install ---------------------------------------------------------------------------------------------------
