@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make rehearse`: runs both regions and all phases on this machine, without a cloud account. docs/REHEARSAL.md says
-# what is real here and what stands in. It rehearses what is committed. Everything is in one folder and ends with this
-# script.
+# what is real here and what is a stand-in. It rehearses what is committed. Everything is in one folder and ends with
+# this script.
 # shellcheck source=phases/common.sh
 source "$(dirname "$0")/phases/common.sh"
 # shellcheck source=cluster/versions.sh
@@ -15,10 +15,10 @@ source "$ROOT/scripts/rehearse/stage.sh"
 # shellcheck source=rehearse/play.sh
 source "$ROOT/scripts/rehearse/play.sh"
 
-git diff --quiet HEAD || say "what is not committed is not rehearsed"
+git diff --quiet HEAD || say "there are uncommitted changes, which are not rehearsed"
 tools
 
-# Where wait_until says what is waited for.
+# Where wait_until prints what it is waiting for.
 exec 9>&1
 UP=
 STAGE=$(mktemp -d)

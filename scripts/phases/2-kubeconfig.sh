@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Phase 2: makes a kubectl context for each region, named after it.
+# Phase 2: creates a kubectl context for each region, named after it.
 source "$(dirname "$0")/common.sh"
 begin "phase 2" "kubectl contexts ${SITES// / and }" "make phase-3" "$@"
 
@@ -11,7 +11,7 @@ for site in $SITES; do
     name=$(fact "$site" cluster_name)
     change aws_in "$site" eks update-kubeconfig --name "$name" --alias "$site"
   else
-    step "context $site: given by KUBECONFIG"
+    step "context $site: taken from KUBECONFIG"
   fi
 done
 dry && exit

@@ -15,7 +15,7 @@ addons() {
 
   # Terraform has EKS install metrics-server; without it nothing scales.
   skipped metrics-server || change kube "$site" --namespace kube-system rollout status deployment/metrics-server --timeout 5m
-  # First, since the charts after it bring a ServiceMonitor.
+  # First, because the charts after it include a ServiceMonitor.
   if ! skipped kube-prometheus-stack; then
     change kube "$site" apply --server-side --filename "$ADDONS/storage-class.yaml"
     grafana_password "$site"
@@ -29,7 +29,7 @@ addons() {
     --set "autoDiscovery.clusterName=$cluster" --set "awsRegion=$region" --set-string "$(role rbac.serviceAccount "$autoscaler")"
 }
 
-# Makes a random password, passed by standard input; one that exists is kept.
+# Creates a random password and passes it through standard input; one that exists is kept.
 grafana_password() {
   local site=$1 found password
   if ! dry; then

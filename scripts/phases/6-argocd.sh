@@ -13,7 +13,7 @@ install() {
     --set-string "$(role server.serviceAccount "$role")"
 }
 
-# The rights of Argo CD in a region that it enters as a role.
+# The rights of Argo CD in a region that it logs in to with a role.
 rights() {
   local site
   for site in $SITES; do
@@ -47,7 +47,8 @@ way_in() {
   fi
 }
 
-# argocd/README.md describes this Secret. Its configuration may hold a token, so all of it goes by standard input.
+# argocd/README.md describes this Secret. Its configuration may contain a token, so all of it goes through standard
+# input.
 cluster_secret() {
   local site=$1 facts='{}'
   if [ -e "$WORK/$site.json" ]; then facts=$(output "$site" facts); fi
@@ -62,7 +63,7 @@ cluster_secret() {
   }' | change_by kube "$CONTROL" apply --server-side --force-conflicts --filename -
 }
 
-# Credentials, for a repository that is not open to everybody.
+# Credentials for a private repository.
 repository() {
   local url file=()
   [ -z "$GIT_TOKEN_FILE" ] || file=("--from-file=password=$GIT_TOKEN_FILE" --from-literal=username=git)
@@ -77,7 +78,7 @@ repository() {
     change_by kube "$CONTROL" apply --server-side --filename -
 }
 
-# The project with this repository as its one source.
+# The project, with this repository as its only source.
 project() {
   local url
   url=$(fact "$CONTROL" git_repository)
@@ -88,7 +89,7 @@ project() {
 load_all_outputs
 load_outputs "$CONTROL"
 SITES=$CONTROL in_regions install
-step "its rights in the other region"
+step "Argo CD's rights in the other region"
 rights
 for site in $SITES; do
   step "cluster Secret of $site"

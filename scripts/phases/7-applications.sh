@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Phase 7: deploys the application in both regions by Argo CD, its host names in Route 53, and makes a payment through
-# each.
+# Phase 7: deploys the application in both regions through Argo CD, publishes its host names in Route 53, and makes a
+# payment through each.
 source "$(dirname "$0")/common.sh"
 # shellcheck source=terraform.sh
 source "$ROOT/scripts/phases/terraform.sh"
-begin "phase 7" "both applications, until each has served a payment at its public address" "make status" "$@"
+begin "phase 7" "the applications, until each has served a payment at its public address" "make status" "$@"
 
-# Whether Argo CD has the branch's newest commit in the region, and finds it healthy.
+# Whether Argo CD has deployed the branch's newest commit in the region and finds it healthy.
 settled() {
   local site=$1 wanted found state sync health revision message held
   wanted=$(git ls-remote "$URL" "refs/heads/$RELEASE_BRANCH" 2>/dev/null | cut -f 1)
@@ -29,13 +29,13 @@ wait_for_application() {
 
 publish() {
   if [ -n "$TERRAFORM_OUTPUTS" ]; then
-    step "host name: skipped, since Terraform's outputs come from $TERRAFORM_OUTPUTS"
+    step "host name: skipped, because Terraform's outputs come from $TERRAFORM_OUTPUTS"
   else
     apply "$1"
   fi
 }
 
-# Whether a payment is answered; LINE then has its latency.
+# Whether a payment is answered with 200; LINE then has its latency.
 paid() {
   local site=$1 code
   LINE=$(pay "$site" 1 "$KEY" 2>/dev/null) || true
@@ -43,7 +43,7 @@ paid() {
   case $code in
     200) return ;;
     000 | '') SEEN="no answer yet from $(address "$site")" ;;
-    401 | 403) SEEN="$code: the key of Secrets Manager is not in the pods yet" ;;
+    401 | 403) SEEN="status $code: the pods do not have the key from Secrets Manager yet" ;;
     *) SEEN="status $code" ;;
   esac
   return 1
@@ -57,16 +57,16 @@ first_payment() {
   wait_until "a payment is served at $address" "$PAYMENT_WAIT_S" paid "$site"
   dry && return
   read -r _ open whole own <<<"$LINE"
-  step "$address: paid in $whole ms with a new connection, $open ms on an open one, $own ms of it in the service"
+  step "$address: paid in $whole ms; $open ms without opening the connection, $own ms of that in the service"
 }
 
 load_all_outputs
 load_outputs "$CONTROL"
 URL=$(fact "$CONTROL" git_repository)
-step "the ApplicationSet, which makes an Application for each registered region"
+step "the ApplicationSet, which creates an Application for each registered region"
 change kube "$CONTROL" apply --server-side --filename argocd/applicationset.yaml
 for site in $SITES; do
-  # Makes Argo CD look at git now, and not only within minutes. At first there is no Application yet.
+  # Makes Argo CD read git now instead of within minutes. The first time there is no Application yet.
   change kube "$CONTROL" --namespace argocd annotate application "$PROJECT-$site" argocd.argoproj.io/refresh=normal --overwrite >/dev/null 2>&1 || true
 done
 in_regions wait_for_application

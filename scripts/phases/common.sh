@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the phases share; sourced, never run.
 #
-# Call in_regions, and a function that it runs, as a plain command, not in `if` or with `||`: there, bash ignores what
-# fails inside.
+# Call in_regions, and any function that it runs, as a plain command, not in `if` or with `||`: there, bash ignores
+# commands that fail inside.
 # shellcheck source=../lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 # shellcheck source=settings.sh
@@ -28,14 +28,14 @@ begin() {
       *) printf 'usage: %s [--dry-run]\n%s\n' "$0" "$what" >&2; exit 2 ;;
     esac
   done
-  # Any other spelling of yes would change things that were only to be shown.
+  # With any other spelling of yes, a dry run would change things instead of showing them.
   for argument in DRY_RUN CONFIRM; do
-    [[ ${!argument} =~ ^(yes)?$ ]] || die "$argument is ${!argument}: it is yes, or is left out"
+    [[ ${!argument} =~ ^(yes)?$ ]] || die "$argument=${!argument} is not valid: set it to yes, or leave it out"
   done
-  [[ $REGISTRY =~ ^(ecr|plain)$ ]] || die "REGISTRY is $REGISTRY: it is ecr or plain"
-  [[ $CLUSTERS =~ ^(eks|given)$ ]] || die "CLUSTERS is $CLUSTERS: it is eks or given"
+  [[ $REGISTRY =~ ^(ecr|plain)$ ]] || die "REGISTRY=$REGISTRY is not valid: it must be ecr or plain"
+  [[ $CLUSTERS =~ ^(eks|given)$ ]] || die "CLUSTERS=$CLUSTERS is not valid: it must be eks or given"
   for argument in $SITES; do
-    [ -e "terraform/environments/$argument/terraform.tfvars" ] || die "SITES names $argument, and the regions are spain and mexico"
+    [ -e "terraform/environments/$argument/terraform.tfvars" ] || die "SITES names $argument, which is not a region: the regions are spain and mexico"
     [[ " $sites " != *" $argument "* ]] || die "SITES names $argument twice"
     sites+=" $argument"
   done
@@ -55,7 +55,7 @@ finish() {
   [ -z "${JSON:-}" ] || exit "$code"
   case $code in
     0) printf '== %s took %s s%s\n' "$NAME" "$SECONDS" "${NEXT:+; next: $NEXT}" ;;
-    *) printf '== %s stopped after %s s. Once that is mended: %s. It goes on where it stopped.\n' \
+    *) printf '== %s stopped after %s s. Fix the cause, then run %s again: it continues where it stopped.\n' \
       "$NAME" "$SECONDS" "make ${NAME/ /-}" >&2 ;;
   esac
 }
@@ -65,7 +65,7 @@ interrupted() {
   local job
   trap '' INT TERM HUP PIPE
   # After HUP there may be nobody to read it.
-  echo "interrupted: what runs puts down first what it holds" >&2 || true
+  echo "interrupted: waiting for the running commands to end cleanly" >&2 || true
   for job in "${JOBS[@]}"; do kill -TERM -- "-$job" 2>/dev/null || true; done
   wait
   exit 130
@@ -74,17 +74,17 @@ interrupted() {
 step() { printf '%s\n' "- $*"; }
 dry() { [ "$DRY_RUN" = yes ]; }
 
-# ask_first WHAT WORD: goes on if WORD is typed, or CONFIRM=yes.
+# ask_first WHAT WORD: continues only if WORD is typed, or with CONFIRM=yes.
 ask_first() {
   local answer
   if dry || [ "$CONFIRM" = yes ]; then return; fi
-  [ -t 0 ] || die "$1: that is asked first; CONFIRM=yes answers it for a script"
-  printf '%s. To go on, type %s: ' "$1" "$2"
+  [ -t 0 ] || die "$1. This must be confirmed: run it in a terminal, or set CONFIRM=yes"
+  printf '%s. To continue, type %s: ' "$1" "$2"
   read -r answer
-  [ "$answer" = "$2" ] || die "nothing was done"
+  [ "$answer" = "$2" ] || die "not confirmed, so nothing more was done"
 }
 
-# ---- Commands. A dry run prints those that change something and runs none at all.
+# ---- Commands. A dry run prints the commands that would change something, and runs none of them.
 
 change() { if dry; then would "$@"; else "$@"; fi; }
 
@@ -111,14 +111,14 @@ LIMIT=()
 aws_in() {
   local endpoint
   endpoint=$(of_site "$1" AWS_ENDPOINT_URL)
-  # For RDS in us-east-1 the client has an address of its own and ignores the environment's, so the option says it.
+  # For RDS in us-east-1 the client uses a built-in address and ignores the environment's, so it is passed as an option.
   "${LIMIT[@]}" aws --region "$(region "$1")" "${@:2}" ${endpoint:+--endpoint-url "$endpoint"}
 }
 kube() { "${LIMIT[@]}" kubectl --context "$@"; }
 tf() { "${LIMIT[@]}" terraform -chdir="terraform/environments/$1" "${@:2}"; }
 
-# spawn COMMAND...: runs it in the background, in a process group of its own, so that a Ctrl-C reaches it once only,
-# through `interrupted`. It ends after its children.
+# spawn COMMAND...: runs it in the background, in its own process group, so that Ctrl-C reaches it only once, through
+# `interrupted`. It ends after its children.
 spawn() {
   set -m
   (
@@ -131,7 +131,7 @@ spawn() {
 }
 
 # in_regions FUNCTION ARGUMENTS...: runs FUNCTION ARGUMENTS... SITE for all regions side by side, and marks each line
-# with its region. Each region's run comes to its end, even if the other's fails.
+# with its region. Each region's run is completed, even if the other's fails.
 in_regions() {
   local site failed=()
   declare -A job
@@ -146,8 +146,8 @@ in_regions() {
   for site in "${!job[@]}"; do wait "${job[$site]}" || failed+=("$site"); done
   JOBS=()
   [ ${#failed[@]} -gt 0 ] || return 0
-  [ ${#failed[@]} = ${#job[@]} ] || step "the other region is done"
-  die "${failed[*]} failed: the marked lines say why"
+  [ ${#failed[@]} = ${#job[@]} ] || step "the other region succeeded"
+  die "${failed[*]} failed: the lines above that begin with the region's name say why"
 }
 
 in_region() {
@@ -166,7 +166,7 @@ mark() {
   while IFS= read -r line || [ -n "$line" ]; do printf '%-6s | %s\n' "$1" "$line" || true; done
 }
 
-# Reads an Application: the revision where it is held, if it does not follow the branch of releases.
+# Reads an Application: the revision at which it is held, if it does not follow the release branch.
 held() { jq -r --arg branch "$RELEASE_BRANCH" '.spec.source.targetRevision // $branch | select(. != $branch) | .[:12]'; }
 
 version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
@@ -175,10 +175,10 @@ version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
 check_image() {
   [ -n "$IMAGE" ] || return 0
   [[ $IMAGE =~ ^[^@[:space:]]+/[^@:/[:space:]]+@sha256:[0-9a-f]{64}$ ]] ||
-    die "IMAGE: must be REGISTRY/NAME@sha256: and 64 hexadecimal digits, without a tag, not $IMAGE"
+    die "IMAGE=$IMAGE is not valid: it must be REGISTRY/NAME@sha256: and 64 hexadecimal digits, without a tag"
   [[ $IMAGE_SIGNER == *@refs/tags/v$(version) ]] ||
-    die "IMAGE_SIGNER: must say whose signature $IMAGE has, and end with @refs/tags/v$(version), which this checkout is (docs/RELEASES.md)"
-  have cosign || die "IMAGE: cosign, which verifies its signature, is missing: install 3 or later from https://docs.sigstore.dev"
+    die "IMAGE_SIGNER must be the identity that signed $IMAGE, and end with @refs/tags/v$(version), the version of this checkout (docs/RELEASES.md)"
+  have cosign || die "cosign, which verifies the signature of IMAGE, is missing: install 3 or later from https://docs.sigstore.dev"
 }
 
 # wait_until WHAT SECONDS COMMAND...: repeats COMMAND until it succeeds; COMMAND may report its progress in SEEN.
@@ -191,17 +191,17 @@ wait_until() {
   fi
   SEEN=
   until "$@"; do
-    [ $((SECONDS - began)) -lt "$limit" ] || die "not within $limit s: $what${SEEN:+ ($SEEN)}"
+    [ $((SECONDS - began)) -lt "$limit" ] || die "timed out after $limit s waiting until $what${SEEN:+ (last seen: $SEEN)}"
     if [ $((SECONDS - said)) -ge "$PROGRESS_S" ]; then
       said=$SECONDS
-      printf '  ... %s s, until %s%s\n' $((SECONDS - began)) "$what" "${SEEN:+: $SEEN}" >&9
+      printf '  ... %s s, waiting until %s%s\n' $((SECONDS - began)) "$what" "${SEEN:+: $SEEN}" >&9
     fi
     sleep "$POLL_S"
   done
 }
 
-# patiently WHAT COMMAND...: runs a command that takes long and says nothing, and prints what is waited for. Only for
-# use in_regions, whose process group an interruption reaches.
+# patiently WHAT COMMAND...: runs a command that takes long and prints nothing, and prints what it is waiting for. Use
+# it only inside in_regions, whose process group receives an interruption.
 patiently() {
   local what=$1 job
   shift
@@ -215,11 +215,11 @@ patiently() {
 
 ended() { ! kill -0 "$1" 2>/dev/null; }
 
-# remove SITE SECONDS NAMESPACE KIND [NAME]: deletes it, or all of the kind, and waits until it is gone.
+# remove SITE SECONDS NAMESPACE KIND [NAME]: deletes it, or all of the kind, and waits until it no longer exists.
 remove() {
   local site=$1 limit=$2 namespace=$3 kind=$4 name=${5:-}
   change kube "$site" --namespace "$namespace" delete "$kind" "${name:---all}" --ignore-not-found --wait=false &&
-    (wait_until "$kind ${name:+$name }is gone" "$limit" gone "$site" "$namespace" "$kind" "$name")
+    (wait_until "$kind ${name:+$name }is deleted" "$limit" gone "$site" "$namespace" "$kind" "$name")
 }
 
 gone() {
@@ -239,21 +239,21 @@ region() { tfvar region "terraform/environments/$1/terraform.tfvars"; }
 operator() { if dry && [ ! -e "$OPERATOR_FILE" ]; then echo "${1^^}"; else tfvar "$1" "$OPERATOR_FILE"; fi; }
 stage() { cat "terraform/environments/$1/terraform.tfvars" "$OPERATOR_FILE" 2>/dev/null | tfvar environment | grep . || echo production; }
 cluster() { echo "$PROJECT-$1"; }
-# The region is in the name, so that a site that moves to another region begins with a new state.
+# The name includes the region, so that a site that moves to another region starts with a new state.
 state_bucket() { echo "$(operator state_bucket_prefix)-$1-$(region "$1")"; }
 
 # Terraform's outputs of a region, for `fact` and `output` to read.
 load_outputs() {
   local site=$1 found="$WORK/$1.found"
   if [ -n "$TERRAFORM_OUTPUTS" ]; then
-    cp "$TERRAFORM_OUTPUTS/$site.json" "$found" || die "TERRAFORM_OUTPUTS has no $site.json"
+    cp "$TERRAFORM_OUTPUTS/$site.json" "$found" || die "the folder TERRAFORM_OUTPUTS=$TERRAFORM_OUTPUTS has no readable $site.json"
   elif dry; then
     return
   else
     { { connected "$site" || connect "$site"; } && tf "$site" output -json >"$found"; } >"$WORK/$site.said" 2>&1 ||
-      die "$site: Terraform's outputs cannot be read (make phase-0 says what is missing): $(grep . "$WORK/$site.said" | tail -n 1)"
+      die "$site: Terraform's outputs cannot be read (run make phase-0 to see what is missing): $(grep . "$WORK/$site.said" | tail -n 1)"
   fi
-  jq -e .facts.value "$found" >/dev/null || die "$site has not been made yet: make phase-1"
+  jq -e .facts.value "$found" >/dev/null || die "$site has not been created yet: run make phase-1"
   mv "$found" "$WORK/$site.json"
 }
 
@@ -264,7 +264,7 @@ load_all_outputs() {
 
 # One of Terraform's outputs, as JSON. Assign it before use: only then does a missing one stop the script.
 output() {
-  jq -ce --arg name "$2" '.[$name].value' "$WORK/$1.json" || die "$1: Terraform has no output $2: make phase-1"
+  jq -ce --arg name "$2" '.[$name].value' "$WORK/$1.json" || die "$1: Terraform has no output $2: run make phase-1"
 }
 
 # fact SITE NAME: one of the output `facts`. Assign it before use.
@@ -272,11 +272,12 @@ fact() {
   if dry && [ ! -e "$WORK/$1.json" ]; then
     echo "${1^^}_${2^^}"
   else
-    jq -re --arg name "$2" '.facts.value[$name]' "$WORK/$1.json" 2>/dev/null || die "$1: Terraform's facts lack $2: make phase-1"
+    jq -re --arg name "$2" '.facts.value[$name]' "$WORK/$1.json" 2>/dev/null || die "$1: Terraform's output facts has no $2: run make phase-1"
   fi
 }
 
-# Connects Terraform with the state of a region, whatever it was connected with, and fetches its modules and providers.
+# Connects Terraform to the state of a region, whatever it was connected to before, and fetches its modules and
+# providers.
 connect() {
   change tf "$1" init -input=false -no-color -reconfigure -backend-config=bucket="$(state_bucket "$1")" \
     -backend-config=region="$(region "$1")" -backend-config=key=region.tfstate
@@ -290,20 +291,20 @@ connected() {
 
 skipped() {
   [[ " $SKIP_ADDONS " == *" $1 "* ]] || return 1
-  step "$1: skipped, as SKIP_ADDONS says"
+  step "$1: skipped, because SKIP_ADDONS names it"
 }
 
-# What a cluster's controller has made, found by its tag, an ARN a line.
+# What a cluster's controller has created, found by its tag, one ARN per line.
 load_balancers() { of_cluster "$1" load-balancers LoadBalancers LoadBalancerArn; }
 target_groups() { of_cluster "$1" target-groups TargetGroups TargetGroupArn; }
 
-# of_cluster SITE WHAT LIST ARN: asks the load balancers' own service. The index of all tags lags behind: it lacks what
-# was made just now, and still has what is gone.
+# of_cluster SITE WHAT LIST ARN: asks the load balancers' own service. The index of all tags lags behind: it does not
+# have what was created just now, and still has what was deleted.
 of_cluster() {
   local site=$1 found arns=() at
   found=$(aws_in "$site" elbv2 "describe-$2" --output json) && found=$(jq -r ".$3[].$4" <<<"$found") || return
   if [ -n "$found" ]; then mapfile -t arns <<<"$found"; fi
-  # AWS tells the tags of at most twenty at once.
+  # AWS returns the tags of at most twenty at a time.
   for ((at = 0; at < ${#arns[@]}; at += 20)); do
     found=$(aws_in "$site" elbv2 describe-tags --resource-arns "${arns[@]:at:20}" --output json) || return
     jq -r --arg cluster "$(cluster "$site")" '.TagDescriptions[] |
@@ -334,11 +335,11 @@ random_key() {
   local key
   if dry; then return; fi
   key=$(openssl rand -hex 32)
-  [ ${#key} = 64 ] || die "openssl made no random key"
+  [ ${#key} = 64 ] || die "openssl rand did not return 64 hexadecimal digits"
   printf '%s' "$key"
 }
 
-# put_keys SITE KEYS: writes them by standard input, where no list of processes shows them.
+# put_keys SITE KEYS: writes them through standard input, where no list of processes shows them.
 put_keys() {
   local name
   name=$(fact "$1" api_key_secret)
@@ -348,7 +349,7 @@ put_keys() {
 
 # pay SITE COUNT KEY [FRESH]: makes payments one after the other, on one connection, or each on a fresh one. Prints a
 # line for each: status, milliseconds without opening the connection, milliseconds with it, the service's own
-# milliseconds. The key goes to curl by its standard input, where no list of processes shows it.
+# milliseconds. curl gets the key through its standard input, where no list of processes shows it.
 pay() {
   local site=$1 count=$2 key=$3 fresh=${4:-} address
   address=$(address "$site") || return 2

@@ -14,24 +14,24 @@ chart() {
   dry || unstick "$site" "$name" "$namespace"
   patiently "$name is ready" change helm --kube-context "$site" upgrade --install "$name" "$name" --repo "$repository" --version "$version" \
     --namespace "$namespace" --create-namespace --wait --timeout 10m "$@" >"$WORK/$site.$name" ||
-    die "$site: $name could not be installed: kubectl --context $site --namespace $namespace get pods,events says more"
+    die "$site: $name could not be installed: run kubectl --context $site --namespace $namespace get pods,events to see why"
 }
 
-# After an interrupted install, Helm refuses any other.
+# After an interrupted install, Helm refuses to install again.
 unstick() {
   local status
   status=$(helm --kube-context "$1" status "$2" --namespace "$3" --output json 2>/dev/null | jq -r .info.status) || return 0
   case $status in
     pending-install | uninstalling)
-      step "$2: an install was interrupted; beginning anew"
+      step "$2: an install was interrupted; uninstalling it first"
       helm --kube-context "$1" uninstall "$2" --namespace "$3" --wait >/dev/null
       ;;
     pending-upgrade | pending-rollback)
-      step "$2: an upgrade was interrupted; going back first"
+      step "$2: an upgrade was interrupted; rolling it back first"
       helm --kube-context "$1" rollback "$2" --namespace "$3" --wait >/dev/null
       ;;
   esac
 }
 
-# The ServiceAccount at PATH of a chart's values takes on an IAM role: role PATH ARN
+# Gives the ServiceAccount at PATH of a chart's values an IAM role: role PATH ARN
 role() { printf '%s.annotations.eks\\.amazonaws\\.com/role-arn=%s' "$1" "$2"; }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# `make status`: shows both regions on one screen. Each part is read by itself, within a time limit: one that cannot be
-# read says so, and the others are shown. The exit code is 0 if all is well. --json prints the same for programs.
+# `make status`: shows both regions on one screen. Each part is read separately, within a time limit: a part that cannot
+# be read says so, and the others are still shown. The exit code is 0 if all is well. --json prints the same for
+# programs.
 source "$(dirname "$0")/common.sh"
 begin "status" "nodes, pods, image, sync, health, endpoint, payments, alarms" "" "$@"
 trap 'rm -rf "$WORK"' EXIT
 LIMIT=(timeout "$STATUS_WAIT_S")
 
-# A part prints a line. It returns 0 if all is well, 1 if it is not, and anything else if it could not find out.
+# A part prints a line. It returns 0 if all is well, 1 if it is not, and anything else if it could not be read.
 PARTS="nodes pods image sync health endpoint payments alarms alerts"
 
 nodes() {
@@ -49,7 +50,7 @@ sync() {
   found=$(application "$1") || return 2
   sync=$(jq -r '.status.sync.status // "Unknown"' <<<"$found")
   held=$(held <<<"$found")
-  echo "$sync at $(jq -r '.status.sync.revision // "-" | .[:12]' <<<"$found")${held:+: held at $held, and not at $RELEASE_BRANCH}"
+  echo "$sync at $(jq -r '.status.sync.revision // "-" | .[:12]' <<<"$found")${held:+: held at $held, not following $RELEASE_BRANCH}"
   [ "$sync" = Synced ] && [ -z "$held" ]
 }
 
@@ -76,7 +77,7 @@ payments() {
   lines=$(pay "$1" "$STATUS_PAYMENTS" "${keys%%[,$'\n']*}") || true
   paid=$(grep -c '^200 ' <<<"$lines") || true
   if [ "$paid" = 0 ]; then
-    echo "none of $STATUS_PAYMENTS: status ${lines%%[[:space:]]*}"
+    echo "none of $STATUS_PAYMENTS accepted: status ${lines%%[[:space:]]*}"
     return 1
   fi
   echo "$(percentiles 2 <<<"$lines"); in the service $(percentiles 4 <<<"$lines")"
@@ -91,25 +92,25 @@ alarms() {
     confirmed=$(aws_in "$1" sns get-topic-attributes --topic-arn "$topic" --query Attributes.SubscriptionsConfirmed --output text) ||
       return 2
     if [ "$confirmed" = 0 ]; then
-      unheard="; they reach nobody: the mail to alert_email has a link that confirms the subscription" well=false
+      unheard="; nobody is notified: follow the link in the mail to alert_email to confirm the subscription" well=false
     fi
   fi
   firing=$(say_which "$(jq -r '.MetricAlarms[] | select(.StateValue == "ALARM") | .AlarmName' <<<"$found")" \
-    "$(jq '.MetricAlarms | length' <<<"$found") alarms of AWS") || well=false
-  # Terraform makes alarms in each region, so none at all is wrong.
+    "$(jq '.MetricAlarms | length' <<<"$found") AWS alarms") || well=false
+  # Terraform creates alarms in each region, so there must be some.
   if [ "$(jq '.MetricAlarms | length' <<<"$found")" = 0 ]; then
-    firing="there are no alarms of AWS" well=false
+    firing="there are no AWS alarms" well=false
   fi
   echo "$firing$unheard"
   $well
 }
 
-# Which of the chart's alerts fire in Prometheus. A series that the chart's rules always record shows that they are
-# loaded.
+# Which of the chart's alerts are firing in Prometheus. A series that the chart's rules always record shows that they
+# are loaded.
 alerts() {
   local found loaded=payment:errors:increase1h
   if skipped kube-prometheus-stack >/dev/null; then
-    echo "not asked: SKIP_ADDONS names kube-prometheus-stack"
+    echo "not checked: SKIP_ADDONS names kube-prometheus-stack"
     return
   fi
   found=$(kube "$1" --namespace monitoring exec prometheus-prometheus-prometheus-0 --container prometheus -- \
@@ -122,10 +123,10 @@ alerts() {
   say_which "$(jq -r '.[].metric.alertname // empty' <<<"$found" | sort -u)" "the chart's alerts"
 }
 
-# say_which NAMES OF_WHAT
+# say_which NAMES OF_WHAT: names those that are firing.
 say_which() {
   if [ -z "$1" ]; then
-    echo "none of $2"
+    echo "none of $2 firing"
   else
     echo "${1//$'\n'/, }"
     return 1
@@ -157,7 +158,7 @@ read_region() {
 }
 
 if dry; then
-  step "would only read"
+  step "nothing would be changed: make status only reads"
   exit
 fi
 for site in $SITES; do spawn read_region "$site"; done

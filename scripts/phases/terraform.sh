@@ -5,7 +5,7 @@ INPUTS=("-var-file=$(realpath -m "$OPERATOR_FILE")" "-var=rotation_package=$ROOT
 
 pack_rotation() { change scripts/rotation-package.sh terraform/rotation.zip; }
 
-# Sets VARIABLES to a region's variables: the operator's, and those that other phases decide.
+# Sets VARIABLES to a region's variables: the operator's, and those that the scripts decide.
 region_variables() {
   local site=$1 addresses=[] balancers
   VARIABLES=("${INPUTS[@]}")
@@ -13,7 +13,7 @@ region_variables() {
     addresses=$(control_addresses)
     VARIABLES+=("-var=control_addresses=$addresses")
   fi
-  # The host name points to the load balancer where there is one, whichever phase asks.
+  # The host name points to the load balancer if there is one, whichever phase asks.
   if dry; then
     VARIABLES+=(-var=publish=WHETHER_A_LOAD_BALANCER_EXISTS)
   else
@@ -22,11 +22,11 @@ region_variables() {
   fi
 }
 
-# Whether Spain's state is read for the addresses that Argo CD comes from. CONTROL_ADDRESSES replaces it while Spain is
-# away.
+# Whether Spain's state is read for the addresses that Argo CD connects from. CONTROL_ADDRESSES replaces it while Spain
+# is unavailable.
 control_is_asked() { [[ " $SITES " = *" $CONTROL "* ]] || [ -z "$CONTROL_ADDRESSES" ]; }
 
-# The addresses that Argo CD comes from, as JSON.
+# The addresses that Argo CD connects from, as JSON.
 control_addresses() {
   if ! control_is_asked; then
     echo "$CONTROL_ADDRESSES"
@@ -58,7 +58,7 @@ plan_and_apply() {
   if ! dry; then
     doomed=$(doomed "$site" "$plan")
     if [ -n "$doomed" ] && [ "$CONFIRM" != yes ]; then
-      die "the plan would remove or replace what is listed here; if that is meant, run it with CONFIRM=yes: ${doomed//$'\n'/, }"
+      die "the plan would remove or replace the following; if that is intended, run it again with CONFIRM=yes: ${doomed//$'\n'/, }"
     fi
   fi
   change tf "$site" apply -input=false -no-color -lock-timeout=5m "$plan"

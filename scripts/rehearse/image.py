@@ -1,4 +1,4 @@
-"""Pulls an image by its digest and unpacks it, as a container's runtime does."""
+"""Pulls an image by its digest and unpacks it, as a container runtime does."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from cluster import FOLDER, command_output
 
 
 def pull(image):
-    """The image's entry point as a file, and its variables. What is there is not pulled again."""
+    """The image's entry point as a file, and its variables. An image that is already there is not pulled again."""
     folder = FOLDER / "images" / image.rpartition(":")[2][:12]
     layers, root = folder / "layers", folder / "root"
     if not (folder / "complete").exists():

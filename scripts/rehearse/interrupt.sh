@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that an interrupted rehearsal leaves nothing behind: interrupt.sh [SIGNAL:WORDS...]. For each argument a
-# rehearsal is begun, and gets the signal once it has printed the words: INT goes to the whole process group, as by
-# Ctrl-C, TERM to the script alone; FAIL ends one of its programs instead.
+# rehearsal is started, and gets the signal once it has printed the words: INT goes to the whole process group, as from
+# Ctrl-C, TERM to the script alone; FAIL kills one of its programs instead.
 # shellcheck source=../lib.sh
 source "$(dirname "$0")/../lib.sh"
 
@@ -21,7 +21,7 @@ for moment in "$@"; do
   run=$!
   set +m
   until grep -qF -- "$words" "$work.log"; do
-    kill -0 "$run" 2>/dev/null || die "the rehearsal ended before it said: $words; $(tail -n 3 "$work.log")"
+    kill -0 "$run" 2>/dev/null || die "the rehearsal ended before it printed '$words': $(tail -n 3 "$work.log")"
     sleep 0.2
   done
   case $signal in
@@ -32,9 +32,9 @@ for moment in "$@"; do
   code=0
   wait "$run" || code=$?
   run=
-  [ "$code" != 0 ] || die "$moment: the rehearsal ended well"
-  [ -z "$(left)" ] || die "$moment: left: $(left)"
-  [ -z "$(ls "$work")" ] || die "$moment: left in its folder: $(ls "$work")"
-  say "$moment: ended with $code, nothing is left"
+  [ "$code" != 0 ] || die "$moment: the rehearsal exited with 0 instead of failing"
+  [ -z "$(left)" ] || die "$moment: processes were left behind: $(left)"
+  [ -z "$(ls "$work")" ] || die "$moment: files were left behind: $(ls "$work")"
+  say "$moment: exited with $code and left nothing behind"
 done
 rm -f "$work.log"

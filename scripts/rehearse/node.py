@@ -1,8 +1,8 @@
 """node.py NETWORK: does, every second, the work of a kubelet, a metrics server and a load balancer controller.
 
-Each pod of the application nodes runs as a process, with an address of its own in NETWORK (127.N.0). It is ready when
-its readiness probe says so, gets changed Secrets in its files, is restarted when it ends, and has its grace period when
-the pod is deleted. Every pod gets a figure for the autoscaler, and the Ingress an address.
+Each pod of the application nodes runs as a process, with its own address in NETWORK (127.N.0). It is ready when its
+readiness probe says so, gets changed Secrets in its files, is restarted when it ends, and has its grace period when the
+pod is deleted. Every pod gets a figure for the autoscaler, and the Ingress gets an address.
 """
 
 import base64
@@ -23,7 +23,7 @@ from image import pull
 from support import NAME
 
 EVERY_S, MEASURE_EVERY_S = 1, 15
-# The targets of the load balancer, which balancer.cfg lists, too.
+# The targets of the load balancer, which balancer.cfg lists as well.
 ADDRESSES = [f"{sys.argv[1]}.{number}" for number in range(1, 17)]
 
 
@@ -32,7 +32,7 @@ def now():
 
 
 class Api:
-    """The API server, by one connection."""
+    """The API server, through one connection."""
 
     def __init__(self):
         config = yaml.safe_load((FOLDER / "kubeconfig").read_text())
@@ -66,7 +66,7 @@ CORE, NETWORKING, METRICS = (f"/{group}/namespaces/{NAME}" for group in ("api/v1
 
 
 class Files(Container):
-    """A container whose Secrets and ConfigMaps are those of the last look."""
+    """A container whose Secrets and ConfigMaps are as they were at the last look."""
 
     FOUND = {}
 
@@ -80,7 +80,7 @@ class Pod:
     def __init__(self, address):
         self.address, self.process, self.began, self.restarts = address, None, None, -1
         self.told = self.leaving = self.terminated = None
-        # The pod as the API server last had it.
+        # The pod as it was last read from the API server.
         self.one = {}
 
     def look(self, one):
@@ -146,7 +146,7 @@ class Pod:
         API("PATCH", f"{CORE}/pods/{self.one['metadata']['name']}/status", {"status": status}, "application/strategic-merge-patch+json")
 
     def leave(self, one):
-        """Ends a pod as a kubelet does: after preStop's seconds comes SIGTERM, after the grace period SIGKILL."""
+        """Ends a pod as a kubelet does: sends SIGTERM after preStop's seconds, and SIGKILL after the grace period."""
         spec = self.one["spec"]
         self.leaving = self.leaving or time.monotonic()
         since = time.monotonic() - self.leaving
@@ -187,7 +187,7 @@ class Node:
             attempt(publish, ingress)
 
     def measure(self, pods):
-        """Gives every pod the same figure, far below where pods would be added: nothing measures them."""
+        """Gives every pod the same figure, far below the one at which pods would be added: nothing measures them."""
         names = sorted(pod["metadata"]["name"] for pod in pods)
         if names == self.figures and time.monotonic() - self.measured < MEASURE_EVERY_S:
             return
@@ -210,7 +210,7 @@ def publish(ingress):
 
 
 def attempt(step, *arguments):
-    """Logs an error instead of raising it: what is missing now may be there at the next look."""
+    """Logs an error instead of raising it: what is missing now may exist at the next look."""
     try:
         return step(*arguments)
     except (subprocess.SubprocessError, OSError, http.client.HTTPException, KeyError, AssertionError, ValueError) as error:

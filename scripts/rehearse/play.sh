@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# The steps, each of which fails by itself if it does not hold; sourced by rehearse.sh, never run.
+# The steps, each of which fails if what it must show is not so; sourced by rehearse.sh, never run.
 
 # Runs the same phases as for AWS, in a clone of this commit. A rehearsal that was started in the background ignores
-# Ctrl-C, so the phases get its default back.
+# SIGINT, so the phases get its default action back.
 phase() { (cd "$CHECKOUT" && env --default-signal=INT make --no-print-directory "$@" </dev/null); }
 
 key_of() {
@@ -14,7 +14,7 @@ key_of() {
 
 ask_status() { (cd "$CHECKOUT" && scripts/phases/status.sh --json </dev/null) >"$STAGE/status.json" || true; }
 
-# What make status does not call well.
+# The parts that make status does not report as well.
 unwell() {
   ask_status
   jq -r 'del(.well) | to_entries[] | .key as $site | .value | to_entries[] | select(.value.state != "ok") |
@@ -30,7 +30,7 @@ show_status() {
 }
 
 all_well() {
-  wait_until "make status calls both regions well" 90 well
+  wait_until "make status reports that both regions are well" 90 well
   printf '%s\tboth regions are well\n' "$CURRENT" >>"$STAGE.status"
 }
 
@@ -46,7 +46,7 @@ alarm() {
   aws_in mexico cloudwatch set-alarm-state --alarm-name "$(cluster mexico)-cpu" --state-value "$1" --state-reason rehearsed
 }
 
-# ---- Phases with something of their own
+# ---- Phases with steps of their own
 
 # The rehearsal's own CA must be there before the first sync; Amazon's are compiled in.
 authority() {
@@ -64,7 +64,7 @@ image() {
   phase phase-3
   local site digests
   digests=$(for site in $SITES; do sed -n 's/^  digest: //p' "$CHECKOUT/argocd/releases/$site.yaml"; done | sort -u)
-  [[ $digests =~ ^\"sha256:[0-9a-f]{64}\"$ ]] || die "the regions have no one digest: $digests"
+  [[ $digests =~ ^\"sha256:[0-9a-f]{64}\"$ ]] || die "the regions do not have the same valid digest: $digests"
   [ "$(git ls-remote "$GIT_URL" refs/heads/main | cut -f 1)" = "$(git -C "$CHECKOUT" rev-parse HEAD)" ] || die "the release was not pushed"
 }
 
@@ -75,7 +75,7 @@ applications() {
 
 # ---- Payments
 
-# Makes a payment in each region, and checks in which database it is.
+# Makes a payment in each region, and checks in which database it is stored.
 payments() {
   local site other id url binary answer key
   for site in $SITES; do
@@ -83,10 +83,10 @@ payments() {
     key=$(key_of "$site")
     answer=$(printf 'header = "X-API-Key: %s"\n' "$key" | curl --config - --silent --show-error --fail "$url/api/payment/simulate")
     id=$(jq -re .transaction_id <<<"$answer")
-    [ "$(jq -re .region <<<"$answer")" = "$(region "$site")" ] || die "$site answers for another region: $answer"
+    [ "$(jq -re .region <<<"$answer")" = "$(region "$site")" ] || die "the answer of $site names another region: $answer"
     for other in $SITES; do
       [ "$(sql "$other" "SELECT count(*) FROM payments WHERE transaction_id = '$id'")" = "$([ "$other" = "$site" ] && echo 1 || echo 0)" ] ||
-        die "$other: the table has not what it should have of the payment in $site"
+        die "the payment made in $site must be in the table of $site only; the table of $other is wrong"
     done
     say "$site: $answer"
     binary=$(find "$STAGE/$site/images" -name "$PROJECT" -type f | head -n 1)
@@ -94,7 +94,7 @@ payments() {
   done
 }
 
-# What runs in a region: pods, processes, how often each was restarted.
+# What is running in a region: pods, processes, how often each was restarted.
 running() {
   kube "$1" --namespace "$NAMESPACE" get pods --output \
     'jsonpath={range .items[*]}{.metadata.name}{" "}{.status.containerStatuses[*].containerID}{" "}{.status.containerStatuses[*].restartCount}{"\n"}{end}'
@@ -114,18 +114,18 @@ calling() {
     kill -TERM "$caller"
     wait "$caller" || die "$site: the caller failed: $(cat "$STAGE/$site/caller.py.log")"
     said=$(cat "$STAGE/$site/caller.py.log")
-    jq -e '.paid > 20 and .failed == []' <<<"$said" >/dev/null || die "$site: the caller says: $said"
-    say "$site: $(jq .paid <<<"$said") payments meanwhile, none failed"
+    jq -e '.paid > 20 and .failed == []' <<<"$said" >/dev/null || die "$site: payments failed, or too few were made: $said"
+    say "$site: $(jq .paid <<<"$said") payments in the meantime, none failed"
   done
 }
 
-# Like calling; and the same processes must run afterwards.
+# Like calling, but the same processes must still be running afterwards.
 calling_the_same() {
   local site
   for site in $SITES; do running "$site" >"$STAGE/$site/before"; done
   calling "$1"
   for site in $SITES; do
-    running "$site" | diff "$STAGE/$site/before" - || die "$site: other processes serve than before"
+    running "$site" | diff "$STAGE/$site/before" - || die "$site: processes were replaced or restarted"
   done
 }
 
@@ -162,15 +162,15 @@ keys() {
   for site in $SITES; do wait_until "$site refuses the old key" 60 refuses "$site" "$(cat "$STAGE/$site/old.key")"; done
 }
 
-# The rotation asks before it takes the old keys out. Without an answer it stops there; callers change over; then it
+# The rotation asks before it removes the old keys. Without an answer it stops there; callers change over; then it
 # continues.
 keys_meanwhile() {
   local site
   if CONFIRM='' phase rotate-api-key >"$STAGE/shared/rotation.log" 2>&1; then
-    die "the rotation did not ask before it took the old keys out"
+    die "the rotation did not ask before it removed the old keys"
   fi
   cat "$STAGE/shared/rotation.log"
-  grep -q 'that is asked first' "$STAGE/shared/rotation.log" || die "the rotation stopped for another reason"
+  grep -q 'This must be confirmed' "$STAGE/shared/rotation.log" || die "the rotation stopped for another reason"
   for site in $SITES; do take_key "$site"; done
   phase rotate-api-key
 }
@@ -182,13 +182,13 @@ refuses() {
 
 passwords() { calling_the_same passwords_meanwhile; }
 
-# Neither External Secrets nor the service is told. Connections are ended one after the other, as by their age.
+# Neither External Secrets nor the service is notified. Connections are ended one after the other, as if by their age.
 passwords_meanwhile() {
   local site
   for site in $SITES; do rotation "$site" database database-owner; done
   for site in $SITES; do
-    wait_until "$site's service has the other login" 150 has_login "$site"
-    wait_until "$site's connections are all of the new login" 60 renewed "$site"
+    wait_until "$site's Secret has the new login" 150 has_login "$site"
+    wait_until "all connections in $site use the new login" 60 renewed "$site"
     say "$site: $(sql "$site" "SELECT count(*) || ' connections of ' || usename FROM pg_stat_activity WHERE usename LIKE 'payments_api%' GROUP BY usename")"
   done
 }
@@ -208,15 +208,15 @@ renewed() {
   local others
   others="FROM pg_stat_activity WHERE usename LIKE 'payments_api%' AND usename <> '$(current_login "$1")'" || return 1
   sql "$1" "SELECT pg_terminate_backend(pid), pg_sleep(0.1) $others" >/dev/null
-  SEEN="$(sql "$1" "SELECT count(*) $others") of the former login"
-  [ "$SEEN" = "0 of the former login" ]
+  SEEN="$(sql "$1" "SELECT count(*) $others") with the former login"
+  [ "$SEEN" = "0 with the former login" ]
 }
 
 # ---- Secrets Manager is away
 
 away() { calling away_meanwhile; }
 
-# Spain's Secrets Manager takes connections and does not answer. External Secrets is told to ask it, and a pod is
+# Spain's Secrets Manager accepts connections but does not answer. External Secrets is told to ask it, and a pod is
 # replaced.
 away_meanwhile() {
   local manager code=0
@@ -224,21 +224,21 @@ away_meanwhile() {
   kill -STOP "$manager"
   (without_secrets_manager) || code=$?
   kill -CONT "$manager"
-  [ "$code" = 0 ] || die "spain does not do without Secrets Manager"
+  [ "$code" = 0 ] || die "spain did not get by without Secrets Manager"
 }
 
-# Its caller uses its exit code, and bash then goes on after a command that fails: hence `|| die`.
+# Its caller uses its exit code, so bash continues after a command that fails: hence `|| die`.
 without_secrets_manager() {
   local secret pods pod
   secret=$(database_secret) || die "spain's Secret cannot be read"
   pods=$(names_of_pods) || die "spain's pods cannot be listed"
   kube spain --namespace "$NAMESPACE" annotate externalsecrets --all force-sync="$(date +%s)" --overwrite ||
-    die "External Secrets cannot be told to ask"
+    die "External Secrets could not be told to refresh"
   pod=$(head -n 1 <<<"$pods")
-  kube spain --namespace "$NAMESPACE" delete "$pod" --wait || die "$pod does not go"
-  wait_until "a pod has come for $pod" 60 as_many_without "$pod" "$(wc -l <<<"$pods")"
+  kube spain --namespace "$NAMESPACE" delete "$pod" --wait || die "$pod could not be deleted"
+  wait_until "a new pod has replaced $pod" 60 as_many_without "$pod" "$(wc -l <<<"$pods")"
   kube spain --namespace "$NAMESPACE" wait pods --selector app.kubernetes.io/component=api --for=condition=Ready --timeout=2m ||
-    die "the pod that came is not ready"
+    die "the new pod did not become ready"
   [ "$(database_secret)" = "$secret" ] || die "the Kubernetes Secret has changed"
 }
 
@@ -272,16 +272,16 @@ release_meanwhile() {
   by_hand mexico "$STAGE/shared/runbook"/*-sh-hold
   phase phase-3
   for site in $SITES; do by_hand "$site" "$(look_again)"; done
-  wait_until "every pod of spain runs $version, and no other one" 300 all_run spain "$version"
+  wait_until "spain has three pods, all with version $version" 300 all_run spain "$version"
   show_status
-  all_run mexico "$(cat "$STAGE/shared/former.version")" || die "mexico is held, and runs $SEEN"
+  all_run mexico "$(cat "$STAGE/shared/former.version")" || die "mexico is held at the former version, but runs $SEEN"
   by_hand mexico "$STAGE/shared/runbook"/*-sh-let-go
   phase phase-7
-  wait_until "every pod of mexico runs $version, and no other one" 120 all_run mexico "$version"
+  wait_until "mexico has three pods, all with version $version" 120 all_run mexico "$version"
   all_well
 }
 
-# Whether all processes report this version, each asked at its own address.
+# Whether there are three processes that all report this version, each asked at its own address.
 all_run() {
   local address
   SEEN=$(kube "$1" --namespace "$NAMESPACE" get pods --output 'jsonpath={range .items[*]}{.status.hostIP}{"\n"}{end}' | while read -r address; do
@@ -304,21 +304,21 @@ roll_back_meanwhile() {
   by_hand mexico "$folder"/*-sh-roll-back-one
   by_hand mexico "$(look_again)"
   wait_until "every pod of mexico runs $newer" 180 all_run mexico "$newer"
-  all_run spain "$former" || die "spain runs $SEEN"
+  all_run spain "$former" || die "spain must run $former, but runs $SEEN"
   all_well
 }
 
-# The runbook's block that has Argo CD look at git at once.
+# The runbook's block that has Argo CD read git at once.
 look_again() { grep -l refresh=normal "$STAGE/shared/runbook"/*-sh-rehearse; }
 
 # ---- The runbook by hand
 
-# Writes the runbook's commands to files, once, with what they need to run.
+# Writes the runbook's commands to files, once, together with what they need to run.
 open_runbook() {
   local folder="$STAGE/shared/runbook"
   [ ! -e "$folder" ] || return 0
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
-  # Stand-ins for Terraform's outputs and AWS' addresses; last, a name for buckets that phase 0 has not made.
+  # Stand-ins for Terraform's outputs and AWS's addresses; last, a name for buckets that phase 0 has not created.
   cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
 terraform() { [ "$2 $3" = "output -json" ] && jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json"; }
 aws() {
@@ -328,7 +328,7 @@ aws() {
 SH
 }
 
-# Runs the marked blocks and the commands within sentences, in both regions, with nothing but what the page says.
+# Runs the marked blocks and the commands within sentences, in both regions, exactly as the page has them.
 runbook() {
   local folder="$STAGE/shared/runbook" site block
   open_runbook
@@ -338,19 +338,19 @@ runbook() {
       ! grep -q put-secret-value "$block" || key_of "$site" >"$STAGE/$site/former.key"
       by_hand "$site" "$block"
     done
-    # What the page says of the key that it puts last.
+    # What the page says to do after the last key that it stores.
     by_hand "$site" "$(grep -l force-sync "$folder"/*-sh-rehearse)"
   done
   for site in $SITES; do
-    wait_until "$site pays for the key that was put by hand" 60 pays "$site"
+    wait_until "$site accepts the key that was stored by hand" 60 pays "$site"
     wait_until "$site refuses the key before it" 60 refuses "$site" "$(cat "$STAGE/$site/former.key")"
   done
   all_well
 }
 
 # Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights, a
-# function's log, rotation), that need a kubelet (logs) or a pod that is not there, or that only a region that was torn
-# down may run.
+# function's log, rotation), that need a kubelet (logs) or a pod that does not exist, or that are only for a region that
+# was torn down.
 NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
 
 # by_hand SITE BLOCK: runs it as its fence says: in both regions, in Spain alone, or (dry) as a server-side dry run.
@@ -367,13 +367,13 @@ by_hand() {
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }
 
-# Checks what the page says of a deployment at 0: Argo CD and the autoscaler look at it meanwhile, and leave it.
+# Checks what the page says about a deployment at 0: Argo CD and the autoscaler look at it meanwhile and leave it alone.
 stays_stopped() {
   local left
   wait_until "$1 has stopped" 60 serves_no_more "$1"
   sleep 20
   left=$(kube "$1" --namespace "$NAMESPACE" get "deployment/$PROJECT" --output 'jsonpath={.spec.replicas}')
-  [ "$left" = 0 ] || die "$1: somebody made them $left pods again"
+  [ "$left" = 0 ] || die "$1: the deployment was scaled from 0 to $left pods"
 }
 
 serves_no_more() {
@@ -396,7 +396,7 @@ tear_down() {
       "validatingadmissionpolicy/$PROJECT-deployer" "validatingadmissionpolicybinding/$PROJECT-deployer" --ignore-not-found --output name)
     [ -z "$left" ] || die "$site still has ${left//$'\n'/, }"
     left=$(pods_of "$site")
-    [ -z "$left" ] || die "$site still serves: ${left//$'\n'/, }"
+    [ -z "$left" ] || die "$site still has processes of pods: ${left//$'\n'/, }"
   done
   left=$(kube spain --namespace argocd get applications,applicationsets,appprojects,secrets --output name | grep -vE '/(argocd-secret|default)$' || true)
   [ -z "$left" ] || die "Argo CD still has ${left//$'\n'/, }"
@@ -411,18 +411,18 @@ interrupted_up() {
   all_well
 }
 
-# In a process group of its own, which gets what Ctrl-C would send.
+# Runs it in its own process group, which gets the signal that Ctrl-C would send.
 interrupted_after() {
   local log="$STAGE/shared/up-$1.log" code=0
   set -m
   phase up >"$log" 2>&1 &
   UP=$!
   set +m
-  wait_until "phase $1 is over" 300 is_over "$1" "$log"
+  wait_until "phase $1 has ended" 300 is_over "$1" "$log"
   kill -INT -- "-$UP"
   wait "$UP" || code=$?
-  [ "$code" != 0 ] || die "make up came to its end, though it was interrupted after phase $1"
-  wait_until "all that make up had started is gone" 30 group_is_gone "$UP"
+  [ "$code" != 0 ] || die "make up completed, although it was interrupted after phase $1"
+  wait_until "everything that make up started has ended" 30 group_is_gone "$UP"
   UP=
   say "interrupted after phase $1"
 }
@@ -447,8 +447,8 @@ lost_meanwhile() {
   kill -KILL "$(head -n 1 "$(at mexico scripts/postgres.sh folder)/data/postmaster.pid")"
   rotation spain database
   kube spain --namespace "$NAMESPACE" delete service "$PROJECT"
-  wait_until "Argo CD heals Spain" 120 kube spain --namespace "$NAMESPACE" get service "$PROJECT"
-  wait_until "make status calls Spain well and Mexico lost" 120 lost_alone
+  wait_until "Argo CD has restored Spain's Service" 120 kube spain --namespace "$NAMESPACE" get service "$PROJECT"
+  wait_until "make status reports that Spain is well and Mexico is lost" 120 lost_alone
   SITES="spain mexico" show_status
 }
 

@@ -7,7 +7,7 @@ CURRENT=
 LOGS="$ROOT/target/rehearse/logs"
 
 # act NAME WHAT_IT_PROVES COMMAND...: runs one step. Call it as a plain command, so that any failure in it ends the run
-# in its name.
+# under its name.
 act() {
   local began=$SECONDS
   CURRENT=$1
@@ -15,10 +15,10 @@ act() {
   "${@:3}"
   CURRENT=
   printf '%s\t%s\t%s\t%s\n' "$1" "$((began - BEGAN))" "$((SECONDS - began))" "$2" >>"$STAGE.steps"
-  printf '======== %s holds, %s s: %s\n' "$1" "$((SECONDS - began))" "$2"
+  printf '======== %s passed in %s s: %s\n' "$1" "$((SECONDS - began))" "$2"
 }
 
-# Runs at the end of the run, whatever ends it.
+# Called at the end of the run, whatever ends it.
 curtain() {
   local code=$?
   trap '' INT TERM
@@ -43,24 +43,24 @@ keep_record() {
 
 report() {
   keep_record
-  printf '\nTimeline, of %s s:\n\n' "$((SECONDS - BEGAN))"
+  printf '\nTimeline of %s s:\n\n' "$((SECONDS - BEGAN))"
   awk -F '\t' -v all="$((SECONDS - BEGAN))" '
     function bar(n, text) { while (n-- > 0) text = text "#"; return text }
     { printf "%-15s %4s s  %*s%s\n", $1, $3, int($2 * 60 / all), "", bar(int($3 * 60 / all) + 1) }' "$STAGE.steps"
   printf '\nRehearsed:\n\n'
   awk -F '\t' '{ printf "  %-15s %s\n", $1, $4 }' "$STAGE.steps"
-  printf '\nWhat make status said meanwhile:\n\n'
+  printf '\nWhat make status reported meanwhile:\n\n'
   awk -F '\t' '{ printf "  %-15s %s\n", $1 == last ? "" : $1, $2; last = $1 }' "$STAGE.status"
   cat <<'TEXT'
 
 Not rehearsed, and what covers it instead:
 
   terraform apply     make terraform-check: a plan of every module and environment, with assertions
-  EKS, IAM            make terraform-check asserts trust and policies; moto lets everybody in
-  RDS, its proxy      a real PostgreSQL with TLS here; make rotation-test runs the rotation's function against one
+  EKS, IAM            make terraform-check asserts trust and policies; moto allows everything
+  RDS, its proxy      a real PostgreSQL with TLS here; make rotation-test runs the rotation function against one
   load balancer, DNS  HAProxy and a stand-in that fills the Ingress's status; the chart's tests assert its annotations
-  containers          KWOK's pods run nothing: a process for each has its user, files and variables
+  containers          KWOK's pods run nothing: a process stands in for each, with its user, files and variables
   add-ons' charts     phase 4 and Argo CD's own install; the controllers of External Secrets and Argo CD run here
-  autoscaling         the stand-in says one figure for ever; make chart-test asserts the autoscaler's object
+  autoscaling         the stand-in always reports the same figure; make chart-test asserts the autoscaler's object
 TEXT
 }

@@ -1,5 +1,5 @@
-"""rotation.py PACKAGE first: a region's secrets of the database, as Terraform and RDS make them, each rotated at once.
-rotation.py PACKAGE NAME...: rotates these secrets, step by step, as Secrets Manager has the function of the package do."""
+"""rotation.py PACKAGE first: creates a region's database secrets, as Terraform and RDS do, and rotates each at once.
+rotation.py PACKAGE NAME...: rotates these secrets with the package's function, step by step, as Secrets Manager does."""
 
 import json
 import os
@@ -20,7 +20,7 @@ DEV = pathlib.Path(os.environ["PAYMENTS_DEV"])
 FUNCTION = FOLDER / "rotation"
 if not FUNCTION.exists():
     zipfile.ZipFile(sys.argv[1]).extractall(FUNCTION)
-    # The one thing that differs: the server's authority is this region's own.
+    # The only difference: the server's certificate authority is this region's own.
     shutil.copy(DEV / "secrets/ca.crt", FUNCTION / "roots.pem")
 sys.path.insert(0, str(FUNCTION))
 import rotate  # noqa: E402
@@ -49,7 +49,7 @@ def first():
     for name, (login, password) in values.items():
         value = {"username": login, "password": password, "host": "localhost", "port": PORT, "dbname": "payments"}
         VAULT.create_secret(Name=f"{PREFIX}/{name}", SecretString=json.dumps(value))
-    # RDS' administrator is no superuser.
+    # As in RDS, the administrator is not a superuser.
     folder = command_output([ROOT / "scripts/postgres.sh", "folder"]).strip()
     with Connection("postgres", unix_sock=f"{folder}/.s.PGSQL.{PORT}", database="payments") as database:
         database.run(f"CREATE ROLE payments_admin LOGIN CREATEROLE CREATEDB PASSWORD '{rotate.verifier(master)}'")

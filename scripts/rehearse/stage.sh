@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the rehearsal needs around it: two control planes, and stand-ins for AWS; sourced by rehearse.sh, never run.
+# The rehearsal's surroundings: two control planes, and stand-ins for AWS; sourced by rehearse.sh, never run.
 
 AWS_CLI_VERSION=1.45.11
 
@@ -16,7 +16,7 @@ tools() {
   need haproxy haproxy
   unpack docker-registry docker-registry || die "the rehearsal needs an image registry (Debian's package docker-registry)"
   scripts/postgres.sh install || die "the rehearsal needs PostgreSQL's server programs"
-  have terraform || die "terraform is missing: install 1.11 or newer"
+  have terraform || die "terraform is missing: install 1.11 or later"
   install_chart_tools
   if ! have aws; then
     need_packages "$CACHE/aws" "awscli==$AWS_CLI_VERSION"
@@ -46,8 +46,8 @@ settings() {
   export POLL_S=1 KUBELET_S=3 APPLICATIONS_WAIT_S=240 PAYMENT_WAIT_S=90 KEY_WAIT_S=120
 }
 
-# A newer aws client asks CloudWatch in CBOR, which moto does not know. moto knows the client's former protocol, and the
-# client takes the protocol that its description of the service names.
+# Newer aws clients talk to CloudWatch in CBOR, which moto does not know. moto knows the former protocol, and the client
+# uses the protocol that its description of the service names.
 cloudwatch_by_query() {
   mkdir -p "$STAGE/models/cloudwatch/2010-08-01"
   export AWS_DATA_PATH="$STAGE/models"
@@ -59,7 +59,7 @@ model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
 print(json.dumps(model))' >"$STAGE/models/cloudwatch/2010-08-01/service-2.json"
 }
 
-# What the programs of a region read from their environment: chart/tests/cluster.py among them.
+# What a region's programs, among them chart/tests/cluster.py, read from their environment.
 region_env() {
   REGION_ENV=("PAYMENTS_DEV=$STAGE/$1/dev" "E2E_FOLDER=$STAGE/$1" "KUBECONFIG=$STAGE/$1/kubeconfig")
 }
@@ -70,8 +70,8 @@ at() {
 python_at() { at "$1" "$CHART_PYTHON" -B "$ROOT/scripts/rehearse/$2.py" "${@:3}"; }
 sql() { at "$1" scripts/postgres.sh sql "$2"; }
 
-# launch FOLDER NAME COMMAND...: starts a program that ends with the folder's others; NAME is a word of its command
-# line.
+# launch FOLDER NAME COMMAND...: starts a program that is ended together with the folder's others; NAME is a word of its
+# command line.
 launch() {
   local folder=$1 name=$2
   shift 2
@@ -101,10 +101,10 @@ print(manager.url)')
   launch "$STAGE/$site" node.py env "${REGION_ENV[@]}" "$CHART_PYTHON" -B scripts/rehearse/node.py "$(network "$site")"
 }
 
-# The network in which a region's pods have their addresses.
+# The network of a region's pods.
 network() { case $1 in spain) echo 127.20.0 ;; *) echo 127.21.0 ;; esac; }
 
-# What the region's load balancer does: two paths are open, and a pod is a target as long as its /readyz says so.
+# Acts as the region's load balancer: two paths are open, and a pod is a target as long as its /readyz says so.
 balancer() {
   local folder="$STAGE/$1" pods port number
   pods=$(free_port)
@@ -130,7 +130,7 @@ CFG
     for number in $(seq 16); do echo "  server pod$number $(network "$1").$number:$pods"; done
   } >"$folder/balancer.cfg"
   launch "$folder" haproxy haproxy -db -f "$folder/balancer.cfg"
-  wait_until "the load balancer of $1 listens" 30 listens "$port"
+  wait_until "the load balancer of $1 is listening" 30 listens "$port"
 }
 
 registry() {
@@ -144,7 +144,7 @@ storage: {filesystem: {rootdirectory: "$folder/registry"}}
 http: {addr: "127.0.0.1:$port"}
 YAML
   launch "$folder" docker-registry "$TOOLS/docker-registry/usr/bin/docker-registry" serve "$folder/registry.yaml"
-  wait_until "the registry of $1 listens" 30 listens "$port"
+  wait_until "the registry of $1 is listening" 30 listens "$port"
 }
 
 # ---- What both share
@@ -158,7 +158,7 @@ shared_stage() {
   aws_in spain route53 create-hosted-zone --name "$(operator zone_name)" --caller-reference rehearsal --query HostedZone.Id --output text
 }
 
-# One file, whose contexts have the regions' names, and one more context for the user that Mexico admits as Argo CD.
+# One file whose contexts have the regions' names, with another context for the user that Mexico admits as Argo CD.
 kubeconfig() {
   local site
   for site in $SITES; do
@@ -171,7 +171,7 @@ kubeconfig() {
   chmod 600 "$KUBECONFIG"
 }
 
-# This commit, with the rehearsal's own settings on top: the database's CA, and a port that is free on this host.
+# Serves this commit, with the rehearsal's own settings on top: the database's CA, and a port that is free on this host.
 git_server() {
   local folder="$STAGE/shared" port site
   port=$(free_port)
@@ -181,7 +181,7 @@ git_server() {
   git init --quiet --bare --initial-branch main "$folder/git/payment-latency-api.git"
   launch "$folder" git-daemon "$(git --exec-path)/git-daemon" --export-all --enable=receive-pack --base-path="$folder/git" \
     --listen=127.0.0.1 --port="$port" --reuseaddr "$folder/git"
-  wait_until "git listens" 30 listens "$port"
+  wait_until "the git server is listening" 30 listens "$port"
 
   git clone --quiet --no-local "file://$ROOT" "$CHECKOUT"
   git -C "$CHECKOUT" remote set-url origin "$GIT_URL"
@@ -228,12 +228,12 @@ argocd() {
   for part in repo-server application-controller applicationset-controller; do
     ln -s "$CLUSTER_BIN/argocd" "$home/bin/argocd-$part"
   done
-  # The program decides by its name what it is.
+  # The program decides by its name what it does.
   ln -s "$(command -v redis-check-rdb)" "$home/bin/redis-server"
   argocd_settings | kube spain apply --server-side --filename - >/dev/null
   redis=$(free_port)
   launch "$folder" redis-server "$home/bin/redis-server" --bind 127.0.0.1 --port "$redis" --save '' --dir "$home/tmp"
-  wait_until "Redis listens" 30 listens "$redis"
+  wait_until "Redis is listening" 30 listens "$redis"
   environment=(
     "KUBECONFIG=$folder/kubeconfig" "TMPDIR=$home/tmp" "HOME=$home" "ARGOCD_ASK_PASS_SOCK=$home/ask-pass.sock" ARGOCD_GPG_ENABLED=false
     "ARGOCD_GNUPGHOME=$home/gnupg" "ARGOCD_TLS_DATA_PATH=$home/tls" "ARGOCD_SSH_DATA_PATH=$home/ssh"
@@ -241,7 +241,7 @@ argocd() {
   repo=$(free_port)
   launch "$folder" argocd-repo-server env "${environment[@]}" "$home/bin/argocd-repo-server" --logformat text \
     --address 127.0.0.1 --port "$repo" --metrics-address 127.0.0.1 --metrics-port "$(free_port)" --disable-tls --redis "127.0.0.1:$redis"
-  wait_until "Argo CD's repo server listens" 60 listens "$repo"
+  wait_until "Argo CD's repo server is listening" 60 listens "$repo"
   launch "$folder" argocd-application-controller env "${environment[@]}" "$home/bin/argocd-application-controller" --logformat text \
     --namespace argocd --metrics-port "$(free_port)" --repo-server "127.0.0.1:$repo" --repo-server-plaintext --redis "127.0.0.1:$redis" \
     --app-resync 10 --app-resync-jitter 0
@@ -250,7 +250,7 @@ argocd() {
     --probe-addr "127.0.0.1:$(free_port)" --webhook-addr "127.0.0.1:$(free_port)"
 }
 
-# ---- What phase 1 would have made
+# ---- What phase 1 would have created
 
 phase_1() {
   local site
@@ -268,12 +268,12 @@ role_in_moto() {
     --assume-role-policy-document '{"Version": "2012-10-17", "Statement": []}'
 }
 
-# rotation SITE ARGUMENTS...: the function of terraform/modules/rotation, as Secrets Manager calls it.
+# rotation SITE ARGUMENTS...: runs the function of terraform/modules/rotation, as Secrets Manager calls it.
 rotation() {
   AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) AWS_DEFAULT_REGION=$(region "$1") python_at "$1" rotation "$STAGE/shared/rotation.zip" "${@:2}"
 }
 
-# What later phases read of Terraform's outputs: made in moto by the real client, and written in Terraform's form.
+# What later phases read from Terraform's outputs: created in moto by the real client, and written in Terraform's form.
 region_in_moto() {
   local site=$1 region host api_key application migrate certificate waf declared
   region=$(region "$site")
@@ -299,10 +299,10 @@ region_in_moto() {
       argocd_role_arn: "none", deployer_role_arn: "none", api_key_secret: $key, git_repository: $git}}}' >"$TERRAFORM_OUTPUTS/$site.json"
   declared=$(sed -n '/^output "facts"/,/^}/s/^    \([a-z_]*\) *= .*/\1/p' terraform/environments/shared/outputs.tf | LC_ALL=C sort)
   [ "$(jq -r '.facts.value | keys[]' "$TERRAFORM_OUTPUTS/$site.json" | LC_ALL=C sort)" = "$declared" ] ||
-    die "Terraform's facts have other names by now than the rehearsal knows"
+    die "Terraform's output facts no longer has the names that region_in_moto in scripts/rehearse/stage.sh writes: correct these"
 }
 
-# The database and its proxy as Terraform calls them, which only the runbook asks for.
+# The database and its proxy under the names that Terraform gives them, which only the runbook needs.
 database_in_moto() {
   local site=$1 name vpc zone group key subnets=()
   name=$(cluster "$site")
@@ -328,12 +328,12 @@ database_in_moto() {
 
 # ---- The end
 
-# Ends everything. A second call finds nothing.
+# Ends everything. A second call finds nothing to do.
 strike() {
   local folder one left
   [ -d "$STAGE" ] || return 0
   [ -z "$UP" ] || { kill -INT -- "-$UP" && wait "$UP"; } 2>/dev/null || true
-  # Nobody waits for a drain now.
+  # There is no need to wait for a drain now.
   for one in $(sed -n 's/ node.py$//p' "$STAGE"/*/processes 2>/dev/null) $(pods_of spain) $(pods_of mexico); do
     kill -KILL "$one" 2>/dev/null || true
   done
@@ -341,7 +341,7 @@ strike() {
     [ ! -d "$STAGE/$folder" ] || scripts/cluster/down.sh "$STAGE/$folder"
     [ ! -d "$STAGE/$folder/dev" ] || at "$folder" scripts/postgres.sh remove
   done
-  # Processes that got a signal of their own may be about to end.
+  # Processes that got their own signal may be about to end.
   for _ in $(seq 20); do
     left=$(processes_left)
     [ -n "$left" ] || break
@@ -350,16 +350,16 @@ strike() {
   # shellcheck disable=SC2086
   [ -z "$left" ] || kill -KILL $left 2>/dev/null || true
   as_root rm -rf "$STAGE"
-  [ -z "$left" ] || die "left, and ended now: ${left//$'\n'/ }"
+  [ -z "$left" ] || die "these processes were left behind and have been killed: ${left//$'\n'/ }"
 }
 
 # The processes of a region's pods.
 pods_of() { { find /proc -maxdepth 2 -name exe -lname "$STAGE/$1/images/*" 2>/dev/null || true; } | tr -dc '0-9\n'; }
 
-# Processes that were started with this rehearsal in their environment.
+# Processes that have this rehearsal's folder in their environment.
 processes_left() {
   local one
-  # The search itself is over by the time that its findings are read.
+  # The search itself has ended by the time its results are read.
   grep -slaz "^STAGE=$STAGE\$" /proc/[0-9]*/environ >"$STAGE/left" || true
   while read -r one; do
     [ ! -e "$one" ] || tr -dc '0-9\n' <<<"$one"

@@ -1,5 +1,5 @@
-"""timeline.py RECORD PICTURE: draws the record of a run. A line of it is a step: when it began and how long it took, in
-seconds, its name and what it proves; a line that begins with # says which run it was."""
+"""timeline.py RECORD PICTURE: draws the record of a run. Each line is a step: when it began and how long it took, in
+seconds, its name and what it proves; a line that begins with # names the run."""
 
 import hashlib
 import html
@@ -38,7 +38,7 @@ def draw(record):
         x, width = NAMES + began * scale, max(took * scale, 2)
         yield text(NAMES - 8, y + 19, name, 11, "end")
         yield f'<rect x="{x:.1f}" y="{y + 6}" width="{width:.1f}" height="{ROW - 12}" fill="{fill}" stroke="{stroke}"/>'
-        # Behind the bar, or before it where it would run into the words.
+        # Behind the bar, or before it if it would run into the words.
         late = x + width + 36 > NAMES + BARS + 20
         yield text(x - 5 if late else x + width + 5, y + 19, f"{took} s", 10, "end" if late else "start", "#333333")
         parts = textwrap.wrap(proof, LETTERS)[:2]

@@ -78,14 +78,14 @@ class Moto(Phases):
     def test_the_check_makes_closed_buckets_once_and_finds_zone_and_account(self):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1")
         said = self.run_phase("0-check")
-        self.assertEqual(said.count("making it"), 2)
+        self.assertEqual(said.count("creating it"), 2)
         self.assertIn(f"AWS account {ACCOUNT}", said)
         for site, place in (("spain", "eu-south-2"), ("mexico", "None")):
             bucket = STATE[site]
             self.assertEqual(self.aws(site, "s3api", "get-bucket-location", "--bucket", bucket, "--output", "text"), place)
             self.assertIn("aws:kms", self.aws(site, "s3api", "get-bucket-encryption", "--bucket", bucket))
             self.assertNotIn("false", self.aws(site, "s3api", "get-public-access-block", "--bucket", bucket))
-        self.assertNotIn("making it", self.run_phase("0-check"))
+        self.assertNotIn("creating it", self.run_phase("0-check"))
 
     def test_a_bucket_that_was_made_half_is_completed(self):
         self.aws("spain", "route53", "create-hosted-zone", "--name", "example.com", "--caller-reference", "1")
@@ -97,7 +97,7 @@ class Moto(Phases):
         self.aws("mexico", "rds", "create-db-instance", "--db-instance-identifier", "payment-latency-api-mexico", "--engine", "postgres",
                  "--db-instance-class", "db.m7g.large", "--allocated-storage", "400", "--master-username", "one", "--manage-master-user-password")
         said = self.run_phase("0-check", code=1)
-        self.assertIn(f"error: payment-latency-api-mexico is there, but not bucket {STATE['mexico']} with its state", said)
+        self.assertIn(f"error: payment-latency-api-mexico exists, but not bucket {STATE['mexico']} with its state", said)
         self.assertNotIn(STATE["mexico"], self.aws("mexico", "s3api", "list-buckets"))
 
     def test_a_zone_that_is_private_is_not_enough(self):
@@ -108,7 +108,7 @@ class Moto(Phases):
     def test_a_zone_without_the_nodes_types_is_named(self):
         self.first(self.zones("mexico", "aeb"))
         said = self.run_phase("0-check", code=1)
-        self.assertIn("error: mexico: EC2 does not have c7i.large in us-east-1e (but in us-east-1a us-east-1b us-east-1c ", said)
+        self.assertIn("error: mexico: EC2 does not offer c7i.large in us-east-1e (available in: us-east-1a us-east-1b us-east-1c ", said)
         self.assertIn("m7i.large in us-east-1e", said)
 
     def test_keys_are_made_kept_and_rotated(self):
@@ -163,7 +163,7 @@ class Moto(Phases):
     def test_a_region_that_is_to_move_is_not_taken_down_by_its_next_regions_name(self):
         self.aws("mexico", "s3api", "create-bucket", "--bucket", "example-state-mexico-mx-central-1")
         said = self.run_phase("down", code=1, CONFIRM="yes", SITES="mexico")
-        self.assertIn("mexico: its state is in example-state-mexico-mx-central-1, but its terraform.tfvars say us-east-1", said)
+        self.assertIn("mexico: its state is in bucket example-state-mexico-mx-central-1, but its terraform.tfvars names us-east-1", said)
         self.assertEqual(self.calls("(terraform|kubectl) "), [])
         self.aws("mexico", "s3api", "create-bucket", "--bucket", STATE["mexico"])
         self.first(rule("mexico destroy"))

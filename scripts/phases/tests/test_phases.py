@@ -43,11 +43,11 @@ class DryRuns(Phases):
     def test_an_unknown_argument_setting_or_region_is_refused(self):
         self.run_phase("5-secrets", "--force", code=2)
         for name, value in (("DRY_RUN", "1"), ("DRY_RUN", "true"), ("CONFIRM", "y")):
-            self.assertIn(f"error: {name} is {value}: it is yes, or is left out", self.run_phase("5-secrets", code=1, **{name: value}))
+            self.assertIn(f"error: {name}={value} is not valid: set it to yes, or leave it out", self.run_phase("5-secrets", code=1, **{name: value}))
         for name, value, other in (("REGISTRY", "ghcr", "ecr or plain"), ("CLUSTERS", "prod", "eks or given")):
             said = self.run_phase("5-secrets", code=1, **{name: value})
-            self.assertIn(f"error: {name} is {value}: it is {other}", said)
-        unknown = "and the regions are spain and mexico"
+            self.assertIn(f"error: {name}={value} is not valid: it must be {other}", said)
+        unknown = "which is not a region: the regions are spain and mexico"
         for value, fault in (("france", f"france, {unknown}"), ("shared", f"shared, {unknown}"), (" ", "no region"),
                              ("spain mexico spain", "spain twice")):
             self.assertIn(f"error: SITES names {fault}", self.run_phase("5-secrets", code=1, SITES=value))
@@ -66,14 +66,14 @@ class Printed(Phases):
     def test_a_failure_says_how_to_go_on(self):
         self.first(rule("secretsmanager describe-secret", complains="AccessDenied\n", code=254))
         said = self.run_phase("5-secrets", code=1)
-        self.assertRegex(said, r"== phase 5 stopped after \d+ s. Once that is mended: make phase-5. It goes on where it stopped.")
+        self.assertRegex(said, r"== phase 5 stopped after \d+ s. Fix the cause, then run make phase-5 again: it continues where it stopped.")
 
     def test_a_long_wait_says_what_it_waits_for(self):
         self.first(rule("get application ", application("OutOfSync", "Progressing"), times=3))
         said = self.run_phase("7-applications", SITES="spain")
-        self.assertRegex(said, r"spain  \|   \.\.\. \d+ s, until payment-latency-api-spain is Synced and Healthy: OutOfSync, Progressing")
+        self.assertRegex(said, r"spain  \|   \.\.\. \d+ s, waiting until payment-latency-api-spain is Synced and Healthy: OutOfSync, Progressing")
         self.first(rule("upgrade --install external-secrets", takes=0.5))
-        self.assertRegex(self.run_phase("4-addons", SITES="spain"), r"spain  \|   \.\.\. \d+ s, until external-secrets is ready\n")
+        self.assertRegex(self.run_phase("4-addons", SITES="spain"), r"spain  \|   \.\.\. \d+ s, waiting until external-secrets is ready\n")
 
 
 class Check(Phases):
@@ -106,21 +106,21 @@ class Check(Phases):
     def test_what_is_missing_is_one_sentence(self):
         cases = [
             ("credentials", rule("sts", complains="Unable to locate credentials\n", code=253),
-             "AWS takes no credentials from here (aws configure, or AWS_PROFILE): Unable to locate credentials"),
+             "there are no AWS credentials, or AWS rejects them (run aws configure, or set AWS_PROFILE): Unable to locate credentials"),
             ("the account", rule("sts", "999999999999\tarn:aws:iam::999999999999:user/me\n"),
-             f"the credentials are those of account 999999999999, but account_id in terraform/operator.tfvars is {ACCOUNT}"),
+             f"the credentials are for account 999999999999, but account_id in terraform/operator.tfvars is {ACCOUNT}: "),
             ("the administrator", rule("sts", f"{ACCOUNT}\tarn:aws:sts::{ACCOUNT}:assumed-role/reader/me\n"),
-             "administrators in terraform/operator.tfvars does not name reader, whose credentials these are"),
+             "administrators in terraform/operator.tfvars does not name reader, the identity of these credentials: "),
             ("the region", rule("describe-regions .*eu-south-2", "not-opted-in\n"),
-             "eu-south-2 is not enabled in this account: aws account enable-region --region-name eu-south-2"),
+             "eu-south-2 is not enabled in this account: run aws account enable-region --region-name eu-south-2"),
             ("the zone's id", rule("us-east-1 ec2 describe-availability-zones", "us-east-1b\tuse1-az3\nus-east-1a\tuse1-az1\nus-east-1d\tuse1-az2\n"),
-             "us-east-1b is the zone use1-az3 in this account, where RDS Proxy and the nodes cannot be: availability_zones in "
-             "terraform/environments/mexico/terraform.tfvars has to name three of us-east-1a us-east-1d"),
+             "us-east-1b is the zone use1-az3 in this account, which has neither RDS Proxy nor the nodes' instance types: set "
+             "availability_zones in terraform/environments/mexico/terraform.tfvars to three of us-east-1a us-east-1d"),
             ("the bucket", rule("get-bucket-versioning", complains="An error occurred (AccessDenied)\n", code=254),
-             "bucket example-state-spain-eu-south-2 belongs to somebody else"),
-            ("processors", rule("us-east-1 service-quotas", "5.0\n"), "mexico: the account may run 5 processors of standard instances"),
+             "bucket example-state-spain-eu-south-2 belongs to another account"),
+            ("processors", rule("us-east-1 service-quotas", "5.0\n"), "mexico: the account may run 5 vCPUs of standard instances"),
             ("a token for default regions only", rule("aws --region eu-south-2 sts", complains="(InvalidClientTokenId)\n", code=254),
-             "eu-south-2 is enabled, but takes no credentials: (InvalidClientTokenId)"),
+             "eu-south-2 is enabled, but rejects these credentials: (InvalidClientTokenId)"),
             ("the zone", rule("route53", ""), "Route 53 has no public hosted zone example.com"),
         ]
         for what, broken, sentence in cases:
@@ -136,28 +136,29 @@ class Check(Phases):
         other_addons = {"coredns": ["v1.14.0-eksbuild.1", "v1.13.2-eksbuild.4"], "kube-proxy": ["v1.35.0-eksbuild.2"]}
         cases = [
             ("an add-on", [rule("us-east-1 eks describe-addon", addons(**other_addons))],
-             "mexico: for Kubernetes 1.35, EKS in us-east-1 does not have coredns v1.13.2-eksbuild.1 (but v1.14.0-eksbuild.1 v1.13.2-eksbuild.4): "
+             "mexico: for Kubernetes 1.35, EKS in us-east-1 does not offer coredns v1.13.2-eksbuild.1 "
+             "(available: v1.14.0-eksbuild.1 v1.13.2-eksbuild.4): "
              f"change addon_versions, or kubernetes_version, in {shared}"),
             ("all add-ons", [rule("eu-south-2 eks describe-addon", '{"addons": []}')],
-             "spain: for Kubernetes 1.35, EKS in eu-south-2 does not have coredns v1.13.2-eksbuild.1 (but no other either), "
-             "kube-proxy v1.35.0-eksbuild.2 (but no other either): "),
+             "spain: for Kubernetes 1.35, EKS in eu-south-2 does not offer coredns v1.13.2-eksbuild.1 (available: none), "
+             "kube-proxy v1.35.0-eksbuild.2 (available: none): "),
             ("the class in two zones", [rule("us-east-1 rds describe-orderable", classes(("16.9", True), ("17.10", False), ("170.1", True)))],
-             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not have PostgreSQL 17 (but 16.9 170.1): change "
+             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not offer PostgreSQL 17 (available: 16.9 170.1): change "
              f"database_instance_class in {shared}, or engine_version in terraform/modules/rds/variables.tf"),
             ("an exact version", [rule("rds describe-orderable", classes(("17.10", True))), pins("modules/rds", engine_version="17.1")],
-             "spain: on db.m7g.large in two zones, RDS in eu-south-2 does not have PostgreSQL 17.1 (but 17.10): "),
+             "spain: on db.m7g.large in two zones, RDS in eu-south-2 does not offer PostgreSQL 17.1 (available: 17.10): "),
             ("the class", [rule("us-east-1 rds describe-orderable", classes())],
-             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not have PostgreSQL 17 (but no other either): "),
+             "mexico: on db.m7g.large in two zones, RDS in us-east-1 does not offer PostgreSQL 17 (available: none): "),
             ("application nodes", [rule("us-east-1 ec2 describe-instance-type-offerings", machines(c7i="ab", m7i="abc"))],
-             f"mexico: EC2 does not have c7i.large in c (but in a b): change application_nodes in {shared}, system_nodes in "
+             f"mexico: EC2 does not offer c7i.large in c (available in: a b): change application_nodes in {shared}, system_nodes in "
              f"terraform/modules/eks/variables.tf, or availability_zones in {tfvars}"),
             ("system nodes", [rule("us-east-1 ec2 describe-instance-type-offerings", machines(c7i="abc"))],
-             "mexico: EC2 does not have m7i.large in a (but nowhere else either), m7i.large in b (but nowhere else either): "),
+             "mexico: EC2 does not offer m7i.large in a (available in: no zone), m7i.large in b (available in: no zone): "),
             ("a budget", [rule("budgets", complains="An error occurred (AccessDeniedException): ask the payer account.\n", code=254)],
-             "this account may have no budget: whoever pays for its organization has to enable budgets, or monthly_budget_usd has to be 0 in "
+             "this account may not have a budget: ask the account that pays for its organization to enable budgets, or set monthly_budget_usd = 0 in "
              f"terraform/environments/spain/terraform.tfvars {tfvars}: An error occurred (AccessDeniedException): ask the payer account."),
             ("Terraform's word", [rule("modules/eks console", complains="Error: no such variable\n", code=1)],
-             "spain: Terraform does not say what it pins: Error: no such variable"),
+             "spain: cannot read the pinned versions and types from Terraform: Error: no such variable"),
         ]
         for what, broken, sentence in cases:
             with self.subTest(what=what):
@@ -177,9 +178,9 @@ class Check(Phases):
         missing = [rule("get-bucket-versioning", code=254), rule("head-bucket", complains="Not Found\n", code=254)]
         no_cluster = rule("eks describe-cluster", complains="(ResourceNotFoundException)\n", code=254)
         no_database = rule("rds describe-db-instances --db", complains="(DBInstanceNotFound)\n", code=254)
-        sentence = ("payment-latency-api-spain is there, but not bucket example-state-spain-eu-south-2 with its state: state_bucket_prefix in "
-                    "terraform/operator.tfvars has to be the one that it was made with")
-        unknown = "spain: AWS does not say whether payment-latency-api-spain is there (rds describe-db-instances): (Throttling)"
+        sentence = ("payment-latency-api-spain exists, but not bucket example-state-spain-eu-south-2 with its state: set state_bucket_prefix in "
+                    "terraform/operator.tfvars to the prefix that it was created with")
+        unknown = "spain: cannot find out whether payment-latency-api-spain exists (rds describe-db-instances): (Throttling)"
         for rules, said in (
             ([no_database], sentence), ([no_cluster], sentence),
             ([no_cluster, rule("rds describe-db-instances --db", complains="(Throttling)\n", code=254)], unknown),
@@ -200,9 +201,9 @@ class Check(Phases):
             self.first(rule(question, complains="(AccessDenied)\n", code=254))
         self.first(rule("budgets describe-budgets", complains="(Throttling)\n", code=254))
         said = self.run_phase("0-check")
-        self.assertIn("not known beforehand, whether this account may have a budget: (Throttling)", said)
+        self.assertIn("cannot check in advance whether this account may have a budget: (Throttling)", said)
         for question in ("eks describe-addon-versions", "rds describe-orderable-db-instance-options", "ec2 describe-instance-type-offerings"):
-            self.assertIn(f"mexico: not known beforehand, {question}: (AccessDenied)", said)
+            self.assertIn(f"mexico: cannot check in advance, because {question} failed: (AccessDenied)", said)
 
     def test_budgets_are_asked_for_where_a_region_wants_one(self):
         self.first(pins("environments/shared", site="spain", monthly_budget_usd=0))
@@ -213,14 +214,14 @@ class Check(Phases):
         self.assertEqual(self.calls("budgets"), [])
 
     def test_credentials_are_asked_for_where_every_account_has_them(self):
-        # A region that is not enabled takes no credentials, so its own message would never be reached.
+        # A region that is not enabled accepts no credentials, so its own message would never be reached.
         self.first(rule("aws --region eu-south-2 (sts|ec2)", complains="(InvalidClientTokenId)\n", code=254))
         self.first(rule("describe-regions .*eu-south-2", "not-opted-in\n"))
         self.assertIn("error: eu-south-2 is not enabled in this account", self.run_phase("0-check", code=1))
 
     def test_processors_that_are_too_few_for_an_upgrade_are_named(self):
         self.first(rule("us-east-1 service-quotas", "16.0\n"))
-        self.assertIn("mexico: 16 processors of standard instances are enough to begin with", self.run_phase("0-check"))
+        self.assertIn("mexico: 16 vCPUs of standard instances are enough to start with", self.run_phase("0-check"))
 
     def test_a_role_is_known_by_its_name_whatever_its_path(self):
         self.stage.write_operator(administrator="role/aws-reserved/sso.amazonaws.com/Operators_1")
@@ -229,9 +230,9 @@ class Check(Phases):
 
     def test_a_missing_input_is_named_with_its_file(self):
         self.stage.write_operator(alert_email=None, domain=None)
-        self.assertIn("error: terraform/operator.tfvars lacks domain alert_email: ", self.run_phase("0-check", code=1))
+        self.assertIn("error: terraform/operator.tfvars does not set domain alert_email: ", self.run_phase("0-check", code=1))
         (self.stage.repository / "terraform/operator.tfvars").unlink()
-        self.assertIn("lacks account_id administrators operator_cidrs", self.run_phase("0-check", code=1))
+        self.assertIn("does not set account_id administrators operator_cidrs", self.run_phase("0-check", code=1))
 
     def test_inputs_that_do_not_hold_are_named_before_anything_is_made(self):
         """By the real Terraform, with the rules of the real variables."""
@@ -256,13 +257,13 @@ class Check(Phases):
             with self.subTest(changes=changes):
                 self.stage.write_operator(**{"git_repository": "https://git.example.com/a.git"} | changes)
                 said = self.run_phase("0-check", code=1)
-                self.assertIn("error: terraform/operator.tfvars does not hold: ", said)
+                self.assertIn("error: terraform/operator.tfvars does not pass Terraform's checks: ", said)
                 self.assertIn(sentence, said)
         self.assertEqual(self.calls("s3api"), [])
         self.stage.write_operator(administrator="role/another", git_repository="https://git.example.com/a.git")
         said = self.run_phase("0-check", code=1)
         self.assertIn("the operator's inputs: terraform/operator.tfvars", said)
-        self.assertIn("does not name operator, whose credentials these are", said)
+        self.assertIn("does not name operator, the identity of these credentials", said)
 
     def test_aws_is_asked_for_what_terraform_reads(self):
         """By the real Terraform, from the real variables, and what a region changes."""
@@ -282,8 +283,8 @@ class Check(Phases):
         versions = re.findall(r'^    (\S+) += "(v[^"]+)"$', variables, re.MULTILINE)
         self.assertGreater(len(versions), 4)
         for name, version in versions:
-            self.assertIn(f"{name} {version} (but no other either)", said)
-        self.assertIn("error: mexico: for Kubernetes 1.34, EKS in us-east-1 does not have ", said)
+            self.assertIn(f"{name} {version} (available: none)", said)
+        self.assertIn("error: mexico: for Kubernetes 1.34, EKS in us-east-1 does not offer ", said)
         for region, asked in (("eu-south-2", ["1.35", "c7i.large,m7i.large", "db.m7g.large"]), ("us-east-1", ["1.34", "c7i.xlarge,m7i.large", None])):
             found = "\n".join(self.calls(f"{region} (eks|rds|ec2) describe-(addon|orderable|instance-type)"))
             for option, value in zip(("--kubernetes-version ", "Values=", "--db-instance-class "), asked):
@@ -315,7 +316,7 @@ class Check(Phases):
         bundle = self.stage.folder / "readable.bundle"
         self.stage.git("bundle", "create", "--quiet", str(bundle), "main")
         self.stage.write_operator(git_repository=str(bundle))
-        self.assertIn(f"error: nothing may be pushed to main of {bundle}", self.run_phase("0-check", code=1))
+        self.assertIn(f"error: cannot push to main of {bundle}", self.run_phase("0-check", code=1))
 
 
 class Terraform(Phases):
@@ -351,8 +352,8 @@ class Terraform(Phases):
         doomed = json.dumps({"resource_changes": [{"address": "module.vpc.aws_eip.nat[1]", "change": {"actions": ["delete"]}}]})
         self.first(rule("environments/spain show", doomed))
         said = self.run_phase("1-terraform", code=1)
-        self.assertIn("some would go, with the gateways that hold them", said)
-        self.assertIn("run it with CONFIRM=yes: module.vpc.aws_eip.nat[1]", said)
+        self.assertIn("some addresses will be removed, together with the gateways that use them", said)
+        self.assertIn("run it again with CONFIRM=yes: module.vpc.aws_eip.nat[1]", said)
         self.assertEqual(self.calls("spain apply"), [])
         self.world(*self.rules)
         self.run_phase("1-terraform", CONFIRM="yes")
@@ -362,7 +363,8 @@ class Terraform(Phases):
         doomed = json.dumps({"resource_changes": [{"address": "module.rds.aws_db_instance.this", "change": {"actions": ["delete", "create"]}}]})
         self.first(rule("environments/mexico show", doomed))
         said = self.run_phase("1-terraform", code=1)
-        self.assertIn("would remove or replace what is listed here; if that is meant, run it with CONFIRM=yes: module.rds.aws_db_instance.this", said)
+        self.assertIn("would remove or replace the following; if that is intended, run it again with CONFIRM=yes: module.rds.aws_db_instance.this",
+                      said)
         self.assertEqual(self.calls("mexico apply"), [])
         self.world(*self.rules)
         self.run_phase("1-terraform", CONFIRM="yes")
@@ -377,7 +379,7 @@ class Terraform(Phases):
         self.assertEqual(len(self.calls("mexico apply")), 1)
         self.first(rule("environments/mexico show", json.dumps({"resource_changes": [change("time_sleep"), change("aws_eks_cluster")]})))
         said = self.run_phase("1-terraform", code=1, SITES="mexico")
-        self.assertIn("run it with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
+        self.assertIn("run it again with CONFIRM=yes: module.eks.aws_eks_cluster.this\n", said)
 
     def test_mexico_is_worked_on_while_spain_is_away(self):
         # Questions to another region go through.
@@ -397,8 +399,8 @@ class Terraform(Phases):
         self.first(rule("environments/mexico apply", complains="Error: no capacity\n", code=1))
         said = self.run_phase("1-terraform", code=1)
         self.assertIn("mexico | Error: no capacity", said)
-        self.assertIn("error: mexico failed: the marked lines say why", said)
-        self.assertIn("the other region is done", said)
+        self.assertIn("error: mexico failed: the lines above that begin with the region's name say why", said)
+        self.assertIn("the other region succeeded", said)
         self.assertEqual(len(self.calls("spain apply")), 2)
 
     def test_names_that_a_former_region_still_holds_are_given_up(self):
@@ -425,7 +427,8 @@ class Terraform(Phases):
 
     def test_a_service_linked_role_that_cannot_be_made_stops_before_an_apply(self):
         self.first(rule("iam get-role .*EKSNodegroup", code=254), rule("create-service-linked-role", complains="AccessDenied\n", code=254))
-        self.assertIn("service-linked role AWSServiceRoleForAmazonEKSNodegroup, once an account\nAccessDenied", self.run_phase("1-terraform", code=254))
+        self.assertIn("service-linked role AWSServiceRoleForAmazonEKSNodegroup (once per account)\nAccessDenied",
+                      self.run_phase("1-terraform", code=254))
         self.assertEqual(self.calls("terraform"), [])
 
     def test_an_interruption_lets_terraform_put_down_what_it_holds(self):
@@ -469,10 +472,10 @@ class Terraform(Phases):
 
     def test_without_inputs_it_names_the_phase_that_asks(self):
         (self.stage.repository / "terraform/operator.tfvars").unlink()
-        self.assertIn("error: terraform/operator.tfvars is missing: make phase-0", self.run_phase("1-terraform", code=1))
+        self.assertIn("error: terraform/operator.tfvars is missing: run make phase-0", self.run_phase("1-terraform", code=1))
 
     def test_given_outputs_take_its_place(self):
-        self.assertIn("skipped: the outputs come from ", self.run_phase("1-terraform", TERRAFORM_OUTPUTS="/somewhere"))
+        self.assertIn("skipped, because Terraform's outputs come from ", self.run_phase("1-terraform", TERRAFORM_OUTPUTS="/somewhere"))
         self.assertEqual(self.calls(), [])
 
 
@@ -485,7 +488,7 @@ class Kubeconfig(Phases):
 
     def test_a_region_that_was_not_made_names_its_phase(self):
         self.first(rule("environments/mexico output -json$", "{}"))
-        self.assertIn("error: mexico has not been made yet: make phase-1", self.run_phase("2-kubeconfig", code=1))
+        self.assertIn("error: mexico has not been created yet: run make phase-1", self.run_phase("2-kubeconfig", code=1))
 
     def test_an_api_that_does_not_answer_is_explained(self):
         self.first(rule("--context mexico .*readyz", complains="i/o timeout\n", code=1))
@@ -551,7 +554,7 @@ class Image(Phases):
     def test_an_image_that_somebody_put_there_is_released_as_it_is(self):
         self.flags = ["spain"]
         self._write()
-        self.assertIn("it is not built again", self.run_phase("3-image"))
+        self.assertIn("not building it again", self.run_phase("3-image"))
         self.assertEqual(self.built(), [])
         self.assertEqual([self.released(site) for site in SITES], [DIGEST, DIGEST])
         (copy,) = self.calls("skopeo copy")
@@ -562,20 +565,20 @@ class Image(Phases):
         workflow = "https://github.com/Owner/Name/.github/workflows/release.yaml@refs/tags/v"
         signer = workflow + re.search(r'^version = "(.*)"', (self.stage.repository / "Cargo.toml").read_text(), re.MULTILINE)[1]
         for wrong, said in (
-            ({"IMAGE": image}, "IMAGE_SIGNER: must say whose signature"),
-            ({"IMAGE": image, "IMAGE_SIGNER": workflow + "9.9.9"}, "IMAGE_SIGNER: must say whose signature"),
-            ({"IMAGE": "ghcr.io/owner/name:1.2.3", "IMAGE_SIGNER": signer}, "IMAGE: must be REGISTRY/NAME@sha256:"),
-            ({"IMAGE": image.replace("@", ":1.2.3@"), "IMAGE_SIGNER": signer}, "IMAGE: must be REGISTRY/NAME@sha256:"),
+            ({"IMAGE": image}, "IMAGE_SIGNER must be the identity that signed"),
+            ({"IMAGE": image, "IMAGE_SIGNER": workflow + "9.9.9"}, "IMAGE_SIGNER must be the identity that signed"),
+            ({"IMAGE": "ghcr.io/owner/name:1.2.3", "IMAGE_SIGNER": signer}, "IMAGE=ghcr.io/owner/name:1.2.3 is not valid: "),
+            ({"IMAGE": image.replace("@", ":1.2.3@"), "IMAGE_SIGNER": signer}, "IMAGE=ghcr.io/owner/name:1.2.3@sha256:"),
         ):
             for phase in ("0-check", "3-image"):
                 self.assertIn(f"error: {said}", self.run_phase(phase, code=1, **wrong))
         self.first(rule("skopeo .* inspect --format .*Architecture.* docker://ghcr.io", "arm64\n"), rule("cosign verify"))
-        self.assertIn("error: IMAGE: is for arm64", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
+        self.assertIn("error: IMAGE is built for arm64", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
         self.first(rule("skopeo .* inspect --format .*Architecture.* docker://ghcr.io", "amd64\n"),
                    rule("cosign verify", complains="no matching signatures\n", code=1, times=1), rule("cosign verify"),
                    *[rule(f"skopeo --override-os linux --override-arch amd64 copy .* docker://{ACCOUNT}.dkr.ecr.{region}", sets=[site],
                           writes={r"--digestfile (\S+)": DIGEST + "\n"}) for site, region in SITES.items()])
-        self.assertIn(f"has no good signature of {signer}", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
+        self.assertIn(f"has no valid signature by {signer}", self.run_phase("3-image", code=1, IMAGE=image, IMAGE_SIGNER=signer))
         self.assertEqual((self.calls("skopeo .*copy"), self.stage.remote_head()), ([], self.stage.begin))
         self.run_phase("3-image", IMAGE=image, IMAGE_SIGNER=signer)
         self.assertRegex(self.calls("cosign")[-1], rf"issuer https://token.actions.githubusercontent.com --certificate-identity {signer} {image}")
@@ -594,20 +597,20 @@ class Image(Phases):
         self.stage.git("commit", "--quiet", "--allow-empty", "--message", "Elsewhere")
         self.stage.git("push", "--quiet", str(self.stage.remote), "main")
         self.stage.git("reset", "--quiet", "--hard", self.stage.begin)
-        self.assertIn("has moved on: git pull --rebase, then make phase-3", self.run_phase("3-image", code=1))
+        self.assertIn("if somebody else pushed first, run git pull --rebase, then make phase-3", self.run_phase("3-image", code=1))
 
     def test_what_is_not_committed_is_not_released(self):
         (self.stage.repository / "src/main.rs").write_text("fn main() {}\n")
-        self.assertIn("error: these are not committed, so nobody could tell what runs:  M src/main.rs", self.run_phase("3-image", code=1))
+        self.assertIn("error: commit these changes first, or nobody could tell what is running:  M src/main.rs", self.run_phase("3-image", code=1))
 
     def test_another_branch_is_not_released(self):
         self.stage.git("checkout", "--quiet", "-b", "feature")
-        self.assertIn("error: this is branch feature, and releases go to main", self.run_phase("3-image", code=1))
+        self.assertIn("error: the current branch is feature, but releases go to main", self.run_phase("3-image", code=1))
         self.run_phase("3-image", RELEASE_BRANCH="feature")
 
     def test_a_registry_that_takes_no_login_is_named(self):
         self.first(rule("skopeo login .*us-east-1", complains="denied\n", code=1))
-        self.assertIn(f"error: mexico: the registry {ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com takes no login", self.run_phase("3-image", code=1))
+        self.assertIn(f"error: mexico: cannot log in to the registry {ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com", self.run_phase("3-image", code=1))
 
     def test_a_plain_registry_needs_neither_login_nor_tls(self):
         self.run_phase("3-image", REGISTRY="plain")
@@ -647,7 +650,7 @@ class Addons(Phases):
         said = self.run_phase("4-addons", SKIP_ADDONS=names)
         self.assertEqual(self.calls("helm|kubectl"), [])
         for name in names.split():
-            self.assertIn(f"- {name}: skipped, as SKIP_ADDONS says", said)
+            self.assertIn(f"- {name}: skipped, because SKIP_ADDONS names it", said)
 
     def test_the_operators_own_values_come_last(self):
         values = self.stage.repository / "own"
@@ -668,7 +671,7 @@ class Addons(Phases):
     def test_a_chart_that_fails_names_its_region_and_the_other_is_done(self):
         self.first(rule("--kube-context mexico upgrade --install external-secrets", complains="Error: timed out\n", code=1))
         said = self.run_phase("4-addons", code=1)
-        self.assertIn("mexico | error: mexico: external-secrets could not be installed: kubectl --context mexico --namespace external-secrets", said)
+        self.assertIn("mexico | error: mexico: external-secrets could not be installed: run kubectl --context mexico --namespace external-secrets", said)
         self.assertTrue(self.calls("--kube-context spain upgrade --install cluster-autoscaler"))
 
     def test_grafanas_password_is_random_and_kept(self):
@@ -703,7 +706,8 @@ class Secrets(Phases):
     def test_one_region_that_has_no_secret_does_not_stop_the_other(self):
         self.first(rule("us-east-1 secretsmanager describe-secret", complains="ResourceNotFoundException\n", code=254), rule("describe-secret", "null"))
         said = self.run_phase("5-secrets", code=1)
-        self.assertIn("mexico | error: mexico: the secret payment-latency-api/production/api-key is not there: make phase-1", said)
+        self.assertIn("mexico | error: mexico: the secret payment-latency-api/production/api-key cannot be read: if it does not exist, run make phase-1",
+                      said)
         self.assertEqual(len(self.given("put-secret-value")), 1)
 
 
@@ -772,24 +776,24 @@ class Applications(Phases):
         said = self.run_phase("7-applications")
         self.in_order("apply .*applicationset.yaml", "get application ", "terraform .* plan", "curl --config -")
         for site in SITES:
-            self.assertIn(f"{site:6} | - https://{site}.pay.example.com: paid in 12.5 ms with a new connection, 2.5 ms on an open one, "
-                          "0.9 ms of it in the service", said)
+            self.assertIn(f"{site:6} | - https://{site}.pay.example.com: paid in 12.5 ms; 2.5 ms without opening the connection, "
+                          "0.9 ms of that in the service", said)
         self.assertIn(f'header = "X-API-Key: {SECRETS["mexico"]}"', "".join(self.given("curl")))
 
     def test_synced_to_an_older_commit_is_not_enough(self):
         self.first(rule("get application payment-latency-api-spain", application(revision="0" * 40)))
         said = self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2")
-        self.assertIn("not within 2 s: payment-latency-api-spain is Synced and Healthy (Synced, Healthy)", said)
+        self.assertIn("timed out after 2 s waiting until payment-latency-api-spain is Synced and Healthy (last seen: Synced, Healthy)", said)
         self.assertEqual(self.calls("terraform .* plan"), [])
 
     def test_a_region_that_is_held_says_so(self):
         self.first(rule("get application payment-latency-api-mexico", application(revision="0" * 40, follows="0" * 40)))
         said = self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2")
-        self.assertIn(f"(Synced, Healthy, held at {'0' * 12})", said)
+        self.assertIn(f"(last seen: Synced, Healthy, held at {'0' * 12})", said)
 
     def test_what_argo_cd_complains_of_is_shown(self):
         self.first(rule("get application payment-latency-api-mexico", application("Unknown", "Missing", message="failed to load\n target state")))
-        self.assertIn("(Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2"))
+        self.assertIn("(last seen: Unknown, Missing: failed to load target state)", self.run_phase("7-applications", code=1, APPLICATIONS_WAIT_S="2"))
 
     def test_an_application_that_is_not_there_yet_is_waited_for(self):
         self.first(rule("get application ", complains="NotFound\n", code=1, times=3))
@@ -802,7 +806,7 @@ class Applications(Phases):
 
     def test_a_payment_that_is_never_served_says_its_status(self):
         self.first(rule("curl --config -", each="503 0.1 0.2 \n"))
-        self.assertIn("not within 2 s: a payment is served at https://spain.pay.example.com (status 503)",
+        self.assertIn("timed out after 2 s waiting until a payment is served at https://spain.pay.example.com (last seen: status 503)",
                       self.run_phase("7-applications", code=1, SITES="spain", PAYMENT_WAIT_S="2"))
 
     def test_a_region_may_be_reached_elsewhere(self):
