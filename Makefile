@@ -9,13 +9,13 @@ help: ## list the targets
 run: ## start a private TLS PostgreSQL and the service, print a ready curl command; Ctrl-C stops both
 	@scripts/run.sh
 
-run-test: ## test `make run` from scratch: the payment that it prints, a second run beside it, Ctrl-C, nothing left over
+run-test: ## test `make run` from scratch: the payment that it prints, a second run beside it, Ctrl-C, nothing left behind
 	@scripts/run-test.sh
 
 test: ## install what the service's tests need, and run them (cargo test)
 	@scripts/test.sh
 
-check: ## format, lints, scripts, house rules, licences
+check: ## check format, lints, scripts, house rules, documents, workflows and licences
 	@scripts/check.sh
 
 image: ## build the scratch image, check its size, serve a payment from it
@@ -41,19 +41,19 @@ up: ## bring up both regions in AWS: the check and the seven phases in order; DR
 status: ## both regions on one screen: nodes, pods, image, sync, health, endpoint, payments, alarms
 	@scripts/phases/status.sh
 
-down: ## take both regions down; asks first, unless CONFIRM=yes
+down: ## tear both regions down; asks first, unless CONFIRM=yes
 	@scripts/phases/down.sh
 
-rotate-api-key: ## put a new API key into both regions; the old one is valid until callers have changed over
+rotate-api-key: ## put a new API key into both regions; the old one stays valid until callers have changed over
 	@scripts/phases/rotate-api-key.sh
 
-phase-0: ## check tools, credentials and inputs; make the state buckets
+phase-0: ## check tools, credentials and inputs; create the state buckets
 	@scripts/phases/0-check.sh
 
 phase-1: ## apply Terraform in both regions, side by side
 	@scripts/phases/1-terraform.sh
 
-phase-2: ## make the kubectl contexts spain and mexico
+phase-2: ## create the kubectl contexts spain and mexico
 	@scripts/phases/2-kubeconfig.sh
 
 phase-3: ## build the image, push it to both registries, commit its digest
@@ -62,7 +62,7 @@ phase-3: ## build the image, push it to both registries, commit its digest
 phase-4: ## install the add-ons in both clusters
 	@scripts/phases/4-addons.sh
 
-phase-5: ## make an API key in each region; an existing one is kept
+phase-5: ## create an API key in each region; an existing one is kept
 	@scripts/phases/5-secrets.sh
 
 phase-6: ## install Argo CD in Spain and register both regions
@@ -76,13 +76,13 @@ phase-7: ## deploy both applications, publish their host names, make a payment t
 bench: ## measure latency beside the peers and the floors, in about an hour; recorded in docs/performance
 	@scripts/bench.sh
 
-bench-quick: ## the essential part of `make bench`, in about five minutes; recorded nowhere
+bench-quick: ## run the essential part of `make bench`, in about five minutes; not recorded
 	@scripts/bench.sh --quick
 
-bench-against: ## measure this code and REVISION in turns; without it, the record's revision, to see if it still holds
+bench-against: ## measure this code and REVISION in turns; without it, the record's, to see if that is still valid
 	@scripts/bench-against.sh
 
-bench-micro: ## measure time and allocations of each step of a payment
+bench-micro: ## measure the time and the allocations of each step of a payment
 	@scripts/bench-micro.sh
 
 bench-plots: ## write the tables and draw the pictures of docs/PERFORMANCE.md
@@ -108,7 +108,7 @@ abuse: ## run crowds of slow, silent and greedy callers beside paying ones
 soak: ## pay 1,000 times a second for MINUTES=30, with random faults
 	@scripts/reliability.sh soak
 
-overload: ## offer 3 and 10 times what a small set-up carries, then more than the processor can serve
+overload: ## offer 3 and 10 times what a small setup can carry, then more than the processor can serve
 	@scripts/reliability.sh overload
 
 growth: ## pay into a table of ten million rows, also while prune runs
@@ -142,7 +142,7 @@ chart-e2e: ## test the chart on a real control plane, with External Secrets, Sec
 terraform-check: ## check Terraform: format, validate, test, tflint and checkov; no account needed
 	@scripts/terraform-check.sh
 
-argocd-check: ## check that argocd/ fits the chart and Terraform, and is consistent
+argocd-check: ## check argocd/ against the chart, Terraform and itself
 	@scripts/argocd-check.sh
 
 rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
@@ -160,10 +160,10 @@ version-set: ## set VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
 
 .PHONY: release scan publish-test
-release: ## make notes, commit and tag for VERSION=1.2.3, to be pushed by hand; DRY_RUN=yes says what it would do
+release: ## make the notes, commit and tag of VERSION=1.2.3, to be pushed by hand; DRY_RUN=yes says what it would do
 	@scripts/release.sh "$(VERSION)" $(if $(DRY_RUN),--dry-run)
 
-scan: ## look for known vulnerabilities in what `make sbom` listed; fetches the advisory database
+scan: ## look for known vulnerabilities in what `make sbom` listed; downloads the vulnerability database
 	@scripts/scan.sh
 
 publish-test: ## push the image and the chart to a registry on loopback, as a release does
@@ -171,18 +171,18 @@ publish-test: ## push the image and the chart to a registry on loopback, as a re
 
 ##@ Documents and security
 .PHONY: docs-check links dates drawings
-docs-check: ## check the documents against the repository and the records; LINKS=no follows no links to other sites
+docs-check: ## check the documents against the repository and the records; LINKS=no skips links to other sites
 	@scripts/docs-check.sh
 
 links: ## follow every external link of the documents, as docs-check does if there is internet access
 	@scripts/links.sh
 
-dates: ## say whether support ends within 90 days for anything that is deployed
+dates: ## fail if support ends within 90 days for anything that is deployed
 	@scripts/dates.sh
 
 drawings: ## draw docs/drawings/*.dot
 	@scripts/drawings.sh
 
 .PHONY: checklist
-checklist: ## check all of the security checklist that needs no cloud account; first breaks each check on purpose
+checklist: ## run the security checklist as far as it needs no cloud account, after breaking each check on purpose
 	@scripts/checklist.sh

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the parts of a Kubernetes control plane from their Go modules, each once a machine.
+# Builds the parts of a Kubernetes control plane from their Go modules, each once per machine.
 # build.sh [PART...]: builds the parts that the chart's tests need, or the named ones (argocd is one more). They end up
 # in $CLUSTER_BIN (see versions.sh). If KUBEBUILDER_ASSETS names a folder with etcd and kube-apiserver, as setup-envtest
-# makes it, these two are taken from there.
+# creates it, these two are taken from there.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
 # shellcheck source=cluster/versions.sh
@@ -13,7 +13,7 @@ export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
 WORK=
 trap '[ -z "$WORK" ] || { chmod -R u+w "$WORK"; rm -rf "$WORK"; }' EXIT
 
-# The unpacked source of module $1 (path@version), or go's reason against it.
+# The folder of the unpacked source of module $1 (path@version), or go's error message.
 module() {
   local said
   said=$(cd "$WORK" && go mod download -json "$1") || true
@@ -21,7 +21,7 @@ module() {
   sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$said"
 }
 
-# A folder to work in, within the store: a finished part is moved to its place whole or not at all.
+# Creates a folder to work in, within the store: a finished part is moved to its place completely or not at all.
 begin_work() {
   mkdir -p "$CLUSTER_STORE"
   WORK=$(mktemp -d -p "$CLUSTER_STORE")
@@ -45,8 +45,8 @@ compile() {
   go build -trimpath "$@" -o "$WORK/out/$part" "$package"
 }
 
-# Kubernetes' go.mod points at its staging folders, which its published module lacks. Here they are replaced by the
-# modules of the same release.
+# Kubernetes' go.mod points to its staging folders, which its published module does not have. Here they are replaced by
+# the modules of the same release.
 kubernetes_module() {
   local source
   source=$(module "k8s.io/kubernetes@v$KUBERNETES_VERSION")
@@ -73,7 +73,7 @@ build_kubernetes() {
     -X $version.gitMajor=1 -X $version.gitMinor=${minor%.*}"
 }
 
-# etcd's modules point at each other's folders; from outside they are required by version.
+# etcd's modules point to each other's folders; from outside they are required by version.
 build_etcd() {
   mkdir -p "$WORK/source"
   cd "$WORK/source" || exit 1
@@ -99,11 +99,12 @@ GO
 }
 
 # One program serves as each part of Argo CD and picks the part by its own name. The edit keeps its metrics on loopback;
-# without it they listen on every address.
+# without it, their server listens on every address.
 build_argocd() {
   copy_module "github.com/argoproj/argo-cd/v3@v$ARGO_CD_VERSION"
   sed -i 's/"0\.0\.0\.0:%d", metricsPort/"127.0.0.1:%d", metricsPort/' controller/appcontroller.go
-  grep -q '"127.0.0.1:%d", metricsPort' controller/appcontroller.go || die "Argo CD's metrics listen elsewhere now"
+  grep -q '"127.0.0.1:%d", metricsPort' controller/appcontroller.go ||
+    die "controller/appcontroller.go of Argo CD $ARGO_CD_VERSION has no metrics address to change: correct build_argocd in scripts/cluster/build.sh"
   compile argocd ./cmd -ldflags "-s -w -X github.com/argoproj/argo-cd/v3/common.version=$ARGO_CD_VERSION"
 }
 
@@ -123,7 +124,7 @@ open(work + "/out/helm", "wb").write(layer.read("helm/helm"))
 PY
 }
 
-# files NAME MODULE VERSION FILE...: keeps files of a module's source as a folder, unless it is there.
+# files NAME MODULE VERSION FILE...: copies files of a module's source into a folder, unless that already exists.
 files() {
   local name=$1 module=$2 version=$3 source file
   shift 3
@@ -134,19 +135,19 @@ files() {
   source=$(module "$module@v$version")
   [ -n "$source" ] || die "module $module could not be fetched"
   for file in "$@"; do
-    # $file is a pattern of the caller's, so it stays unquoted.
+    # $file is a pattern, so it must stay unquoted.
     # shellcheck disable=SC2086
     cp "$source"/$file "$WORK/out/"
   done
   chmod -R u+w "$WORK"
-  # A folder's kustomization is no resource.
+  # A folder's kustomization is not a resource.
   rm -f "$WORK/out/kustomization.yaml"
   mv "$WORK/out" "$target"
   rm -rf "$WORK"
   WORK=
 }
 
-# What KWOK does to nodes and pods, in one file.
+# Writes what KWOK does to nodes and pods into one file.
 stages() {
   files stages sigs.k8s.io/kwok "$KWOK_VERSION" 'kustomize/stage/node/fast/*.yaml' \
     'kustomize/stage/node/heartbeat-with-lease/*.yaml' 'kustomize/stage/pod/fast/*.yaml'
@@ -165,13 +166,13 @@ crds() {
   files crds-argo-cd github.com/argoproj/argo-cd/v3 "$ARGO_CD_VERSION" 'manifests/crds/*-crd.yaml'
 }
 
-# part NAME VERSION COMMAND...: makes one part unless it is there.
+# part NAME VERSION COMMAND...: builds one part unless it already exists.
 part() {
   local name=$1 version=$2 began=$SECONDS code
   shift 2
   local target="$CLUSTER_STORE/$name-$version"
   if [ ! -x "$target" ]; then
-    say "building $name $version (once a machine)"
+    say "building $name $version (once per machine)"
     begin_work
     # Called with `||`, bash would ignore failures inside it.
     set +e
@@ -180,7 +181,7 @@ part() {
     set -e
     [ "$code" = 0 ] || {
       grep -v '^go: downloading' "$WORK/log" | tail -n 40 >&2
-      die "$name $version could not be built"
+      die "$name $version could not be built: the end of its log is above"
     }
     chmod 755 "$WORK/out/$name"
     mv "$WORK/out/$name" "$target"
@@ -193,21 +194,21 @@ part() {
   ln -sfn "$target" "$CLUSTER_BIN/$name"
 }
 
-# Folder that has etcd and kube-apiserver already, if any. Take both or neither: they were made for each other.
+# The folder that already has etcd and kube-apiserver, if any. Take both or neither: they were built for each other.
 assets=
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   if [ -x "$KUBEBUILDER_ASSETS/etcd" ] && [ -x "$KUBEBUILDER_ASSETS/kube-apiserver" ]; then
     assets=$(cd "$KUBEBUILDER_ASSETS" && pwd)
   else
-    say "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, which does not hold both etcd and kube-apiserver: they are built"
+    say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not have both etcd and kube-apiserver: building them instead"
   fi
 fi
 
-# Part $1 as it is in $assets.
+# Uses part $1 from $assets.
 take() {
   mkdir -p "$CLUSTER_BIN"
   ln -sfn "$assets/$1" "$CLUSTER_BIN/$1"
-  say "$1 is taken from KUBEBUILDER_ASSETS: $("$assets/$1" --version | head -n 1)"
+  say "using $1 from KUBEBUILDER_ASSETS: $("$assets/$1" --version | head -n 1)"
 }
 
 need go golang-go
@@ -228,6 +229,6 @@ for name in "$@"; do
     argocd) part argocd "$ARGO_CD_VERSION" build_argocd ;;
     stages) stages ;;
     crds) crds ;;
-    *) die "there is no part '$name'; the parts are ${PARTS[*]} argocd" ;;
+    *) die "unknown part '$name': the parts are ${PARTS[*]} argocd" ;;
   esac
 done

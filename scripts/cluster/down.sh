@@ -6,7 +6,7 @@ source "$(dirname "$0")/../lib.sh"
 folder=${1:?usage: down.sh FOLDER}
 [ -e "$folder/processes" ] || exit 0
 
-# A line holds a process id and the name of its program. An id that belongs to another program by now is left alone.
+# A line has a process id and the name of its program. An id that now belongs to another program is left alone.
 ours() { [ -d "/proc/$1" ] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q -- "$2"; }
 
 last_first=$(tac "$folder/processes")
@@ -23,5 +23,5 @@ for signal in TERM KILL; do
     sleep 0.2
   done
 done
-[ -z "${left:-}" ] || die "$left did not end"
+[ -z "${left:-}" ] || die "$left did not end, even after SIGKILL"
 rm -f "$folder/processes"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a Kubernetes control plane of its own on loopback: up.sh FOLDER [ZONE...]
+# Starts a separate Kubernetes control plane on loopback: up.sh FOLDER [ZONE...]
 # FOLDER gets `kubeconfig`, the logs, and `processes`, by which down.sh ends everything. Each zone has two application
-# nodes and one other node. KWOK stands in for their kubelets, so pods become ready and run nothing. With
+# nodes and one system node. KWOK stands in for their kubelets, so pods become ready but run nothing. With
 # KUBELETS=given, KWOK leaves the application nodes to the caller.
 # shellcheck source=lib.sh
 source "$(dirname "$0")/../lib.sh"
@@ -14,7 +14,7 @@ shift
 KUBELETS=${KUBELETS:-}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
-[ ! -e "$folder/processes" ] || die "$folder has a control plane already: scripts/cluster/down.sh $folder"
+[ ! -e "$folder/processes" ] || die "$folder already has a control plane: end it with scripts/cluster/down.sh $folder"
 : >"$folder/processes"
 started=
 trap '[ -n "$started" ] || "$ROOT/scripts/cluster/down.sh" "$folder"' EXIT
@@ -37,7 +37,7 @@ wait_for() {
   until "$@" >/dev/null 2>&1; do
     if [ "$SECONDS" -ge "$until" ]; then
       tail -n 20 "$folder/$name.log" >&2 || true
-      die "$what: not within its time; see $folder/$name.log"
+      die "timed out waiting until $what; see $folder/$name.log"
     fi
     sleep 0.2
   done
@@ -50,7 +50,7 @@ manager_port=$(free_port)
 scheduler_port=$(free_port)
 kwok_port=$(free_port)
 token=$(openssl rand -hex 16)
-# Token of the user that argocd/rbac.yaml gives its rights to; EKS would admit it by an access entry.
+# The token of the user that argocd/rbac.yaml gives its rights to; EKS would admit it by an access entry.
 deployer=$(openssl rand -hex 16)
 (
   umask 077
@@ -78,7 +78,7 @@ contexts:
 YAML
 )
 
-# What is stored here ends with the run, so nothing has to reach a disk.
+# What is stored here is not needed after the run, so nothing has to reach a disk.
 run etcd --data-dir "$folder/etcd" --unsafe-no-fsync --log-level warn \
   --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
   --listen-peer-urls "http://127.0.0.1:$peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$peer_port" \
@@ -91,7 +91,7 @@ run kube-apiserver --etcd-servers "http://127.0.0.1:$etcd_port" --bind-address 1
 export KUBECONFIG="$folder/kubeconfig"
 kubectl() { "$CLUSTER_BIN/kubectl" "$@"; }
 wait_for "kube-apiserver is ready" 180 kubectl get --raw /readyz
-# On a busy machine KWOK's heartbeats are late. Once a node was given up, nothing would make its pods ready again.
+# On a busy machine KWOK's heartbeats are late. Once a node counted as lost, nothing would make its pods ready again.
 run kube-controller-manager --kubeconfig "$KUBECONFIG" --service-account-private-key-file "$folder/sa.key" \
   --leader-elect=false --bind-address 127.0.0.1 --secure-port "$manager_port" --cert-dir "$folder/certs-manager" \
   --horizontal-pod-autoscaler-sync-period 2s --node-monitor-grace-period 1h
@@ -132,13 +132,13 @@ whose=(--manage-all-nodes=true)
 [ "$KUBELETS" != given ] || whose=(--manage-all-nodes=false --manage-nodes-with-label-selector=workload=system)
 run kwok --kubeconfig "$KUBECONFIG" "${whose[@]}" --server-address "127.0.0.1:$kwok_port" \
   --config "$CLUSTER_STORE/stages-$KWOK_VERSION.yaml" --config "$ROOT/scripts/cluster/stage-pod-test.yaml"
-kubectl wait node --all --for condition=Ready --timeout 180s >/dev/null || die "KWOK made no node ready; see $folder/kwok.log"
+kubectl wait node --all --for condition=Ready --timeout 180s >/dev/null || die "not all nodes became ready within 180 s; see $folder/kwok.log"
 
 for definitions in "external-secrets-$EXTERNAL_SECRETS_VERSION" "prometheus-operator-$PROMETHEUS_OPERATOR_VERSION" \
   "argo-cd-$ARGO_CD_VERSION"; do
   kubectl apply --server-side -f "$CLUSTER_STORE/crds-$definitions"
 done >"$folder/crds.log"
-kubectl wait crd --all --for condition=Established --timeout 180s >/dev/null || die "the definitions are not established"
-wait_for "kube-controller-manager makes the default account" 180 kubectl get serviceaccount default --namespace default
+kubectl wait crd --all --for condition=Established --timeout 180s >/dev/null || die "not all custom resource definitions were established within 180 s; see $folder/crds.log"
+wait_for "kube-controller-manager has created the default service account" 180 kubectl get serviceaccount default --namespace default
 started=yes
-say "a control plane $KUBERNETES_VERSION with $(($# * 3)) nodes runs: export KUBECONFIG=$folder/kubeconfig"
+say "a control plane $KUBERNETES_VERSION with $(($# * 3)) nodes is running: export KUBECONFIG=$folder/kubeconfig"
