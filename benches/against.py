@@ -22,7 +22,7 @@ def run(scenario, program, seed):
     # A generator that is late is late for both.
     found = bench.run_once(scenario, SERVICE, seed, program)
     if reason := figures.verdict(found, beyond_knee=True) or found["failed"]:
-        raise SystemExit(f"{program} at {scenario.name}: {reason} failed")
+        raise SystemExit(f"{program} at {scenario.name}: the run failed, or payments in it did: {reason}")
     return figures.summary([found], [])
 
 

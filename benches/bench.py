@@ -188,7 +188,7 @@ class Bench:
         """Runs some scenarios anew."""
         plan = [scenario for scenario in scenarios(False, self.peers, best) if scenario.name in names]
         if unknown := set(names) - {scenario.name for scenario in plan}:
-            raise SystemExit(f"there is no scenario “{'”, “'.join(sorted(unknown))}”")
+            raise SystemExit(f"unknown scenario “{'”, “'.join(sorted(unknown))}”")
         for repetition in range(7):
             for scenario in plan:
                 if repetition < scenario.repetitions:
@@ -454,7 +454,7 @@ def halt_poll_us(most):
     """How long, at most, this guest's idle processors poll for work before they halt."""
     former = HALT_POLL_NS.read_text()
     # The former value is restored even when it is told to end in between.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     HALT_POLL_NS.write_text(str(most * 1000))
     try:
         yield
@@ -466,7 +466,7 @@ def wakes(_):
     """What the ratios at a low rate owe to the price of a wake-up: measured in turns where idle processors halt at once
     and where they poll for work first."""
     if not os.access(HALT_POLL_NS, os.W_OK):
-        raise SystemExit(f"{HALT_POLL_NS} cannot be written: this takes root, in a guest with the haltpoll governor")
+        raise SystemExit(f"cannot write {HALT_POLL_NS}: run this as root, in a guest with the haltpoll governor")
     names = [SERVICE, "axum + deadpool", WIRE]
     scenario = Scenario("1,000/s", 1000, 6, names, 5)
     runs, late = {(most, name): {} for most in (0, 200, 2000) for name in names}, []

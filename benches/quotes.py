@@ -657,7 +657,7 @@ def written(name, document, records):
 
     current = MARK.sub(fill, document)
     if len(ANY_MARK.findall(document)) != 2 * len(MARK.findall(document)):
-        raise Missing(f"{name} has a quote that does not end")
+        raise Missing(f"{name} has a quote that is not closed")
     return current
 
 
@@ -676,7 +676,7 @@ def main(arguments):
             if "--check" not in arguments:
                 path.write_text(current)
     if stale and "--check" in arguments:
-        sys.exit(f"{', '.join(stale)} quote other figures than the records: `make bench-plots` rewrites them")
+        sys.exit(f"figures quoted in {', '.join(stale)} differ from the records: run `make bench-plots` to rewrite them")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def named(section, names, results):
     found = results.get(section, {})
     unknown = set(found) - set(names)
     if unknown:
-        sys.exit(f"benches/reliability.py has no words for {', '.join(sorted(unknown))}")
+        sys.exit(f"benches/reliability.py has no name for {', '.join(sorted(unknown))}: add one")
     return [(names[name], found[name]) for name in names if name in found]
 
 
@@ -219,7 +219,7 @@ def main():
     if "--check" not in sys.argv:
         DOCUMENT.write_text(current)
     elif current != document:
-        sys.exit("docs/RELIABILITY.md differs from docs/reliability/*.json: `make reliability-tables` rewrites it")
+        sys.exit("docs/RELIABILITY.md differs from docs/reliability/*.json: run `make reliability-tables` to rewrite it")
 
 
 if __name__ == "__main__":

@@ -307,11 +307,11 @@ def main():
     if "--check" not in sys.argv:
         DOCUMENT.write_text(current)
     elif current != document:
-        sys.exit("docs/PERFORMANCE.md differs from docs/performance/results.json: `make bench-plots` rewrites it")
+        sys.exit("docs/PERFORMANCE.md differs from docs/performance/results.json: run `make bench-plots` to rewrite it")
     if "--check" in sys.argv:
         stale = [picture.name for picture in RECORD.parent.glob("*.svg") if figures.drawn(results) not in picture.read_text()]
         if stale:
-            sys.exit(f"{', '.join(sorted(stale))}: drawn from another record; `make bench-plots` draws them anew")
+            sys.exit(f"{', '.join(sorted(stale))}: drawn from another record: run `make bench-plots` to draw them anew")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ class Process:
             except OSError:
                 time.sleep(0.02)
         self.__exit__()
-        raise SystemExit(f"{self.process.args} did not start")
+        raise SystemExit(f"{self.process.args} did not start listening on port {port}")
 
 
 class CpuGroup:
@@ -166,7 +166,7 @@ class CpuGroup:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
-            raise SystemExit(f"no control group of the processor can be made, which takes root: {error}") from None
+            raise SystemExit(f"cannot create a CPU control group, which needs root: {error}") from None
         return self
 
     def add(self, process):
@@ -290,7 +290,7 @@ def instructions_by_group(paying, seconds, payments_a_second=100):
             name = next(name for name, pattern in GROUPS if re.search(pattern, place))
             counts[name] += int(found.group(1).replace(",", ""))
     if served and (empty := [name for name, count in counts.items() if not count]):
-        raise SystemExit(f"no instruction was found of: {'; '.join(empty)}")
+        raise SystemExit(f"no instructions were counted for: {'; '.join(empty)}")
     return counts, served
 
 
@@ -326,7 +326,7 @@ def exchanges(settings, rate, seconds, seed):
         run = generate(server.port, rate, seconds, seed)
         service_cpu, database_cpu = server.cpu_seconds() - service_cpu, cpu_seconds(database) - database_cpu
         if run["failed"]:
-            raise SystemExit(f"{run['failed']} of {rate}/s failed with {settings}")
+            raise SystemExit(f"{run['failed']} payments failed at {rate}/s with {settings}")
         return {
             "p50_us": round(run["latency_us"]["p50"]),
             "p99_us": round(run["latency_us"]["p99"]),
@@ -463,7 +463,7 @@ def start_to_ready_ms():
                 if b" 200 " in probe.recv(1024):
                     return round((time.monotonic() - began) * 1000, 1)
             time.sleep(0.001)
-        raise SystemExit("the service did not become ready")
+        raise SystemExit("the service did not become ready within 10 s")
     finally:
         server.__exit__()
 

@@ -26,7 +26,7 @@ ANCHORS=$anchors node -e '
         const subject = new X509Certificate(pem).subject;
         const match = /CN=Amazon RDS (eu-south-2|us-east-1) Root CA (\w+) G(\d+)/.exec(subject);
         if (match && match[3] !== "1") {
-            throw new Error("a generation that is new here, and needs a file of its own: " + subject);
+            throw new Error("this generation is new and needs its own file: " + subject);
         }
         if (match) {
             const name = "rds-" + match[1] + "-" + match[2].toLowerCase() + "-g1.pem";
@@ -35,10 +35,10 @@ ANCHORS=$anchors node -e '
         }
     }
     if (written !== 6) {
-        throw new Error("three of each region were to be found, six together, and there are " + written);
+        throw new Error("expected six RDS authorities, three for each region, but found " + written);
     }'
 
-echo "anchors.sh: the anchors as they are now:"
+echo "anchors.sh: the current anchors:"
 for file in "$anchors"/*.pem; do
     echo "$(basename "$file") $(openssl x509 -in "$file" -noout -enddate -fingerprint -sha256 | tr '\n' ' ')"
 done

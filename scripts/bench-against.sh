@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make bench-against`: measures the service as it is here and as it was at REVISION, in turns. Without REVISION it
-# takes the revision of docs/performance/results.json and writes docs/performance/against.json, which says whether that
-# record still holds for today's code.
+# `make bench-against`: measures the service as it is here and as it was at REVISION, in turns. Without REVISION it uses
+# the revision of docs/performance/results.json and writes docs/performance/against.json, which says whether that record
+# is still valid for today's code.
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -11,10 +11,10 @@ need valgrind valgrind
 recorded=$(python3 -c 'import json; print(json.load(open("docs/performance/results.json"))["machine"]["revision"])')
 revision=${REVISION:-$recorded}
 commit=$(git rev-parse --verify --quiet "${revision%% *}^{commit}") ||
-  die "there is no revision $revision here (a shallow clone? git fetch --unshallow)"
+  die "revision $revision was not found in this repository: if it is a shallow clone, run git fetch --unshallow"
 target=$(rustc -vV | sed -n 's/^host: //p')
-# One folder for each commit: cargo compares times, and a file's time is that of its commit, which may be before the
-# last build.
+# One folder for each commit: cargo compares times, and a file's time is that of its commit, which may be earlier than
+# the last build.
 other=$ROOT/target/against/$commit
 say "building the service as it is here, and as it was at $revision"
 build_for_image "$target"

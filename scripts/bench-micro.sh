@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The steps of a payment one by one: time and allocations of each.
+# Measures the steps of a payment one by one: time and allocations of each.
 source "$(dirname "$0")/lib.sh"
 
 need_rust

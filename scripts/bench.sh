@@ -9,7 +9,7 @@ need pgbouncer pgbouncer
 need valgrind valgrind
 need strace strace
 need strip binutils
-say "building the service, the harness and the peers (minutes the first time)"
+say "building the service, the harness and the peers (takes minutes the first time)"
 target=$(rustc -vV | sed -n 's/^host: //p')
 flags=$(image_flags)
 build_for_image "$target"

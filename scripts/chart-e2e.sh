@@ -8,7 +8,7 @@ source "$ROOT/scripts/cluster/versions.sh"
 source "$ROOT/scripts/chart-tools.sh"
 
 # Each container runs as its own user and sees its files at a mount point of its own.
-[ "$(id -u)" = 0 ] || die "make chart-e2e needs root, which alone may mount files and become the pods' users: run it under sudo"
+[ "$(id -u)" = 0 ] || die "make chart-e2e needs root, to mount files and to become the pods' users: run it with sudo"
 need_rust
 need setpriv util-linux
 need curl curl
@@ -43,5 +43,5 @@ export EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VEN
 export PROMETHEUS_BIN="$TOOLS/prometheus/usr/bin/prometheus"
 export SERVICE_BIN="$ROOT/target/debug/payment-latency-api"
 (cd chart/tests && "$CHART_PYTHON" -B -m unittest --verbose --failfast e2e)
-say "the chart holds on $("$CLUSTER_BIN/kube-apiserver" --version), External Secrets $EXTERNAL_SECRETS_VERSION," \
-  "moto $MOTO_VERSION: $((SECONDS - began)) s"
+say "the chart passed on $("$CLUSTER_BIN/kube-apiserver" --version), External Secrets $EXTERNAL_SECRETS_VERSION," \
+  "moto $MOTO_VERSION, in $((SECONDS - began)) s"

@@ -25,9 +25,10 @@ unchecked=()
 if have go && (cd benches/peers/go-pgxpool && go mod download); then
   (cd benches/peers/go-pgxpool && go vet ./...)
 else
-  unchecked+=("the peer in Go: there is no Go, or its modules could not be fetched")
+  unchecked+=("the peer in Go: Go is not installed, or its modules could not be fetched")
 fi
-(cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) || die "fuzz/Cargo.lock is not up to date"
+(cd fuzz && cargo metadata --locked --format-version 1 >/dev/null) ||
+  die "cargo metadata failed in fuzz; if fuzz/Cargo.lock is out of date, run cargo metadata there without --locked"
 say "shellcheck"
 shellcheck -x -P scripts:scripts/phases scripts/*.sh scripts/cluster/*.sh scripts/phases/*.sh scripts/rehearse/*.sh .ci/run
 say "house rules"
@@ -49,17 +50,17 @@ deny="$CACHE/tools/bin/cargo-deny"
 if cargo_tool cargo-deny "$CARGO_DENY_VERSION"; then
   "$deny" --log-level error check licenses bans sources
   if ! advisories=$("$deny" --log-level error check advisories 2>&1); then
-    # A missing advisory database fails nothing; a finding does.
+    # A missing advisory database does not fail the check; a finding does.
     if grep -qE 'error\[(vulnerability|unmaintained|unsound|notice|yanked)' <<<"$advisories"; then
       printf '%s\n' "$advisories" >&2
-      die "an advisory concerns a dependency"
+      die "a dependency has an advisory: see above"
     fi
-    unchecked+=("advisories: the RustSec database could not be fetched and read: $(grep . <<<"$advisories" | tail -n 1)")
+    unchecked+=("advisories: the RustSec database could not be fetched or read: $(grep . <<<"$advisories" | tail -n 1)")
   fi
 else
   unchecked+=("licences, bans and sources: cargo-deny could not be built")
 fi
-say "checked"
+say "all checks passed"
 for what in "${unchecked[@]}"; do
   printf 'NOT CHECKED: %s\n' "$what"
 done

@@ -1,9 +1,9 @@
 """Runs docs/security-checklist.toml, and writes docs/SECURITY-CHECKLIST.md from it.
 
 checklist.py            runs what needs no cloud account, prints a table, writes target/checklist.json; 1 if an item fails
-checklist.py ID...      only these
-checklist.py --write    writes the document's list; --check fails where it differs
-CLOUD=spain or mexico   runs that region's cloud items, too, with the credentials and contexts of this shell
+checklist.py ID...      runs only these items
+checklist.py --write    writes the document's list; --check fails if it differs
+CLOUD=spain or mexico   also runs that region's cloud items, with the credentials and contexts of this shell
 """
 
 import concurrent.futures
@@ -21,7 +21,7 @@ BEGIN, END = "<!-- checklist:begin -->", "<!-- checklist:end -->"
 REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
 TIMEOUT_S = 60
 CLOUD, RELEASE = "needs a cloud account", "needs a release"
-# Exit code of a command that looks at something that only a release has.
+# Exit code of a command that needs something that only a release has.
 UNRELEASED = 111
 
 
@@ -34,7 +34,7 @@ def items(root=ROOT):
 
 
 def run(item, root=ROOT):
-    """The result of one item, and what its command said if it failed."""
+    """The result of one item, and what its command printed if it failed."""
     site = os.environ.get("CLOUD")
     if item["on"] == "cloud" and not site:
         return CLOUD, ""
@@ -46,7 +46,7 @@ def run(item, root=ROOT):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return "fail", f"not done after {TIMEOUT_S} s"
+        return "fail", f"timed out after {TIMEOUT_S} s"
     if done.returncode == 0:
         return "pass", ""
     return RELEASE if done.returncode == UNRELEASED else "fail", done.stdout.strip()
@@ -98,12 +98,12 @@ def main(arguments):
         if arguments == ["--write"]:
             (ROOT / DOCUMENT).write_text(current)
         elif current != (ROOT / DOCUMENT).read_text():
-            sys.exit(f"{DOCUMENT} differs from {DATA}: `scripts/checklist.sh --write` rewrites it")
+            sys.exit(f"{DOCUMENT} differs from {DATA}: run `scripts/checklist.sh --write` to rewrite it")
         return
     known = items()
     unknown = set(arguments) - {item["id"] for item in known}
     if unknown:
-        sys.exit(f"there is no item {', '.join(sorted(unknown))}")
+        sys.exit(f"unknown item: {', '.join(sorted(unknown))} ({DATA} lists the items)")
     results = run_all([item for item in known if not arguments or item["id"] in arguments])
     counted = count(results)
     print(table(results))
@@ -111,7 +111,7 @@ def main(arguments):
     record = ROOT / RECORD
     record.parent.mkdir(exist_ok=True)
     record.write_text(json.dumps({"counts": counted, "items": results}, indent=1) + "\n")
-    print(f"as JSON: {RECORD}")
+    print(f"written as JSON to {RECORD}")
     sys.exit(1 if counted["fail"] else 0)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make checklist`: the security checklist. It breaks every check on purpose first, then runs them.
+# `make checklist`: runs the security checklist, after breaking every check on purpose.
 # scripts/checklist.sh [--write | --check | ID...]
 source "$(dirname "$0")/lib.sh"
 
@@ -14,7 +14,7 @@ export PATH="$VENV/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 if [ $# = 0 ]; then
   image=target/image/payment-latency-api.tar
   sources=(Cargo.toml Cargo.lock rust-toolchain.toml Dockerfile src migrations)
-  # An image of other sources, from a cache for example, proves nothing about these.
+  # An image of other sources, for example from a cache, proves nothing about these.
   if [ ! -e "$image" ] || [ -n "$(find "${sources[@]}" -newer "$image" -print -quit)" ]; then scripts/image.sh; fi
   say "each check, broken on purpose"
   (cd scripts && python3 -m unittest --quiet checklist_test)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make docs-check`: checks the documents against the repository and the records, and names what it could not check.
-# LINKS=no leaves out the links to other sites, which `make links` follows.
+# LINKS=no skips the links to other sites, which `make links` follows.
 source "$(dirname "$0")/lib.sh"
 
 CODESPELL_VERSION=2.4.3
@@ -19,16 +19,16 @@ say "links, names, drawings, commands"
 python3 -B scripts/docs.py
 # If the host that most links go to answers, there is internet access.
 if [ "${LINKS:-}" = no ]; then
-  echo "external links are left out, as LINKS=no asks (make links)"
+  echo "skipping external links, because LINKS=no is set (make links follows them)"
 elif curl --silent --head --max-time 10 --output /dev/null https://docs.aws.amazon.com; then
   scripts/links.sh
 else
-  unchecked="external links: there is no internet (make links)"
+  unchecked="external links: docs.aws.amazon.com does not answer (make links follows them)"
 fi
 
 say "spelling"
 need_packages "$CACHE/codespell" "codespell==$CODESPELL_VERSION"
 git ls-files -co --exclude-standard -z '*.md' '*.yaml' '*.sh' '*.py' '*.rs' '*.tf' '*.sql' '*.dot' Makefile Dockerfile |
   xargs -0 "$VENV/bin/codespell" --ignore-words=scripts/words.txt
-say "the documents hold"
+say "the documents passed"
 [ -z "${unchecked:-}" ] || echo "NOT CHECKED: $unchecked"

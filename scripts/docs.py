@@ -1,10 +1,10 @@
-"""Checks what the documents say against the repository: links and anchors, `make` targets, scripts and tests that they
-name, drawings, and the commands that they mark with ```sh check. scripts/docs-check.sh calls it.
+"""Checks what the documents say against the repository: links and anchors, the `make` targets, scripts and tests that
+they name, drawings, and the commands that they mark with ```sh check. scripts/docs-check.sh calls it.
 
-docs.py [FOLDER]: the repository to look at; this one unless given.
-docs.py --links: every external link and where it stands, for scripts/links.sh, which follows them.
-docs.py --blocks DOCUMENT FOLDER: each shell block of it as a file of FOLDER, called by its line and its fence; each
-command of AWS or Kubernetes within a sentence likewise, as `inline`.
+docs.py [FOLDER]: the repository to check; this one by default.
+docs.py --links: prints every external link and the places that have it, for scripts/links.sh, which follows them.
+docs.py --blocks DOCUMENT FOLDER: writes each of its shell blocks to a file in FOLDER, named after its line and its
+fence; likewise each command of AWS or Kubernetes within a sentence, as `inline`.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ INLINE = re.compile(r"`((?:aws|kubectl) [^`]+)`")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
 MAKE = re.compile(r"(?:^|[\s;&|(])make ([a-z][a-z0-9-]*)\b")
 SCRIPT = re.compile(r"(?<![\w/.-])((?:scripts|benches)/[\w/-]+\.(?:sh|py))\b")
-# A path of this repository, with nothing left open in it.
+# A path of this repository, without placeholders.
 PATH = re.compile(r"^(?:src|tests|benches|fuzz|chart|terraform|argocd|migrations|scripts|docs)(?:/[\w.-]+)+/?$")
 # What reads like a test's name: at least four words.
 TEST = re.compile(r"^[a-z0-9]+(?:_[a-z0-9]+){3,}$")
@@ -57,7 +57,7 @@ class Document:
                     self.add_anchor(heading.group(2))
                 self.anchors.update(re.findall(r'<a (?:id|name)="([^"]+)"', line))
         if fence:
-            raise ValueError(f"{self.name}:{began}: the block has no end")
+            raise ValueError(f"{self.name}:{began}: the code block is not closed")
 
     def add_anchor(self, heading):
         """Adds the anchor that GitHub makes of a heading."""
@@ -70,8 +70,8 @@ class Document:
         self.anchors.add(anchor)
 
     def links(self):
-        # Searched in all lines together: a link's text may go on in the next line. Link syntax in backticks is no link;
-        # a link whose text is code is one.
+        # Searched in all lines together: a link's text may continue in the next line. Link syntax in backticks is not a
+        # link; a link whose text is code is one.
         spoken = [(number, CODE.sub(lambda span: re.sub(r"[\[\]()]", " ", span.group()), line))
                   for number, line in self.prose]  # fmt: skip
         text = "\n".join(line for _, line in spoken)
@@ -101,16 +101,16 @@ def broken_links(root, documents):
         for number, link in document.links():
             if re.match(r"[a-z]+:", link):
                 if not re.match(r"(https://[\w.-]+\.[a-z]+(/|$)|mailto:)", link):
-                    yield f"{document.name}:{number}: {link} is no https address"
+                    yield f"{document.name}:{number}: {link} is not an https address"
                 continue
             path, _, anchor = link.partition("#")
             target = (document.path.parent / path).resolve() if path else document.path
             if not target.exists():
-                yield f"{document.name}:{number}: {link} leads nowhere"
+                yield f"{document.name}:{number}: {link}: the file does not exist"
             elif anchor and target.suffix == ".md":
                 other = documents.get(target)
                 if other is None or anchor not in other.anchors:
-                    yield f"{document.name}:{number}: {link}: there is no such heading"
+                    yield f"{document.name}:{number}: {link}: the heading does not exist"
 
 
 def unknown_names(root, documents, files):
@@ -128,12 +128,12 @@ def unknown_names(root, documents, files):
                     yield f"{document.name}:{number}: the Makefile has no target {target}"
             for script in SCRIPT.findall(text):
                 if not (root / script).exists():
-                    yield f"{document.name}:{number}: there is no {script}"
+                    yield f"{document.name}:{number}: {script} does not exist"
             # NAME and SITE stand for any name. A file that git ignores has an example beside it.
             if PATH.match(text) and not [*root.glob(re.sub("NAME|SITE", "*", text)), *root.glob(f"{text}.example")]:
-                yield f"{document.name}:{number}: there is no {text}"
+                yield f"{document.name}:{number}: {text} does not exist"
             if TEST.match(text) and text.removesuffix("_total") not in words and text not in words:
-                yield f"{document.name}:{number}: no test or code is called {text}"
+                yield f"{document.name}:{number}: no test or code has the name {text}"
 
 
 def alerts_without_mention(root, documents):
@@ -166,7 +166,7 @@ def unset_variables(documents):
 
 
 def stale_drawings(root):
-    """A drawing names the text that it was made from by its hash, so no Graphviz is needed to tell."""
+    """A drawing names the text that it was made from by its hash, so this check does not need Graphviz."""
     for source in sorted(source for source in (root / "docs/drawings").glob("*") if source.suffix != ".svg"):
         picture = source.with_suffix(".svg")
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
@@ -182,35 +182,35 @@ def stale_rehearsal(root):
     steps = re.findall(r'^ *act "([^"$]+)" "([^"]+)"', script.read_text(), re.MULTILINE)
     drawn = {tuple(line.split("\t")[2:4]) for line in run.read_text().splitlines() if not line.startswith("#")}
     for step, shows in sorted(set(steps) - drawn):
-        yield f"{run.relative_to(root)}: is a run in which {step} does not say: {shows}"
+        yield f"{run.relative_to(root)}: the recorded run does not have the step “{step}”: {shows}"
 
 
 def failed_commands(root, documents):
-    """Runs the blocks that ask for it; returns how many there were and what went wrong."""
+    """Runs the blocks that are marked for it; returns their number and what went wrong."""
     count, wrong = 0, []
     for document in documents.values():
         for number, info, text in document.blocks:
             if info.split()[:1] == ["sh"]:
                 run = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
                 if run.returncode:
-                    wrong.append(f"{document.name}:{number}: is no shell: {run.stderr.strip()}")
+                    wrong.append(f"{document.name}:{number}: the block is not valid bash: {run.stderr.strip()}")
             if info.split() != ["sh", "check"]:
                 continue
             count += 1
             if re.search(r"(^|[;&|]|do|then)\s*! .*\n.*\S", text, re.MULTILINE):
-                wrong.append(f"{document.name}:{number}: bash -e takes no notice of a `!` before the last line")
+                wrong.append(f"{document.name}:{number}: `bash -e` ignores a failure of `!` before the last line")
             if re.search(r"^(test|\[|grep|diff|jq|!) .* && .*\n.*\S", text, re.MULTILINE):
-                wrong.append(f"{document.name}:{number}: bash -e takes no notice of a failure before && but in the last line")
+                wrong.append(f"{document.name}:{number}: `bash -e` ignores a failure before `&&` unless it is in the last line")
             try:
                 run = subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", text], cwd=root, stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=COMMAND_TIMEOUT_S,
                 )  # fmt: skip
             except subprocess.TimeoutExpired:
-                wrong.append(f"{document.name}:{number}: takes more than {COMMAND_TIMEOUT_S} s")
+                wrong.append(f"{document.name}:{number}: the block timed out after {COMMAND_TIMEOUT_S} s")
                 continue
             if run.returncode:
-                wrong.append(f"{document.name}:{number}: ends with {run.returncode}:\n{text}\n{run.stdout}".rstrip())
+                wrong.append(f"{document.name}:{number}: the block exited with {run.returncode}:\n{text}\n{run.stdout}".rstrip())
     return count, wrong
 
 
@@ -230,7 +230,7 @@ def check(root):
 
 
 def external(root):
-    """Addresses without their fragment, and the places that have them."""
+    """External addresses without their fragment, and the places that have them."""
     found = {}
     for path in tracked(root):
         if path.suffix == ".md":
@@ -263,7 +263,7 @@ def main(arguments):
     documents, commands, wrong = check(root)
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{documents} documents, {commands} commands in them run")
+    print(f"checked {documents} documents and ran {commands} blocks of commands in them")
 
 
 if __name__ == "__main__":

@@ -34,21 +34,21 @@ GOOD = {
 }
 # What is changed, in which file, and what must be said of it.
 BROKEN = {
-    "a file that is not there": ("docs/A.md", "(B.md#there)", "(C.md)", "C.md leads nowhere"),
-    "an anchor that is not there": ("docs/A.md", "#there", "#nowhere", "there is no such heading"),
-    "an anchor in the same file": ("docs/A.md", "#twice-1", "#twice-2", "there is no such heading"),
-    "a heading that was renamed": ("docs/B.md", "## There", "## Elsewhere", "there is no such heading"),
-    "an address that is none": ("docs/A.md", "https://example.com/x", "http://example.com/x", "no https address"),
+    "a file that is not there": ("docs/A.md", "(B.md#there)", "(C.md)", "C.md: the file does not exist"),
+    "an anchor that is not there": ("docs/A.md", "#there", "#nowhere", "the heading does not exist"),
+    "an anchor in the same file": ("docs/A.md", "#twice-1", "#twice-2", "the heading does not exist"),
+    "a heading that was renamed": ("docs/B.md", "## There", "## Elsewhere", "the heading does not exist"),
+    "an address that is none": ("docs/A.md", "https://example.com/x", "http://example.com/x", "not an https address"),
     "a target that is not there": ("docs/A.md", "`make up`", "`make down`", "no target down"),
-    "a script that is not there": ("docs/A.md", "scripts/up.sh", "scripts/down.sh", "there is no scripts/down.sh"),
-    "a path that is not there": ("docs/A.md", "`scripts/up.sh`", "`tests/gone.rs`", "there is no tests/gone.rs"),
-    "a test that is not there": ("tests/pool.rs", "a_lost", "a_found", "is called a_lost_connection_costs_nothing"),
-    "a command that fails": ("docs/A.md", "test -e Makefile", "test -e Nothing", "ends with 1"),
-    "a command that fails in a pipe": ("docs/A.md", "test -e Makefile", "cat Nothing | head", "ends with 1"),
-    "a block that is no shell": ("docs/B.md", "# B", "```sh\nif true\n```\n\n# B", "is no shell"),
-    "a failure that bash does not notice": ("docs/A.md", "test -e Makefile", "! true\ntrue", "takes no notice"),
-    "a failure before &&": ("docs/A.md", "test -e Makefile", "test -e Nothing && true\ntrue", "takes no notice"),
-    "a block without an end": ("docs/B.md", "# B", "```\n# B", "the block has no end"),
+    "a script that is not there": ("docs/A.md", "scripts/up.sh", "scripts/down.sh", "scripts/down.sh does not exist"),
+    "a path that is not there": ("docs/A.md", "`scripts/up.sh`", "`tests/gone.rs`", "tests/gone.rs does not exist"),
+    "a test that is not there": ("tests/pool.rs", "a_lost", "a_found", "has the name a_lost_connection_costs_nothing"),
+    "a command that fails": ("docs/A.md", "test -e Makefile", "test -e Nothing", "exited with 1"),
+    "a command that fails in a pipe": ("docs/A.md", "test -e Makefile", "cat Nothing | head", "exited with 1"),
+    "a block that is no shell": ("docs/B.md", "# B", "```sh\nif true\n```\n\n# B", "is not valid bash"),
+    "a failure that bash does not notice": ("docs/A.md", "test -e Makefile", "! true\ntrue", "ignores a failure"),
+    "a failure before &&": ("docs/A.md", "test -e Makefile", "test -e Nothing && true\ntrue", "ignores a failure"),
+    "a block without an end": ("docs/B.md", "# B", "```\n# B", "the code block is not closed"),
     "a variable that nothing sets": ("docs/DEPLOYMENT-RUNBOOK.md", "name=$site", "name=$region", "nothing sets $region"),
     "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),
 }
@@ -129,13 +129,13 @@ class Links(unittest.TestCase):
         for url in gone:
             code, said = self.follow(f"{self.root}/200", url)
             self.assertEqual(code, 1)
-            self.assertIn("leads nowhere", said)
+            self.assertIn("broken link", said)
             self.assertIn(url, said)
 
     def test_sites_that_refuse_programs_or_are_down_are_named(self):
         code, said = self.follow(f"{self.root}/200", f"{self.root}/403", f"{self.root}/500", "http://127.0.0.1:1/")
         self.assertEqual(code, 0)
-        self.assertEqual(said.count("look by hand"), 3)
+        self.assertEqual(said.count("check by hand"), 3)
         self.assertNotIn("/200", said)
 
 
@@ -161,7 +161,7 @@ class Quotes(unittest.TestCase):
 
     def test_an_unknown_quote_and_one_without_an_end_are_named(self):
         self.assertIn("does not know", self.run_quotes("<!-- quote:no -->\n<!-- quote:end -->\n", "--check")[1])
-        self.assertIn("does not end", self.run_quotes("<!-- quote:budget -->\n", "--check")[1])
+        self.assertIn("is not closed", self.run_quotes("<!-- quote:budget -->\n", "--check")[1])
 
     def test_a_mark_between_backticks_is_only_spoken_of(self):
         self.assertEqual(self.run_quotes("Write `<!-- quote:NAME -->` before it.\n", "--check")[0], 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make drawings`: draws docs/drawings/*.dot with Graphviz, and the timeline of a rehearsal. Each picture says which
-# text it was made from.
+# `make drawings`: draws docs/drawings/*.dot with Graphviz, and the timeline of a rehearsal. Each picture names the text
+# that it was made from.
 source "$(dirname "$0")/lib.sh"
 
 need dot graphviz
@@ -9,7 +9,7 @@ python3 -B scripts/rehearse/timeline.py docs/drawings/rehearsal.tsv docs/drawing
 say docs/drawings/rehearsal.svg
 for source in docs/drawings/*.dot; do
   picture=${source%.dot}.svg
-  # Without Graphviz's own comments, which name its version; with the hash that docs-check compares.
+  # Removes Graphviz's own comments, which name its version, and adds the hash that docs-check compares.
   dot -Tsvg "$source" | sed -e '/^<!--.*-->$/d' -e '/^<!--/,/-->$/d' \
     -e "s|^<svg |<!-- ${source##*/} $(sha256sum <"$source" | cut -d' ' -f1) -->\n<svg |" >"$picture"
   say "$picture"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make fuzz MINUTES=10 TARGETS='requests chunks'`: fuzzes each target for that long, as many at once as there are
-# cores. KEEP=1 adds to fuzz/corpus the inputs that reach code which nothing there reaches. From ten minutes up, the run
-# is recorded in docs/reliability/fuzz.json.
+# cores. KEEP=1 adds to fuzz/corpus the inputs that reach code which nothing there reaches. Runs of ten minutes or more
+# are recorded in docs/reliability/fuzz.json.
 #
 # libFuzzer, with LLVM's own coverage: the pinned stable compiler is enough.
 source "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ export MINUTES=${MINUTES:-1}
 if [ -z "${TARGETS:-}" ]; then
   TARGETS=$(for file in fuzz/fuzz_targets/*.rs; do basename "$file" .rs; done)
 fi
-[[ $MINUTES =~ ^[1-9][0-9]*$ ]] || die "MINUTES=$MINUTES is no whole number from 1"
+[[ $MINUTES =~ ^[1-9][0-9]*$ ]] || die "MINUTES=$MINUTES is not valid: it must be a whole number of at least 1"
 
 need_rust
 need c++ g++
@@ -21,19 +21,19 @@ export PROGRAMS="$FOUND/$host/release"
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
-# Left by a former run.
+# Left by an earlier run.
 rm -f "$FOUND"/*.log "$FOUND"/*.seconds "$FOUND"/*.findings
 say "building the targets"
 # With --target the flags do not apply to build scripts.
 RUSTFLAGS=$coverage cargo build --manifest-path fuzz/Cargo.toml --release --locked --quiet \
   --target "$host" --target-dir "$FOUND"
 
-# fuzz_one TARGET: leaves its log and its CPU seconds beside each other.
+# fuzz_one TARGET: leaves its log, its CPU seconds and its findings in $FOUND.
 fuzz_one() {
   local kept="fuzz/corpus/$1" corpus="$FOUND/corpus/$1" log="$FOUND/$1.log"
   mkdir -p "$corpus" "$FOUND/artifacts"
   echo "==> $1, $MINUTES min" >&2
-  # New inputs go to the first folder; the repository's own are only read.
+  # New inputs are written to the first folder; the repository's own are only read.
   TIMEFORMAT=%U
   {
     time "$PROGRAMS/$1" "$corpus" "$kept" "-dict=fuzz/dictionaries/$1" \
@@ -43,7 +43,7 @@ fuzz_one() {
   echo "$found" >"$FOUND/$1.findings"
   [ "$found" = 0 ] || tail -n 40 "$log" >&2
   [ -n "${KEEP:-}" ] || return 0
-  # Inputs that a fuzzer named, by their SHA-1, compete again; those that people named stay.
+  # Inputs that a fuzzer named, by their SHA-1, compete again; those that people named are kept.
   find "$kept" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -exec mv -t "$corpus" {} +
   "$PROGRAMS/$1" -set_cover_merge=1 -use_counters=0 -max_len=400 -timeout=10 "$kept" "$corpus" >"$FOUND/$1.merge.log" 2>&1
 }
@@ -53,4 +53,4 @@ export -f fuzz_one
 printf '%s\n' $TARGETS | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz_one {}' || failed=1
 # shellcheck disable=SC2086
 python3 -B scripts/fuzzed.py "$FOUND" "$MINUTES" $TARGETS
-[ -z "${failed:-}" ] || die "a target could not be run or merged: see $FOUND/*.log"
+[ -z "${failed:-}" ] || die "a target could not be run, or its inputs not merged: see $FOUND/*.log"

@@ -1,4 +1,4 @@
-"""What `make fuzz` has run, from libFuzzer's logs: prints it, and records it from ten minutes a target up.
+"""Prints what `make fuzz` has run, from libFuzzer's logs, and records runs of ten minutes or more for each target.
 
 fuzzed.py FOLDER MINUTES TARGET...
 """
@@ -39,7 +39,7 @@ def main():
     for target, run in runs.items():
         print(target, json.dumps(run))
     if silent := [target for target, run in runs.items() if not run["executions"]]:
-        sys.exit(f"nothing was run of {', '.join(silent)}, and nothing is recorded; see {folder}/*.log")
+        sys.exit(f"{', '.join(silent)} ran nothing, so nothing was recorded: see {folder}/*.log")
     if minutes >= RECORDED_FROM_MINUTES:
         made = {
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
@@ -50,7 +50,7 @@ def main():
         RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=1) + "\n")
     found = [target for target, run in runs.items() if run["findings"]]
     if found:
-        sys.exit(f"findings in {', '.join(found)}; the inputs are in {folder}/artifacts")
+        sys.exit(f"there are findings in {', '.join(found)}: their inputs are in {folder}/artifacts")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make http-compare`: every raw request of the tests, to this service, nginx and hyper side by side;
-# the table is printed and written into docs/HTTP-CONFORMANCE.md.
+# `make http-compare`: sends every raw request of the tests to this service, nginx and hyper, side by side. The table is
+# printed and written into docs/HTTP-CONFORMANCE.md.
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -21,8 +21,8 @@ cargo build --locked --quiet
 (cd tests/peers/http-compare && CARGO_TARGET_DIR="$ROOT/target/peers" cargo build --locked --quiet)
 
 nginx_port=$(free_port)
-# nginx's defaults, except for what names files; one worker, and no origin server behind it. Every path of the table's
-# requests exists, `/behind-the-case` does not.
+# nginx's defaults, except for settings that name files; one worker, and no origin server behind it. Every path of the
+# table's requests exists, `/behind-the-case` does not.
 cat >"$folder/nginx.conf" <<CONF
 daemon off;
 worker_processes 1;
@@ -46,7 +46,7 @@ CONF
 nginx -p "$folder" -e /dev/null -c "$folder/nginx.conf" &
 started+=($!)
 
-# No database answers here: requests of the table are refused or answered before one is asked.
+# No database answers here: the table's requests are refused or answered before one is needed.
 port=$(free_port)
 env -i DATABASE_URL=postgresql://nobody@127.0.0.1:1/none API_SECRET_KEY=0123456789abcdef \
   LISTEN_ADDRESS=127.0.0.1 PORT="$port" DRAIN_MS=0 target/debug/payment-latency-api >"$folder/service.log" &
@@ -54,7 +54,7 @@ started+=($!)
 for wanted in "$port" "$nginx_port"; do
   deadline=$((SECONDS + 30))
   while port_is_free "$wanted"; do
-    [ "$SECONDS" -lt "$deadline" ] || die "a server does not listen: $(cat "$folder/service.log")"
+    [ "$SECONDS" -lt "$deadline" ] || die "nothing is listening on port $wanted after 30 s: $(cat "$folder/service.log")"
     sleep 0.1
   done
 done
@@ -63,7 +63,7 @@ say "comparing"
 code=0
 target/peers/debug/http-compare "this service=127.0.0.1:$port" "nginx=127.0.0.1:$nginx_port" >"$folder/table" || code=$?
 cat "$folder/table"
-[ "$code" = 0 ] || die "tests/peers/http-compare/src/reasons.rs does not say why (above)"
+[ "$code" = 0 ] || die "tests/peers/http-compare failed: it says above what tests/peers/http-compare/src/reasons.rs does not explain"
 {
   printf 'Compared with %s and hyper %s.\n\n' "$(nginx -v 2>&1 | sed 's/.*: nginx\//nginx /')" \
     "$(sed -n '/^name = "hyper"$/{n;s/version = "\(.*\)"/\1/p}' tests/peers/http-compare/Cargo.lock)"

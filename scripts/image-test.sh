@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Unpacks the image, and serves a payment out of it as its user, with nothing else there.
+# Unpacks the image and serves a payment from it, as its user and with nothing else in its file system.
 source "$(dirname "$0")/lib.sh"
 
 archive="$ROOT/target/image/payment-latency-api.tar"
-[ -f "$archive" ] || die "no image: run scripts/image.sh first"
+[ -f "$archive" ] || die "target/image/payment-latency-api.tar was not found: run scripts/image.sh first"
 need python3 python3
 need curl curl
 need jq jq
@@ -11,7 +11,7 @@ need pgrep procps
 
 scratch=$(mktemp -d)
 service=
-# The private PostgreSQL may belong to `make run`.
+# The private PostgreSQL may be in use by `make run`.
 was=$(scripts/postgres.sh status)
 clean() {
   if [ -n "$service" ]; then "${sudo[@]}" kill "$service" 2>/dev/null || true; fi
@@ -34,29 +34,30 @@ expected = {
     "ExposedPorts": {"8080/tcp": {}},
 }
 for name, value in expected.items():
-    assert config.get(name) == value, f"{name} is {config.get(name)}, not {value}"
+    assert config.get(name) == value, f"the image's {name} is {config.get(name)}, not {value}"
 test = config["Healthcheck"]["Test"]
 assert test == ["CMD", "/payment-latency-api", "probe", "/livez"], test
 for label in ("title", "description", "licenses", "version", "revision", "created"):
-    assert config["Labels"].get(f"org.opencontainers.image.{label}"), f"no label {label}"
+    assert config["Labels"].get(f"org.opencontainers.image.{label}"), f"the image has no label {label}"
 print(*manifest["Layers"], sep="\n")
 PY
 while read -r layer; do
   tar -xf "$scratch/image/$layer" -C "$scratch/rootfs"
 done <"$scratch/layers"
 found=$(cd "$scratch/rootfs" && find . -type f)
-[ "$found" = ./payment-latency-api ] || die "the image holds more than the binary: $found"
+[ "$found" = ./payment-latency-api ] || die "the image must contain only the binary, but contains: $found"
 
 scripts/sbom.sh
 missing=$(comm -13 <(python3 -B scripts/image_facts.py crates | sort) \
   <(jq -r '.components[] | select(.scope == "required") | "\(.name) \(.version)"' target/sbom.cdx.json | sort))
-[ -z "$missing" ] || die "the binary's own list of crates lacks: $missing"
+[ -z "$missing" ] || die "missing from the list of crates in the binary: $missing"
 
 scripts/postgres.sh start
 export MIGRATE_DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/migrate_database_url"
 DATABASE_URL_FILE="$PAYMENTS_DEV/secrets/database_url" "$scratch/rootfs/payment-latency-api" migrate
 
-# What Kubernetes would mount: a folder of secrets. The URL has an address, since no file in the image names localhost.
+# A folder of secrets, as Kubernetes would mount it. The URL has an IP address, since no file in the image says what
+# localhost is.
 mkdir "$scratch/rootfs/secrets"
 sed -e "s|sslrootcert=.*/ca.crt|sslrootcert=/secrets/ca.crt|; s|@localhost:|@127.0.0.1:|" \
   "$PAYMENTS_DEV/secrets/database_url" >"$scratch/rootfs/secrets/database_url"
@@ -64,7 +65,7 @@ cp "$PAYMENTS_DEV/secrets/api_key" "$PAYMENTS_DEV/secrets/ca.crt" "$scratch/root
 as_root chown -R 65534:65534 "$scratch/rootfs/secrets"
 chmod 755 "$scratch" "$scratch/rootfs"
 
-say "serving out of the image's root as user 65534"
+say "serving from the image's root as user 65534"
 port=$(free_port)
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
@@ -75,7 +76,7 @@ chroot=("${sudo[@]}" env -i DATABASE_URL_FILE=/secrets/database_url API_SECRET_K
 service=$!
 for _ in $(seq 100); do
   if "${chroot[@]}" probe /readyz >/dev/null 2>&1; then break; fi
-  kill -0 "$service" 2>/dev/null || die "the service ended"
+  kill -0 "$service" 2>/dev/null || die "the service ended: its log is above"
   sleep 0.1
 done
 "${chroot[@]}" probe /livez
@@ -84,7 +85,7 @@ curl --fail --silent --show-error -H "X-API-Key: $(cat "$PAYMENTS_DEV/secrets/ap
 echo
 # Under sudo, the service is a child of sudo's process.
 user=$(ps -o uid= -p "$(pgrep -P "$service" || echo "$service")" | tr -d ' ')
-[ "$user" = 65534 ] || die "the service runs as user $user"
+[ "$user" = 65534 ] || die "the service runs as user $user instead of 65534"
 "${sudo[@]}" kill -TERM "$service"
 wait "$service"
 service=

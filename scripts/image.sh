@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the image's last stage from a static binary built here, and checks its size.
+# Builds the image's last stage from a static binary that is built here, and checks the binary's size.
 #
-# `docker build .` does the same from the first stage on, where base images can be pulled.
+# `docker build .` builds all stages, if base images can be pulled.
 # scripts/image.sh [REVISION]: the revision that the image names, if it is not the newest commit.
-# IMAGE_SOURCE is the repository's address, for a label: only the builder knows it.
+# IMAGE_SOURCE is the repository's address, for a label: only whoever builds the image knows it.
 source "$(dirname "$0")/lib.sh"
 
 ceiling=5000000
@@ -25,7 +25,7 @@ binary="target/$target/release/payment-latency-api"
 rm -rf "$out"
 mkdir -p "$out/context/out"
 cp "$binary" "$out/context/out/payment-latency-api"
-# The Dockerfile's last stage; what was built here takes the place of the builder stage.
+# The Dockerfile's last stage; the binary that was built here replaces the builder stage.
 sed -n '/^FROM scratch AS image/,$p' Dockerfile | sed 's/COPY --from=builder /COPY /' >"$out/context/Dockerfile"
 
 say "building the image"
@@ -42,5 +42,5 @@ store push --quiet "payment-latency-api:$version" \
   "docker-archive:$out/payment-latency-api.tar:payment-latency-api:$version"
 
 size=$(stat -c %s "$binary")
-say "the image holds $size bytes: target/image/payment-latency-api.tar"
-[ "$size" -le "$ceiling" ] || die "the image is larger than $ceiling bytes"
+say "the image is target/image/payment-latency-api.tar; its binary has $size bytes"
+[ "$size" -le "$ceiling" ] || die "the image's binary must not be larger than $ceiling bytes"

@@ -22,7 +22,7 @@ def layers(archive, manifest):
 
 def interpreter(binary):
     """What the kernel would start to load libraries, by the ELF program headers; `none` for a static binary."""
-    assert binary[:5] == b"\x7fELF\x02", "no 64-bit ELF"
+    assert binary[:5] == b"\x7fELF\x02", "the file is not a 64-bit ELF binary"
     offset, size, count = struct.unpack_from("<Q", binary, 32)[0], *struct.unpack_from("<HH", binary, 54)
     for number in range(count):
         kind, _, start = struct.unpack_from("<IIQ", binary, offset + number * size)
@@ -44,7 +44,7 @@ def section(binary, name):
 
 
 def crates(binary):
-    """What the binary says that it is made of: https://github.com/rust-secure-code/cargo-auditable, PARSING.md."""
+    """The crates that the binary itself lists: https://github.com/rust-secure-code/cargo-auditable, PARSING.md."""
     packages = json.loads(zlib.decompress(section(binary, ".dep-v0")))["packages"]
     return sorted(f"{package['name']} {package['version']}" for package in packages if package.get("kind") != "build")
 

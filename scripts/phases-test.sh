@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make phases-test`: tests the phases, status, down and the rotation of the API key against stand-ins of the tools that
-# connect to others, and against the real aws client with moto. No account, no cluster.
+# `make phases-test`: tests the phases, status, down and the rotation of the API key against stand-ins for the tools
+# that connect to other machines, and with the real aws client against moto. It needs no account and no cluster.
 source "$(dirname "$0")/lib.sh"
 
 PACKAGES=(awscli==1.45.11 "moto[server]==5.2.5" pyyaml==6.0.3)

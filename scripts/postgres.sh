@@ -12,7 +12,7 @@ bindir() {
     echo "$PG_BINDIR"
     return
   fi
-  # A version's folder may hold only the client.
+  # A version's folder may contain only the client.
   local newest
   newest=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
   [ -n "$newest" ] && dirname "$newest"
@@ -20,7 +20,7 @@ bindir() {
 
 install_server() {
   bindir >/dev/null && return
-  # The package would start a server of its own on port 5432, which nobody here wants.
+  # The package would start its own server on port 5432, which nobody here wants.
   local wish=/etc/postgresql-common/createcluster.d/payment-latency-api.conf
   (
     trap 'as_root rm -f "$wish"' EXIT
@@ -28,7 +28,7 @@ install_server() {
     echo 'create_main_cluster = false' | as_root tee "$wish" >/dev/null
     apt_install postgresql
   )
-  bindir >/dev/null || die "PostgreSQL was installed, but /usr/lib/postgresql/*/bin/initdb is not there"
+  bindir >/dev/null || die "PostgreSQL was installed, but /usr/lib/postgresql/*/bin/initdb was not found"
 }
 
 # PostgreSQL refuses to run as root; root runs it as the system's user postgres.
@@ -40,8 +40,8 @@ as_server() {
   fi
 }
 
-# Where the server keeps its files: below .dev, unless its user cannot get there, or a socket's
-# name would be longer than the system allows.
+# Where the server keeps its files: below .dev, unless its user cannot get there, or a socket's name would be longer
+# than the system allows.
 inside="$PAYMENTS_DEV/postgres"
 outside="/var/tmp/payment-latency-api-$(printf %s "$PAYMENTS_DEV" | sha256sum | cut -c1-12)"
 
@@ -90,7 +90,7 @@ psql_admin() {
 
 create() {
   say "creating a private PostgreSQL cluster with TLS in $folder"
-  [ "$folder" = "$inside" ] || say "(its user cannot reach $inside, or the path is too long for a socket)"
+  [ "$folder" = "$inside" ] || say "(not in $inside: the server's user cannot reach it, or its path is too long for a socket)"
   rm -rf "$data" "$data.new"
   make_certificates
   if [ "$(id -u)" = 0 ]; then
@@ -114,7 +114,7 @@ local   all all trust
 hostssl all all 127.0.0.1/32 scram-sha-256
 hostssl all all ::1/128      scram-sha-256
 CONF
-  # All or nothing: a creation that was cut off begins anew.
+  # All or nothing: a creation that was cut off starts over.
   as_server mv "$data.new" "$data"
 }
 
@@ -154,14 +154,14 @@ start() {
   need openssl openssl
   choose_folder
   if running; then
-    say "PostgreSQL runs already on port $(cat "$PAYMENTS_DEV/port")"
+    say "PostgreSQL is already running on port $(cat "$PAYMENTS_DEV/port")"
     return
   fi
   if [ ! -s "$data/PG_VERSION" ]; then
     rm -rf "$secrets"
     create
   elif [ "$(cat "$data/PG_VERSION")" != "$("$(bindir)/initdb" --version | sed 's/.* \([0-9]*\)[. ].*/\1/')" ]; then
-    die "$data was made by PostgreSQL $(cat "$data/PG_VERSION"): 'make clean' removes it"
+    die "$data was created by PostgreSQL $(cat "$data/PG_VERSION"), which is not the installed version: 'make clean' removes it"
   fi
   if [ ! -s "$PAYMENTS_DEV/port" ] || ! port_is_free "$(cat "$PAYMENTS_DEV/port")"; then
     free_port >"$PAYMENTS_DEV/port"
@@ -172,7 +172,7 @@ start() {
   # -l is opened by the server's user, who owns the folder.
   as_server "$(bindir)/pg_ctl" -D "$data" -l "$folder/log" \
     -o "-p $port -k '${folder//\'/\'\\\'\'}'" -w -t 60 start >/dev/null ||
-    { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start"; }
+    { tail -n 20 "$folder/log" >&2; die "PostgreSQL did not start: the end of its log is above"; }
   write_secrets "$port"
   provision
 }
@@ -192,7 +192,7 @@ case "${1:-}" in
   remove)
     claim_dev
     exec 9>"$PAYMENTS_DEV/lock"
-    flock -n 9 || die "'make run' runs in $PAYMENTS_DEV: stop it with Ctrl-C first"
+    flock -n 9 || die "'make run' is running in $PAYMENTS_DEV: stop it with Ctrl-C first"
     stop
     rm -rf "$inside" "$outside"
     ;;

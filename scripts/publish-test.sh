@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 source "$ROOT/scripts/cluster/versions.sh"
 
 archive=target/image/payment-latency-api.tar
-[ -f "$archive" ] || die "no image: make image first"
+[ -f "$archive" ] || die "$archive was not found: run make image first"
 need skopeo skopeo
 need curl curl
 need jq jq
@@ -24,12 +24,12 @@ log: { accesslog: { disabled: true } }
 storage: { filesystem: { rootdirectory: $scratch/storage } }
 http: { addr: "127.0.0.1:$port" }
 YAML
-# The registry logs each request for what is not there yet as an error.
+# The registry logs each request for something that it does not have yet as an error.
 "$registry" serve "$scratch/registry.yaml" >"$scratch/log" 2>&1 &
 service=$!
 for _ in $(seq 100); do
   if curl --silent --fail --output /dev/null "http://127.0.0.1:$port/v2/"; then break; fi
-  kill -0 "$service" 2>/dev/null || { cat "$scratch/log" >&2; die "the registry ended"; }
+  kill -0 "$service" 2>/dev/null || { cat "$scratch/log" >&2; die "the registry ended: its log is above"; }
   sleep 0.1
 done
 
@@ -38,30 +38,30 @@ repository="127.0.0.1:$port/example/payment-latency-api"
 say "the image"
 digest=$(scripts/publish.sh image "$repository" "$archive")
 index=$(scripts/publish.sh index "$repository" "$digest")
-# By its version alone, as a user of the release finds it.
+# By its version alone, as users of the release look it up.
 skopeo inspect --tls-verify=false --raw "docker://$repository:$version" >"$scratch/index"
-[ "sha256:$(sha256sum <"$scratch/index" | cut -d' ' -f1)" = "$index" ] || die "$version is not the index $index"
+[ "sha256:$(sha256sum <"$scratch/index" | cut -d' ' -f1)" = "$index" ] || die "the tag $version does not name the index $index"
 listed=$(jq -r '.manifests[] | .digest + " " + .platform.architecture' "$scratch/index")
 [ "$listed" = "$digest $(skopeo inspect --format '{{.Architecture}}' "docker-archive:$archive")" ] ||
-  die "the index lists '$listed'"
+  die "the index must list only the pushed image, but lists '$listed'"
 skopeo copy --quiet --src-tls-verify=false "docker://$repository:$version" "docker-archive:$scratch/pulled.tar:pulled:1"
 for file in "$archive" "$scratch/pulled.tar"; do
   # A configuration is named by its hash, and names each layer by its hash.
   tar -xOf "$file" manifest.json | jq -r '.[0].Config'
-done | uniq | wc -l | grep -qx 1 || die "what was pulled is not what was pushed"
+done | uniq | wc -l | grep -qx 1 || die "the pulled image differs from the pushed one"
 tar -xOf "$scratch/pulled.tar" "$(tar -xOf "$scratch/pulled.tar" manifest.json | jq -r '.[0].Config')" |
-  jq -e '.config.Healthcheck.Test[0] == "CMD"' >/dev/null || die "the health check was lost on the way"
+  jq -e '.config.Healthcheck.Test[0] == "CMD"' >/dev/null || die "the pulled image has no health check"
 
 say "the chart"
 chart=$(scripts/publish.sh chart "127.0.0.1:$port/example/chart")
 "$CLUSTER_BIN/helm" pull --plain-http "oci://127.0.0.1:$port/example/chart/payment-latency-api" --version "$version" \
-  --untar --destination "$scratch" 2>&1 | grep -qF "$chart" || die "$version is not the chart $chart"
+  --untar --destination "$scratch" 2>&1 | grep -qF "$chart" || die "chart version $version does not have the digest $chart"
 for region in spain mexico; do
   for source in chart "$scratch/payment-latency-api"; do
     "$CLUSTER_BIN/helm" template payment-latency-api "$source" -f "$source/values-$region.yaml" \
       --kube-version "$KUBERNETES_VERSION" >"$scratch/$(basename "$source").yaml"
   done
-  cmp "$scratch/chart.yaml" "$scratch/payment-latency-api.yaml" || die "$region renders otherwise from the pulled chart"
+  cmp "$scratch/chart.yaml" "$scratch/payment-latency-api.yaml" || die "the pulled chart renders $region differently"
 done
 
-say "a release's image and chart come out as they went in: $index, $chart"
+say "the image and the chart were pulled as they were pushed: $index, $chart"

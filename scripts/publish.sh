@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a release puts into a registry. Prints the digest of what it pushed, and nothing else, on standard output.
+# Pushes what a release puts into a registry. On standard output it prints only the digest of what it pushed.
 #
 #   publish.sh image REPOSITORY ARCHIVE    an image built by scripts/image.sh, tagged VERSION-ARCHITECTURE
 #   publish.sh index REPOSITORY DIGEST...  one name, VERSION, for the images of all architectures
@@ -49,8 +49,8 @@ chart() {
 
 case ${1:-} in
   image | index | chart) "$@" ;;
-  *) die "publish.sh image, index or chart, not '${1:-}'" ;;
+  *) die "usage: $0 image|index|chart REPOSITORY..., not '${1:-}'" ;;
 esac
 digest=$(cat "$work/digest")
-[[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || die "the registry said no digest"
+[[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || die "the registry returned no digest"
 printf '%s\n' "$digest"

@@ -35,17 +35,17 @@ def git(*arguments):
 
 # What is done first, the version asked for, and the refusal that must follow.
 REFUSED = {
-    "no version": ([], "", "has to read 1.2.3"),
-    "half a version": ([], "1.2", "has to read 1.2.3"),
-    "a leading zero": ([], "1.02.3", "has to read 1.2.3"),
-    "another kind of candidate": ([], "1.2.3-beta.1", "has to read 1.2.3"),
-    "a tag's name": ([], "v1.2.3", "has to read 1.2.3"),
-    "a shell's word": ([], "1.2.3;id", "has to read 1.2.3"),
-    "a change": ([append("README.md", "x\n")], NEXT, "not committed"),
-    "a new file": ([lambda root: (root / "new").write_text("x")], NEXT, "not committed"),
+    "no version": ([], "", "must have the form 1.2.3"),
+    "half a version": ([], "1.2", "must have the form 1.2.3"),
+    "a leading zero": ([], "1.02.3", "must have the form 1.2.3"),
+    "another kind of candidate": ([], "1.2.3-beta.1", "must have the form 1.2.3"),
+    "a tag's name": ([], "v1.2.3", "must have the form 1.2.3"),
+    "a shell's word": ([], "1.2.3;id", "must have the form 1.2.3"),
+    "a change": ([append("README.md", "x\n")], NEXT, "uncommitted changes"),
+    "a new file": ([lambda root: (root / "new").write_text("x")], NEXT, "uncommitted changes"),
     "another branch": ([git("switch", "--quiet", "-c", "other")], NEXT, "releases are made on main"),
     "no branch": ([git("switch", "--quiet", "--detach")], NEXT, "releases are made on main"),
-    "the same version again": ([git("tag", f"v{NEXT}")], NEXT, f"tag v{NEXT} exists"),
+    "the same version again": ([git("tag", f"v{NEXT}")], NEXT, f"tag v{NEXT} already exists"),
     "a version before the last": ([git("tag", "v7.10.0")], "7.9.0", "not higher than 7.10.0"),
     "a candidate of what is out": ([git("tag", "v7.8.9")], "7.8.9-rc.1", "not higher than 7.8.9"),
     "a version before the present one": ([], "0.0.1", "lower than"),
@@ -53,15 +53,15 @@ REFUSED = {
         [replace("CHANGELOG.md", "\n- ", "\n* "), git("commit", "--quiet", "-am", "x")], NEXT, "nothing under [Unreleased]"
     ),
     "a section that is there": (
-        [append("CHANGELOG.md", f"\n## [{NEXT}] - 2026-01-01\n\n- x\n"), git("commit", "--quiet", "-am", "x")], NEXT, "already"
+        [append("CHANGELOG.md", f"\n## [{NEXT}] - 2026-01-01\n\n- x\n"), git("commit", "--quiet", "-am", "x")], NEXT, f"already has a section [{NEXT}]"
     ),
 }  # fmt: skip
 # Likewise for a tag that is to be published.
 NOT_PUBLISHED = {
-    "no tag": ([], f"v{NEXT}", "no annotated tag"),
-    "another name": ([git("tag", "-a", "-m", "x", "latest")], "latest", "no version's name"),
-    "a light tag": ([git("tag", "v0.1.0")], "v0.1.0", "no annotated tag"),
-    "a version that the tree does not have": ([git("tag", "-a", "-m", "x", f"v{NEXT}")], f"v{NEXT}", "Cargo.toml says"),
+    "no tag": ([], f"v{NEXT}", "not an annotated tag"),
+    "another name": ([git("tag", "-a", "-m", "x", "latest")], "latest", "not the tag of a version"),
+    "a light tag": ([git("tag", "v0.1.0")], "v0.1.0", "not an annotated tag"),
+    "a version that the tree does not have": ([git("tag", "-a", "-m", "x", f"v{NEXT}")], f"v{NEXT}", "the version in Cargo.toml is"),
     "another branch": (
         [git("switch", "--quiet", "-c", "other"), git("commit", "--quiet", "--allow-empty", "-m", "x"),
          git("tag", "-a", "-m", "x", f"v{NEXT}"), git("switch", "--quiet", "main")], f"v{NEXT}", "not on this branch"
@@ -127,7 +127,7 @@ class Release(unittest.TestCase):
         git("switch", "--quiet", "-c", "other")(root)
         append("README.md", "x\n")(root)
         said = self.run_script(root, "0.0.1").stderr
-        for reason in ("not committed", "releases are made on main", "lower than"):
+        for reason in ("uncommitted changes", "releases are made on main", "lower than"):
             self.assertIn(reason, said)
 
     def test_a_dry_run_says_the_notes_and_changes_nothing(self):
@@ -184,11 +184,11 @@ class Release(unittest.TestCase):
 
     def test_one_form_of_version_for_both_scripts(self):
         root = self.clone()
-        for version in (asked for _, asked, message in REFUSED.values() if message == "has to read 1.2.3"):
+        for version in (asked for _, asked, message in REFUSED.values() if message == "must have the form 1.2.3"):
             with self.subTest(version):
                 done = subprocess.run(["scripts/version-set.sh", version], cwd=root, capture_output=True, text=True)
                 self.assertNotEqual(done.returncode, 0)
-                self.assertIn("say VERSION=1.2.3", done.stderr)
+                self.assertIn("must have the form 1.2.3", done.stderr)
         self.assertEqual(self.said(root, "git", "status", "--porcelain"), "")
         self.said(root, "scripts/version-set.sh", "7.8.9-rc.1")
         self.assertIn('version = "7.8.9-rc.1"', (root / "Cargo.toml").read_text())

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs in full what `make test` tries only for a moment: faults | abuse | soak | overload | growth | tables. Records in
-# docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
+# Runs in full what `make test` tries only for a moment: faults | abuse | soak | overload | growth | tables. The results
+# are recorded in docs/reliability/results.json, from which the tables of docs/RELIABILITY.md are written.
 source "$(dirname "$0")/lib.sh"
 
-# build_service SECTION: builds the program to measure, optimised whatever drives it, and begins the section's record.
+# build_service SECTION: builds the program to measure, optimised whatever drives it, and starts the section's record.
 build_service() {
   need_rust
-  say "building the service (minutes the first time)"
+  say "building the service (takes minutes the first time)"
   local target
   target=$(rustc -vV | sed -n 's/^host: //p')
   build_for_image "$target"
@@ -42,12 +42,12 @@ case "${1:-}" in
   abuse)
     build_service "$1"
     need chrt util-linux
-    # The service has a core of its own, as a pod's has. The payers and the database have priority over the attackers,
-    # who in reality have other machines: this measures what crowds do to the service, not what all of these do to each
+    # The service has its own core, as in a pod. The payers and the database have priority over the attackers, who in
+    # reality are on other machines: this measures what crowds do to the service, not what all of these do to each
     # other.
     cores=$(nproc)
-    [ "$cores" -ge 2 ] || die "abuse is measured with two cores or more: one is the service's"
-    chrt --fifo 1 true || die "abuse is measured with real-time priorities (chrt --fifo), which root may give"
+    [ "$cores" -ge 2 ] || die "abuse needs at least two cores, one of them for the service, and this machine has $cores"
+    chrt --fifo 1 true || die "abuse needs real-time priorities (chrt --fifo): run it as root"
     SERVICE_CORE=0 ABUSE_SECONDS=${SECONDS_EACH:-20} drive abuse chrt --fifo 1 taskset --cpu-list "1-$((cores - 1))"
     ;;
   soak)

@@ -1,12 +1,12 @@
-"""Prints what YAML says: distinct values, one a line, as JSON.
+"""Prints values from YAML: distinct values, one per line, as JSON.
 
 rendered.py [--in FILE] KIND PATH...
 
 KIND is a kind, `all` for every object, or `pods` for the specifications of the pods of every kind, each with its
-`metadata`, whose `containers` are those that begin and those that are added later, too. A PATH is names with dots between
-them, a name that has dots of its own in brackets; `*` is each element of a list and each value of a mapping; what is not
-there is null. Without --in it reads both regions' golden renders, and what they leave out, which `make chart-test` keeps
-equal to the chart.
+`metadata`; their `containers` include init and ephemeral containers. A PATH is names with dots between them; a name that
+has dots itself is in brackets; `*` is each element of a list and each value of a mapping; what does not exist is null.
+Without --in it reads both regions' golden renders and that of prune, which they leave out; `make chart-test` keeps all of
+them equal to the chart.
 """
 
 import json
@@ -30,7 +30,7 @@ def objects(files):
 
 
 def pod(found):
-    """The pod that an object is, or makes, or nothing."""
+    """The pod that an object is or creates, if any."""
     spec = found.get("spec") or {}
     if found.get("kind") == "Pod":
         return found
@@ -69,7 +69,7 @@ def main(arguments):
     else:
         roots = [found for found in objects(files) if kind in ("all", found.get("kind"))]
     if not roots:
-        sys.exit(f"there is nothing of kind {kind}")
+        sys.exit(f"no object of kind {kind} was found")
     for path in paths:
         names = [name.strip("[]") for name in re.findall(r"\[[^]]*\]|[^.]+", path)]
         found = [json.dumps(value, sort_keys=True) for root in roots for value in values(root, names)]

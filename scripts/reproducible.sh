@@ -31,10 +31,10 @@ there="$elsewhere/target/$target/release/payment-latency-api"
 sha256sum "$here" "$there"
 if ! cmp --silent "$here" "$there"; then
   diff <(strings -n 8 "$here") <(strings -n 8 "$there") | head -n 20 >&2 || true
-  die "the two builds differ"
+  die "the two builds differ: their first different strings are above"
 fi
-# The link may have been followed.
+# The symbolic link may have been resolved.
 if grep -aqF -e "$cargo_home" "$here"; then
-  die "the binary holds a path of this machine: $cargo_home"
+  die "the binary contains a path of this machine: $cargo_home"
 fi
-say "the same $(stat -c %s "$here") bytes"
+say "both builds have the same $(stat -c %s "$here") bytes"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Packs the rotation function for Lambda: its code, its driver, and the authorities of RDS and its proxy.
+# Packages the rotation function for Lambda: its code, its driver, and the certificate authorities of RDS and its proxy.
 # scripts/rotation-package.sh FILE.zip
 source "$(dirname "$0")/lib.sh"
 
-# Pure Python, so they run on any processor: the driver, and what it needs. They come before Lambda's own packages, whose
-# client of AWS wants a dateutil below 3.
+# The driver and what it needs, in pure Python, so that they run on any processor. They take precedence over Lambda's
+# own packages, whose AWS client needs a dateutil below 3.
 PG8000_VERSION=1.31.6
 PACKAGES=("pg8000==$PG8000_VERSION" scramp==1.5.0 asn1crypto==1.5.1 python-dateutil==2.9.0.post0 six==1.17.0)
 if [[ $# != 1 || $1 != *.zip ]]; then
@@ -22,7 +22,7 @@ rm -rf "${work:?}/bin"
 cp terraform/modules/rotation/function/rotate.py "$work/"
 cat src/pg/tls/anchors/*.pem >"$work/roots.pem"
 
-# One time for every file: the same content is the same package, and Terraform sees no change.
+# Every file gets the same time: the same content gives the same package, and Terraform sees no change.
 mkdir -p "$(dirname "$out")"
 "$venv/bin/python" - "$work" "$out" <<'PY'
 import pathlib, sys, zipfile

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rotation function of terraform/modules/rotation against a real PostgreSQL and moto's Secrets Manager.
+# Tests the rotation function of terraform/modules/rotation against a real PostgreSQL and moto's Secrets Manager.
 source "$(dirname "$0")/lib.sh"
 
 PACKAGES=(pg8000==1.31.6 boto3==1.44.8 "moto[secretsmanager]==5.2.5")
@@ -9,7 +9,7 @@ need_rust
 say "building the service, whose migration runs between rotations"
 cargo build --locked --quiet
 
-# A server of its own, which nothing else uses.
+# Its own server, which nothing else uses.
 PAYMENTS_DEV=$(mktemp -d)
 export PAYMENTS_DEV
 stop() {
@@ -19,7 +19,7 @@ stop() {
 trap stop EXIT
 scripts/postgres.sh start
 
-say "packing the function, as Lambda would get it"
+say "packaging the function, as Lambda would get it"
 scripts/rotation-package.sh "$PAYMENTS_DEV/rotation.zip"
 "$VENV/bin/python" -m zipfile -e "$PAYMENTS_DEV/rotation.zip" "$PAYMENTS_DEV/function"
 # Imported in isolation, as in Lambda: with nothing from the environment that runs the test.

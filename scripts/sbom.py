@@ -1,7 +1,7 @@
 """Writes the CycloneDX list of what the binary for a target is made of: `sbom.py TARGET FILE`.
 
-https://cyclonedx.org/docs/1.5/json/: names, versions, licences, the registry's checksums, and who needs
-whom, from `cargo metadata` and Cargo.lock. What runs at build time only has the scope "excluded".
+https://cyclonedx.org/docs/1.5/json/: names, versions, licences, the registry's checksums and the dependencies, from
+`cargo metadata` and Cargo.lock. What runs only at build time has the scope "excluded".
 """
 
 import json
@@ -34,8 +34,8 @@ def reach(nodes, root, kinds, ends=()):
 
 
 def in_tree(target):
-    """Names and versions that cargo builds for the binary. `cargo metadata` alone lists more: it takes
-    the features that only tests ask for."""
+    """Names and versions of what cargo builds for the binary. `cargo metadata` alone lists more: it includes features
+    that only tests enable."""
     tree = cargo(
         "tree", "--locked", "--edges", "normal,build", "--target", target, "--prefix", "none", "--format", "{p}"
     )
@@ -81,7 +81,7 @@ def main(target, path):
         if (packages[name]["name"], f"v{packages[name]['version']}") in built
     }
     if len(needed) != len(built):
-        sys.exit("error: `cargo tree` has crates that `cargo metadata` does not have")
+        sys.exit("error: `cargo tree` lists crates that `cargo metadata` does not list")
     # Macros run in the compiler, and so do crates that only macros need.
     macros = {
         name for name, package in packages.items() if any("proc-macro" in one["kind"] for one in package["targets"])
@@ -124,7 +124,7 @@ def main(target, path):
 
 
 def check(sbom):
-    """All of it has a licence and a checksum, and every reference leads somewhere."""
+    """Every crate must have a licence and a checksum, and every reference must be listed."""
     for entry in sbom["components"]:
         if "licenses" not in entry or "hashes" not in entry:
             sys.exit(f"error: {entry['name']} has no licence or no checksum")

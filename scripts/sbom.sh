@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make sbom`: what the binary is made of, as CycloneDX, and the notices of whoever wrote it.
+# `make sbom`: lists what the binary is made of, in CycloneDX, and the notices of whoever wrote it.
 source "$(dirname "$0")/lib.sh"
 
 need_rust

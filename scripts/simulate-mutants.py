@@ -2,7 +2,7 @@
 simulation to find each by an invariant in SEEDS seeds (2,000). What was found is recorded in
 docs/reliability/mutants.json, unless ONLY='some words' picks the mutants that have these words.
 
---check: whether each mutant can be made in the code as it is, and has been recorded.
+--check: checks that each mutant can be made in the current code, and has been recorded.
 """
 
 import datetime
@@ -25,7 +25,7 @@ COPY = ROOT / "target/mutants/copy"
 BUILD = ROOT / "target/mutants/build"
 
 SEEDS = int(os.environ.get("SEEDS", "2000"))
-# A mutant may make the service loop without an end.
+# A mutant may make the service loop for ever.
 RUN_TIMEOUT_S = 1_200
 CARGO = ["cargo", "test", "--locked", "--quiet", "--test", "simulation"]
 FAILED = re.compile(
@@ -36,7 +36,7 @@ FAILED = re.compile(
 
 
 class NotFound(Exception):
-    """The simulation did not end by an invariant."""
+    """The simulation did not end with a broken invariant."""
 
 
 def git(*arguments):
@@ -55,7 +55,7 @@ def edited(root, what, edits):
         name = edit["file"]
         text = texts.get(name) or (root / name).read_text()
         if text.count(edit["old"]) != 1:
-            sys.exit(f"{what}: {text.count(edit['old'])} places in {name} instead of one have:\n{edit['old']}")
+            sys.exit(f"{what}: this text must occur once in {name}, but occurs {text.count(edit['old'])} times:\n{edit['old']}")
         texts[name] = text.replace(edit["old"], edit["new"])
     return texts
 
@@ -64,12 +64,12 @@ def check(mutants):
     for what, edits in mutants.items():
         edited(ROOT, what, edits)
     if [found["what"] for found in json.loads(RECORD.read_text())["mutants"]] != list(mutants):
-        sys.exit("the record has other mutants than tests/simulation/mutants.toml: `make simulate-mutants` makes it anew")
+        sys.exit(f"{RECORD.relative_to(ROOT)} does not list the mutants of {MUTANTS.relative_to(ROOT)}: run `make simulate-mutants`")
     print(f"{len(mutants)} mutants can be made")
 
 
 def bring_up_to_date():
-    """Writes only what differs: cargo rebuilds whatever was written after its last build."""
+    """Writes only files that differ: cargo rebuilds whatever was written after its last build."""
     listed = git("ls-files", "-co", "--exclude-standard", "-z").split("\0")
     names = {name for name in listed if (ROOT / name).is_file()}
     for path in [path for path in COPY.rglob("*") if path.is_file()]:
@@ -83,7 +83,7 @@ def bring_up_to_date():
 
 
 def cargo(*arguments, timeout=None):
-    """The exit code, and what was said."""
+    """The exit code, and what was printed."""
     settings = {"CARGO_TARGET_DIR": str(BUILD), "FIRST": "0", "SEEDS": str(SEEDS), "RUST_BACKTRACE": "0"}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = [*CARGO, *arguments]
@@ -98,7 +98,7 @@ def cargo(*arguments, timeout=None):
 
 
 def words(message):
-    """What an invariant says of itself, without the values that broke it."""
+    """An invariant's own words, without the values that broke it."""
     line = re.sub(r"^assertion .*? failed(: |$)", "", message.splitlines()[0])
     return line.partition(": ")[0]
 
@@ -107,18 +107,18 @@ def simulate(what):
     """The first seed that breaks an invariant, and the invariant's words; `None` when all hold."""
     code, said = cargo("--no-run")
     if code:
-        sys.exit(f"{what}: does not compile:\n{said}")
+        sys.exit(f"{what}: the code does not compile:\n{said}")
     try:
         code, said = cargo("every_invariant", "--", "--nocapture", timeout=RUN_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise NotFound(f"no end in {RUN_TIMEOUT_S} s") from None
+        raise NotFound(f"the simulation timed out after {RUN_TIMEOUT_S} s") from None
     if code == 0:
         return None
     failed = FAILED.search(said)
     if not failed:
-        raise NotFound(f"no seed is named:\n{said[-2000:]}")
+        raise NotFound(f"the simulation failed without naming a seed:\n{said[-2000:]}")
     if not failed["file"].startswith("tests/simulation/") or not words(failed["message"]):
-        raise NotFound(f"seed {failed['seed']} ends in {failed['file']}: {failed['message']}")
+        raise NotFound(f"seed {failed['seed']} fails in {failed['file']}, not by an invariant: {failed['message']}")
     return {"seed": int(failed["seed"]), "by": words(failed["message"])}
 
 
@@ -155,12 +155,12 @@ def main():
     only = os.environ.get("ONLY", "")
     chosen = {what: edits for what, edits in mutants.items() if only in what}
     if not chosen:
-        sys.exit(f"no mutant has the words {only}")
+        sys.exit(f"no mutant has the words '{only}' (ONLY)")
     revision = figures.revision(ROOT)
     bring_up_to_date()
-    if broken := simulate("the code as it is"):
-        sys.exit(f"the code as it is breaks an invariant, seed {broken['seed']}: {broken['by']}")
-    print(f"nothing broken: every invariant held in {SEEDS:,} seeds", flush=True)
+    if broken := simulate("without a mutant"):
+        sys.exit(f"the code without a mutant breaks an invariant with seed {broken['seed']}: {broken['by']}")
+    print(f"without a mutant: every invariant held in {SEEDS:,} seeds", flush=True)
     found, missed = find_all(chosen)
     print(f"{len(found)} of {len(chosen)} mutants found")
     if missed:

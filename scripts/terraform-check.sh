@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make terraform-check`: format, init, validate and test of every module and environment, tflint, checkov.
-# terraform-check.sh FOLDER...: init, validate and test of these alone.
+# terraform-check.sh FOLDER...: only init, validate and test of these folders.
 source "$(dirname "$0")/lib.sh"
 
 TFLINT_VERSION=0.64.0
@@ -8,16 +8,16 @@ TFLINT_AWS_VERSION=0.48.0
 CHECKOV_VERSION=3.3.30
 unchecked=()
 
-# Serves the AWS provider's schema and the modules' interfaces on loopback, where no registry can be reached.
+# Serves the AWS provider's schema and the modules' interfaces on loopback, for machines that cannot reach a registry.
 offline=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
 [ -x "$offline" ] || offline=
 export offline
-# A setting that names no file would only make Terraform warn.
+# If the setting names a file that does not exist, Terraform would only warn.
 [ -e "${TF_CLI_CONFIG_FILE:-/}" ] || unset TF_CLI_CONFIG_FILE
 
 PATH="$CACHE/tools/bin:$PATH"
 
-# check_folder FOLDER: init, validate and test one folder, and one line about it.
+# check_folder FOLDER: runs init, validate and test in one folder, and prints one line about it.
 check_folder() {
   local folder=$1 log copy
   log=$(mktemp)
@@ -44,7 +44,7 @@ check_folder() {
 }
 export -f check_folder
 
-have terraform || die "terraform is missing: install 1.11 or newer, the least that knows write-only arguments"
+have terraform || die "terraform is missing: install 1.11 or later, the first version with write-only arguments"
 need python3 python3
 if [ $# -gt 0 ]; then
   for folder in "$@"; do check_folder "$folder"; done
@@ -56,19 +56,19 @@ say "format"
 terraform fmt -recursive -check -diff terraform
 
 say "house rules"
-# No module may hold anything that would let data leave a region.
+# No module may contain anything that would let data leave a region.
 if grep -rnE --include='*.tf' 'resource "aws_(vpc_peering|ec2_transit_gateway|kms_replica|s3_bucket_replication|ecr_replication|db_instance_automated_backups_replication|rds_global|dynamodb_global)' terraform ||
   grep -rnE --include='*.tf' '^\s*(replica|replication_configuration|replicate_source_db|create_replica)\b' terraform; then
-  die "data would leave their region"
+  die "the lines above would let data leave their region"
 fi
-# What stays after a tear-down must depend on nothing that goes, or it would be destroyed along with that.
+# What remains after a tear-down must not depend on anything that is destroyed, or it would be destroyed, too.
 if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep '=' |
   grep -vE '= +("../../modules/audit"|var\.[a-z_]+|local\.(name|state_bucket))$'; then
-  die "the audit trail takes something of a module that a tear-down destroys, and would go with it"
+  die "the audit trail depends on a module that a tear-down destroys (above), and would be destroyed with it"
 fi
 # No test sees what a public module makes of its inputs. So tests read the locals that this project's modules publish,
 # and this check makes sure that each of them is passed on unchanged and that no key bypasses them.
-python3 - <<'PY' || die "a setting that tests look at is not what is made"
+python3 - <<'PY' || die "what the tests check is not what Terraform would create: see above"
 import pathlib, re, sys
 
 loose = []
@@ -94,34 +94,34 @@ for folder in sorted(pathlib.Path("terraform/modules").iterdir()):
         body = "".join(find(rf"^  {name} = \{{\n(.*?)^  \}}$", text))
         keys = find(rf"^ {{{indent}}}(\w+) += (?!module\.)", body)
         if not keys:
-            loose.append(f"{folder}: {name} is given to nothing")
+            loose.append(f"{folder}: local.{name} is not passed to any module or resource")
         for key in dict.fromkeys(keys):
             if not (given(rf"each\.value\.{key}", each[0]) if each else given(rf"local\.{name}\.{key}")):
-                loose.append(f"{folder}: {name}.{key} is given to nothing")
+                loose.append(f"{folder}: local.{name}.{key} is not passed to any module or resource")
     for block in public:
         for argument in find(r"^ +(\w+) += [^\n]*\b(?:var\.\w*key_arn|aws_security_group|aws_iam_policy)", block):
-            loose.append(f"{folder}: {argument} is given past what tests read")
+            loose.append(f"{folder}: {argument} is set directly, not through a local that tests read")
 if loose:
     sys.exit("\n".join(loose))
 PY
-# Phase 0 asks AWS whether it has the values of these two, and reads them in the modules.
-! grep -qE '^ +(system_nodes|engine_version) +=' terraform/environments/shared/main.tf || die "phase 0 asks for a module's own value, and not for this one"
-# Settings that no test can read.
-grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "two applies at once could spoil the state"
-grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "another account could be changed"
-grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "what Terraform makes has no tags"
+# Phase 0 reads the values of these two in the modules, and asks AWS whether it has them.
+! grep -qE '^ +(system_nodes|engine_version) +=' terraform/environments/shared/main.tf || die "terraform/environments/shared/main.tf must not set system_nodes or engine_version: phase 0 checks the modules' own values"
+# Settings that no test can see.
+grep -q '^ *use_lockfile *= true$' terraform/environments/shared/versions.tf || die "terraform/environments/shared/versions.tf must set use_lockfile = true: two applies at once could damage the state"
+grep -q '^ *allowed_account_ids *= \[var.account_id\]$' terraform/environments/shared/versions.tf || die "terraform/environments/shared/versions.tf must set allowed_account_ids = [var.account_id]: another account could be changed"
+grep -q '^ *tags *= local.default_tags$' terraform/environments/shared/versions.tf || die "terraform/environments/shared/versions.tf must set tags = local.default_tags: what Terraform creates would have no tags"
 grep -q '^ *depends_on = \[module.secrets, module.rds, aws_vpc_security_group_egress_rule.rotation\]$' terraform/environments/shared/main.tf ||
-  die "the first rotation could run before there is a value, or a way to the database"
+  die "the rotation module's depends_on must name secrets, rds and the egress rule: the first rotation could run before there is a value, or a way to the database"
 grep -q '^ *depends_on = \[aws_secretsmanager_secret_version.login\]$' terraform/modules/secrets/outputs.tf ||
-  die "the proxy could be made before its logins have a value"
-# The two regions are one code: beside their data and tests, an environment's folder holds nothing of its own.
+  die "an output of terraform/modules/secrets must depend on aws_secretsmanager_secret_version.login: the proxy could be created before its logins have a value"
+# Both regions use the same code: apart from data and tests, an environment's folder has no files of its own.
 for environment in spain mexico; do
   own=$(find "terraform/environments/$environment" -maxdepth 1 -name '*.tf' ! -type l)
-  [ -z "$own" ] || die "$own differs from the other region: put it into environments/shared"
+  [ -z "$own" ] || die "$own belongs to one region only: move it to terraform/environments/shared"
 done
-# Each folder has a lock file of its own, once there is a registry: both regions run the same providers.
+# Where a registry can be reached, each folder has its own lock file: both regions must use the same providers.
 locks=$(find terraform/environments -maxdepth 2 -name .terraform.lock.hcl)
-[ -z "$locks" ] || [ "$(xargs sha256sum <<<"$locks" | cut -d' ' -f1 | sort -u | wc -l)" = 1 ] || die "the lock files of the two regions differ"
+[ -z "$locks" ] || [ "$(xargs sha256sum <<<"$locks" | cut -d' ' -f1 | sort -u | wc -l)" = 1 ] || die "the two regions' lock files differ"
 
 if [ -n "$offline" ]; then
   say "init, validate, test (providers' schemas and modules' interfaces from $(basename "$offline"), on loopback)"
@@ -137,10 +137,10 @@ done
 folders=(environments/spain environments/mexico "${folders[@]}")
 results=$(mktemp)
 if ! printf '%s\n' "${folders[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check_folder {}' | tee "$results"; then
-  die "a folder does not hold"
+  die "a folder failed: see above"
 fi
 passed=$(($(sed -n 's/.* \([0-9]*\) passed, 0 failed.*/\1/p' "$results" | paste -sd+)))
-[ "$(wc -l <"$results")" = "${#folders[@]}" ] || die "not every folder was checked"
+[ "$(wc -l <"$results")" = "${#folders[@]}" ] || die "some folders were not checked"
 rm -f "$results"
 
 say "tflint"
@@ -161,10 +161,10 @@ checkov="$CACHE/checkov"
 if need_packages "$checkov" "checkov==$CHECKOV_VERSION"; then
   "$VENV/bin/checkov" --config-file terraform/.checkov.yaml
 else
-  unchecked+=("checkov $CHECKOV_VERSION could not be had from PyPI")
+  unchecked+=("checkov $CHECKOV_VERSION: it could not be installed from PyPI")
 fi
 
-say "checked"
+say "all checks passed"
 for what in "${unchecked[@]}"; do
   printf 'NOT CHECKED: %s\n' "$what"
 done

@@ -1,11 +1,12 @@
-"""Prints what Terraform's files say: distinct values, one a line, as JSON. A comment or a setting that nothing uses is no
-fact: `local.…` is followed to its value, in the place where a module or a resource is given it.
+"""Prints values from Terraform's files: distinct values, one per line, as JSON. Comments and settings that nothing uses do
+not count: `local.…` is followed to its value from where a module or a resource uses it.
 
 terraform_facts.py FOLDER PATH...   FOLDER below terraform/, such as modules/vpc
 terraform_facts.py --named REGEX    every attribute, resource type and block of that name in all folders, and its value
 
-A PATH begins with locals, module, variable, resource or tfvars; names have dots between them, a name that has dots of its
-own is in brackets, `*` is each element; what is not there is null. What depends on a variable or on a function stays the text of its expression, `${…}`.
+A PATH begins with locals, module, variable, resource or tfvars, and has dots between names; a name that has dots itself is
+in brackets; `*` is each element; what does not exist is null. A value that depends on a variable or on a function is
+printed as the text of its expression, `${…}`.
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make test`: installs what the service's tests need, then runs them. test.sh ARGUMENTS...: those of `cargo test`.
+# `make test`: installs what the service's tests need, then runs them. test.sh ARGUMENTS...: passed on to `cargo test`.
 source "$(dirname "$0")/lib.sh"
 
 SCHEMATHESIS_VERSION=4.32.5
@@ -30,4 +30,4 @@ say "all tests passed, with:"
 "$PG_BINDIR/postgres" --version
 "$PROMETHEUS_BIN" --version 2>&1 | head -n 1
 "$SCHEMATHESIS_BIN" --version
-[ "$(id -u)" = 0 ] || echo "NOT CHECKED: faults::small_disk_full, which mounts a small disk and so wants root"
+[ "$(id -u)" = 0 ] || echo "NOT CHECKED: faults::small_disk_full, which needs root to mount a small disk"

@@ -4,13 +4,13 @@ source "$(dirname "$0")/lib.sh"
 
 broken=0
 
-# forbid MESSAGE COMMAND...: the command prints the offenders.
+# forbid MESSAGE COMMAND...: the command prints the lines that break the rule.
 forbid() {
   local message=$1 found code=0
   shift
   found=$("$@") || code=$?
-  # grep's 1 is "nothing found"; more is a search that did not run.
-  [ "$code" -le 1 ] || die "the check '$message' could not be made"
+  # grep's 1 means "nothing found"; a higher code means that the search did not run.
+  [ "$code" -le 1 ] || die "the check '$message' could not be run"
   if [ -n "$found" ]; then
     printf '%s:\n%s\n' "$message" "$found" >&2
     broken=1
@@ -26,28 +26,28 @@ code_but() {
   grep -vE "$1" <<<"$found"
 }
 
-forbid "http/ knows nothing of tokio, sockets or the pool" \
+forbid "http/ must not use tokio, sockets or the pool" \
   code '\b(tokio|std::net::(Tcp|Udp)|crate::(pool|server|handlers|config))' src/http
-forbid "the pool never sees HTTP" code 'crate::(http|handlers|server|route)' src/pool
-forbid "handlers never see bytes of sockets" \
+forbid "the pool must not use HTTP" code 'crate::(http|handlers|server|route)' src/pool
+forbid "handlers must not use sockets or the server" \
   code '\b(tokio::io|AsyncRead|AsyncWrite|socket2|crate::server|server::)' src/handlers
 # connector.rs and scram.rs: the threads that open connections share a queue, and the keys of the last login.
-forbid "no lock is on the way of a payment" \
+forbid "no lock may be in the path of a payment" \
   code --exclude=connector.rs --exclude=scram.rs '\b(Mutex|RwLock)\b' \
   src/server src/http src/handlers src/payment src/pool src/pg
-forbid "only pg/ knows the wire" \
+forbid "only pg/ may use the wire protocol" \
   code_but '^src/pg/' --files-with-matches 'postgres_protocol::message' src
-forbid "only config reads the environment" \
+forbid "only config may read the environment" \
   code_but '^src/config/' 'env::var' src
-forbid "only clock reads the wall clock" \
+forbid "only clock may read the wall clock" \
   code_but '^src/clock\.rs|/tests\.rs:' 'SystemTime::now' src
-# What a format dictates, and the size of a module's own block, are named here one by one.
-forbid "only limits holds bounds" code_but \
+# Limits that a format dictates, and the size of a module's own block, are named here one by one.
+forbid "limits must be defined in limits.rs" code_but \
   '^src/limits\.rs:|/tests\.rs:|const (TRACEPARENT_BYTES|LINE_MAX_BYTES|RECORD_OVERHEAD_BYTES|BLOCK_BYTES)\b' \
   'const [A-Z_]*((_MS|_S|_BYTES|_COUNT|_MAX)\b *: *(u|i|f)|: *(std::time::)?Duration\b)' src
-forbid "nothing is left open" code 'TODO|FIXME|XXX|todo!|unimplemented!|#\[ignore' src tests
-forbid "no path of one machine" git grep -nIE '(^|[^[:alnum:]_.])/(root|home|Users|work)/' -- ':!scripts/tidy.sh'
-forbid "lines fit 120 columns" code '^.{121,}' src tests
-forbid "no white space ends a line" git grep -nIE '[[:blank:]]+$' -- '*.rs' '*.sh' '*.md' '*.toml' '*.yaml' '*.sql'
+forbid "no unfinished work may be left" code 'TODO|FIXME|XXX|todo!|unimplemented!|#\[ignore' src tests
+forbid "no path of one machine may be in the repository" git grep -nIE '(^|[^[:alnum:]_.])/(root|home|Users|work)/' -- ':!scripts/tidy.sh'
+forbid "lines must not be longer than 120 columns" code '^.{121,}' src tests
+forbid "no line may end in white space" git grep -nIE '[[:blank:]]+$' -- '*.rs' '*.sh' '*.md' '*.toml' '*.yaml' '*.sql'
 
-[ "$broken" = 0 ] || die "house rules are broken"
+[ "$broken" = 0 ] || die "the lines above break house rules: docs/ARCHITECTURE.md explains them"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make variants`: builds the service in other ways than the image has it, and measures what that does to its size, its
-# instructions, its CPU time and its memory. Recorded in docs/performance/variants.json.
+# `make variants`: builds the service with other options than the image's, and measures how that changes its size,
+# instructions, CPU time and memory. The results are recorded in docs/performance/variants.json.
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -25,7 +25,7 @@ variant() {
   variants+=("$1=$binary")
 }
 
-# opt_level_3 CRATE...: the options that build these at that level.
+# opt_level_3 CRATE...: the options that build these crates at that level.
 opt_level_3() { printf -- '--config\nprofile.release.package.%s.opt-level=3\n' "$@"; }
 
 # shellcheck disable=SC2016  # backticks are for the table
@@ -47,7 +47,7 @@ flags=$(image_flags) build=(cargo build)
 variant "without the list of crates"
 
 # A copy of the source with aws-lc-rs, which has ring's interface: neither the crate nor that lock file belongs to the
-# service. It takes the newest crates that fit, so the date of the run matters.
+# service. It uses the newest crates that fit, so the result depends on the date of the run.
 other=$built/aws-lc-rs
 rm -rf "$other" && mkdir -p "$other"
 git ls-files -z -- Cargo.toml Cargo.lock src benches migrations tests | xargs -0 cp --parents -t "$other"
@@ -56,7 +56,7 @@ sed -i -e 's/^ring = .*/ring = { package = "aws-lc-rs", version = "1", default-f
 grep -rlZ 'crypto::ring' "$other/src" | xargs -0 sed -i -e 's/crypto::ring::{self, /crypto::aws_lc_rs::{self as ring, /'
 build=(cargo auditable build --manifest-path "$other/Cargo.toml") locked=()
 variant "aws-lc-rs in ring's place"
-grep -q 'name = "aws-lc-sys"' "$other/Cargo.lock" || die "aws-lc-rs was not built in"
+grep -q 'name = "aws-lc-sys"' "$other/Cargo.lock" || die "the build did not use aws-lc-rs"
 
 stage_in_memory "$built/bin/0"
 python3 -B benches/variants.py "${variants[@]}"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# `make version-set VERSION=1.2.3`: one version for the service, its lock files, the chart, and what shows it.
+# `make version-set VERSION=1.2.3`: sets the version of the service, its lock files, the chart, and the documents.
 source "$(dirname "$0")/lib.sh"
 
 version=${1:-}
-[[ $version =~ $VERSION_FORM ]] || die "say VERSION=1.2.3 or VERSION=1.2.3-rc.1, not VERSION=$version"
+[[ $version =~ $VERSION_FORM ]] || die "VERSION='$version' is not valid: it must have the form 1.2.3 or 1.2.3-rc.1"
 
 sed -i "0,/^version = .*/s//version = \"$version\"/" Cargo.toml
 # The harness and the fuzz targets are built with the service, so their lock files name its version, too.
@@ -17,4 +17,4 @@ sed -i "s|^\( *app.kubernetes.io/version: \).*|\1\"$version\"|
 sed -i "0,/^  version: .*/s//  version: $version/" docs/openapi.yaml
 sed -i "s/\"name\":\"payment-latency-api\",\"version\":\"[^\"]*\"/\"name\":\"payment-latency-api\",\"version\":\"$version\"/" \
   docs/APPLICATION.md
-say "the service and the chart are $version"
+say "set the version of the service and the chart to $version"

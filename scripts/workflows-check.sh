@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What runs on GitHub: actionlint, zizmor, the schema of the updates, and what these cannot know.
+# Checks what runs on GitHub: actionlint, zizmor, the schema of Renovate's settings, and what these cannot know.
 source "$(dirname "$0")/lib.sh"
 
 ACTIONLINT_VERSION=1.7.12

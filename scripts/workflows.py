@@ -1,7 +1,7 @@
 """Checks what actionlint and zizmor cannot know: that the workflows run what .ci/run runs, that every `make` target they
-name is there, and that the updates know every version that is pinned. scripts/workflows-check.sh calls it.
+name exists, and that a Renovate rule finds every version that is pinned. scripts/workflows-check.sh calls it.
 
-workflows.py [FOLDER]: the repository to look at; this one unless given.
+workflows.py [FOLDER]: the repository to check; this one by default.
 """
 
 import json
@@ -28,7 +28,7 @@ def strings(value):
 
 
 def targets_of(workflow):
-    """What the workflow makes: `make NAME…` in a step, or the names in a matrix called `target`."""
+    """The targets that the workflow makes: `make NAME…` in a step, or the names in a matrix called `target`."""
     for job in workflow["jobs"].values():
         yield from job.get("strategy", {}).get("matrix", {}).get("target", [])
         for step in job.get("steps", []):
@@ -46,7 +46,7 @@ def pinned(root):
 
 
 def unknown_pins(root):
-    """Versions that no rule of the updates finds, and rules that find nothing in the files they are for."""
+    """Versions that no Renovate rule finds, and rules that find nothing in the files they are for."""
     files, covered = pinned(root), set()
     for rule in json.loads((root / ".github/renovate.json").read_text())["customManagers"]:
         looked, found = 0, 0
@@ -63,7 +63,7 @@ def unknown_pins(root):
     for name, text in sorted(files.items()):
         for pin in PIN.finditer(text):
             if (name, pin.end()) not in covered:
-                yield f"{name}: no rule of .github/renovate.json raises {pin.group(1) or pin.group(2)}"
+                yield f"{name}: no rule of .github/renovate.json finds {pin.group(1) or pin.group(2)}"
 
 
 def check(root):
@@ -74,7 +74,7 @@ def check(root):
         wrong += [f"{name}: the Makefile has no target {target}" for target in targets_of(workflow) if target not in makefile]
     here = re.findall(r"^phase make ([a-z0-9-]+)", (root / ".ci/run").read_text(), re.MULTILINE)
     there = set(targets_of(workflows["checks.yaml"]))
-    wrong += [f"checks.yaml: does not run `make {target}`, which .ci/run does" for target in here if target not in there]
+    wrong += [f"checks.yaml does not run `make {target}`, which .ci/run runs" for target in here if target not in there]
     return wrong + list(unknown_pins(root))
 
 
