@@ -148,7 +148,7 @@ argocd-check: ## check argocd/ against the chart, Terraform and itself
 rotation-test: ## rotate database logins against a real PostgreSQL, with the function that Lambda gets
 	@scripts/rotation-test.sh
 
-phases-test: ## test every phase against stand-ins of its tools: failures, half-done states, repeats, secrets
+phases-test: ## test every phase against stand-ins for its tools: failures, half-done states, repeats, secrets
 	@scripts/phases-test.sh
 
 rehearse: ## run both regions and all phases on this machine; docs/REHEARSAL.md says how long each took

@@ -197,7 +197,7 @@ destroy() {
       break
     fi
     grep -qE "$RACES" "$WORK/$site.destroy" || die "$site: terraform destroy failed: its error is above"
-    [ "$try" -lt "$DESTROY_TRIES" ] || die "$site: after $try tries, a resource is still in use or AWS is busy: run make down again later, often within the hour"
+    [ "$try" -lt "$DESTROY_TRIES" ] || die "$site: after $try tries, a resource is still in use or AWS is busy: wait, then run make down again (this often passes within the hour)"
     step "$site: a resource is still in use, or AWS is busy; try $((try + 1)) of $DESTROY_TRIES in $DESTROY_WAIT_S s"
     sleep "$DESTROY_WAIT_S"
     sweep "$site"

@@ -55,7 +55,7 @@ current() {
 refresh() {
   local site=$1
   change kube "$site" --namespace "$NAMESPACE" annotate externalsecret "$PROJECT-api-key" "force-sync=$(date +%s)" --overwrite >/dev/null
-  wait_until "External Secrets has copied it into the cluster" "$KEY_WAIT_S" fetched "$site"
+  wait_until "External Secrets has copied the change into the cluster" "$KEY_WAIT_S" fetched "$site"
 }
 
 fetched() {

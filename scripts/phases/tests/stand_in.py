@@ -1,4 +1,4 @@
-"""Stands in for a program: writes down how it was called, and answers by a table. support.py says what a rule is."""
+"""Stands in for a program: records how it was called, and answers by a table. support.py says what a rule is."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ FOLDER = os.environ["STAND_INS"]
 
 
 def given():
-    """What came by a pipe or a file; never waits for a terminal."""
+    """What came through a pipe or from a file; never waits for a terminal."""
     mode = os.fstat(0).st_mode
     return sys.stdin.read() if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) else ""
 
@@ -53,8 +53,8 @@ def main():
         print(f"{program}: no rule for: {line}", file=sys.stderr)
         return 97
     if "until_told" in rule:
-        # A program that lets go of what it holds when it is told to end. put_down() goes past Python's buffer, since
-        # the signal may come while that is being filled.
+        # A program that releases what it holds when it is told to end. put_down() bypasses Python's buffer, since the
+        # signal may come while that is being filled.
         signal.signal(signal.SIGTERM, lambda *_: put_down(rule["until_told"]))
         print("holding on", flush=True)
         time.sleep(900)

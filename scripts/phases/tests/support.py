@@ -1,14 +1,14 @@
-"""A copy of the repository in a folder of its own, the phases run in it, and stand-ins of the tools that reach out.
+"""A copy of the repository in its own folder, in which the phases run, and stand-ins for tools that connect elsewhere.
 
 A stand-in answers by the first rule whose `call` (a regular expression) is found in its command line:
-  says, complains, code   what it prints, to which stream, and how it ends
+  says, complains, code   what it prints to standard output and standard error, and its exit code
   when, unless            flags that must, or must not, be set; `sets` and `clears` change them
-  times                   how often the rule holds
+  times                   how often the rule applies
   each                    what it prints for each url in its standard input
   writes                  files: {expression whose first group is the path: content}
   takes                   seconds
-  until_told              goes on until it gets SIGTERM, then says this
-git, jq, openssl and all else are the real ones.
+  until_told              runs until it gets SIGTERM, then prints this
+git, jq, openssl and all others are the real programs.
 """
 
 import atexit
@@ -23,11 +23,11 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# A git hook may have begun this: see scripts/lib.sh.
+# A git hook may have started this: see scripts/lib.sh.
 for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
     os.environ.pop(name, None)
 STAND_INS = ["aws", "kubectl", "helm", "terraform", "skopeo", "cosign", "curl"]
-# These must be in no command line, and in nothing that is printed.
+# These must not be in any command line, nor in anything that is printed.
 SECRETS = {
     "spain": "spainkey" + "5" * 56, "mexico": "mexicokey" + "6" * 55,
     "next": "nextkey" + "9" * 57, "login": "ecrpassword" + "7" * 40, "token": "kubetoken" + "8" * 40,
@@ -44,7 +44,7 @@ def rule(call, says="", **more):
 
 
 def facts(site):
-    """What Terraform's output `facts` holds: every name that outputs.tf gives it."""
+    """What Terraform's output `facts` has: every name that outputs.tf gives it."""
     block = (ROOT / "terraform/environments/shared/outputs.tf").read_text()
     block = block[block.index('output "facts"'): block.index('output "nat_addresses"')]
     values = {name: f"{name.replace('_', '-')}-of-{site}" for name in re.findall(r"^    (\w+) +=", block, re.MULTILINE)}
@@ -56,7 +56,7 @@ def facts(site):
     }
 
 
-# What Terraform says that its variables hold, in the test's words, and what AWS then has of it.
+# The values of Terraform's variables in these tests, and what AWS then offers.
 PINS = {
     "environments/shared": {
         "addon_versions": {"coredns": "v1.13.2-eksbuild.1", "kube-proxy": "v1.35.0-eksbuild.2"}, "kubernetes_version": "1.35",
@@ -69,7 +69,7 @@ PINS = {
 
 
 def pins(folder, site="", **changes):
-    """A rule for `terraform console`, which prints a string that is quoted."""
+    """A rule for `terraform console`, which prints a quoted string."""
     return rule(f"{site}/{folder} console", json.dumps(json.dumps(PINS[folder] | changes)) + "\n")
 
 
@@ -125,13 +125,13 @@ class Stage:
             target = self.repository / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
-        # Stand-ins for what builds for minutes.
+        # Stand-ins for builds that take minutes.
         for name, product in (("image.sh", "target/image/payment-latency-api.tar"), ("rotation-package.sh", "terraform/rotation.zip")):
             script = self.repository / "scripts" / name
             script.write_text(f'#!/bin/sh\necho "{name} $*" >>"$STAND_INS/built"\nmkdir -p target/image\n: >{product}\n')
 
     def _programs(self):
-        """All programs of this machine, but for those that reach out."""
+        """All programs of this machine, except those that connect to other machines."""
         self.bin.mkdir()
         for folder in ("/usr/local/bin", "/usr/bin", "/bin"):
             for program in pathlib.Path(folder).iterdir():
@@ -189,7 +189,7 @@ class Phases(unittest.TestCase):
         self.world(*WORLD(self.stage))
 
     def world(self, *rules, flags=()):
-        """Sets the rules; a call that fits none is an error."""
+        """Sets the rules; a call that no rule matches is an error."""
         self.rules = list(rules)
         self.flags = list(flags)
         self._write()
@@ -228,7 +228,7 @@ class Phases(unittest.TestCase):
         return [json.loads(line) for line in (self.stage.stand_ins / "calls").read_text().splitlines()]
 
     def calls(self, pattern=""):
-        """Command lines of the stand-ins that a pattern is found in."""
+        """Command lines of the stand-ins that match a pattern."""
         return [one["line"] for one in self.records() if re.search(pattern, one["line"])]
 
     def argv(self, program):
@@ -254,7 +254,7 @@ class Phases(unittest.TestCase):
                 self.assertFalse([line for line in self.calls() if key in line])
 
     def in_order(self, *patterns):
-        """Each pattern's first call after the call of the one before."""
+        """Checks that each pattern matches a call after the one that the pattern before it matched."""
         lines, at = self.calls(), 0
         for pattern in patterns:
             at = next((index + 1 for index, line in enumerate(lines) if index >= at and re.search(pattern, line)), None)

@@ -283,7 +283,7 @@ class Rotation(Phases):
     def test_a_cluster_that_does_not_fetch_keeps_the_old_one_valid(self):
         self.first(rule("get secret payment-latency-api-api-key", self.encoded(SECRETS["spain"])))
         said = self.run_phase("rotate-api-key", code=1, KEY_WAIT_S="2")
-        self.assertIn("timed out after 2 s waiting until External Secrets has copied it into the cluster", said)
+        self.assertIn("timed out after 2 s waiting until External Secrets has copied the change into the cluster", said)
         self.assertEqual(len(self.given("put-secret-value")), 1)
 
     def test_an_interrupted_rotation_goes_on_with_the_same_keys(self):

@@ -19,11 +19,11 @@ from pathlib import Path
 import boto3
 from pg8000.native import Connection, DatabaseError, InterfaceError, identifier, literal
 
-GROUP = "payments_app"  # `payment-latency-api migrate` makes it, and gives it its rights
+GROUP = "payments_app"  # `payment-latency-api migrate` creates it and grants it its rights
 ROOTS = Path(__file__).with_name("roots.pem")
 CONNECT_TIMEOUT_S = 5
-# The proxy may take a moment to notice that a secret has changed, and minutes to know a database that has just been made.
-# Shorter than the function may run (timeout in main.tf).
+# The proxy may take a moment to notice that a secret has changed, and minutes to know a database that was just created.
+# The trial must be shorter than the function's own time limit (timeout in main.tf).
 TRIAL_S, TRIAL_PAUSE_S = 270, 3
 
 
@@ -82,7 +82,7 @@ def take_over(database, value):
 
 
 def join_group(database, login, owner):
-    """Before the first migration the group does not exist; that migration then adds the current login to it."""
+    """Before the first migration there is no group: that migration then adds the current login to it."""
     if exists(database, GROUP):
         database.run(f"SET LOCAL ROLE {identifier(owner)}")
         database.run(f"GRANT {identifier(GROUP)} TO {identifier(login)}")
@@ -108,7 +108,7 @@ def try_out(vault, secret, token):
 
 
 def switch(vault, secret, token):
-    """From here on every reader of the secret gets the new login."""
+    """From here on, everybody who reads the secret gets the new login."""
     versions = vault.describe_secret(SecretId=secret)["VersionIdsToStages"]
     current = next(version for version, stages in versions.items() if "AWSCURRENT" in stages)
     vault.update_secret_version_stage(
