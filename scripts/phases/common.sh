@@ -219,7 +219,7 @@ ended() { ! kill -0 "$1" 2>/dev/null; }
 remove() {
   local site=$1 limit=$2 namespace=$3 kind=$4 name=${5:-}
   change kube "$site" --namespace "$namespace" delete "$kind" "${name:---all}" --ignore-not-found --wait=false &&
-    (wait_until "$kind ${name:+$name }is deleted" "$limit" gone "$site" "$namespace" "$kind" "$name")
+    (wait_until "no $kind ${name:+$name }is left" "$limit" gone "$site" "$namespace" "$kind" "$name")
 }
 
 gone() {

@@ -88,7 +88,7 @@ empty_cluster() {
     patiently "kube-prometheus-stack is uninstalled" change helm --kube-context "$site" uninstall kube-prometheus-stack \
       --namespace monitoring --ignore-not-found --wait || step "kube-prometheus-stack could not be uninstalled"
     remove "$site" 300 monitoring pvc || step "a volume claim could not be removed"
-    (wait_until "every volume is deleted" 300 no_volumes "$site") || step "a volume may be left: look for it in EC2"
+    (wait_until "no volume is left" 300 no_volumes "$site") || step "a volume may be left: look for it in EC2"
   fi
   [ "$site" = "$CONTROL" ] || change kube "$site" delete --filename argocd/rbac.yaml --ignore-not-found --wait=false ||
     step "the objects of argocd/rbac.yaml could not be removed"
