@@ -202,7 +202,7 @@ destroy() {
     sleep "$DESTROY_WAIT_S"
     sweep "$site"
   done
-  step "$site is torn down"
+  dry || step "$site is torn down"
 }
 
 # Removes log groups that AWS has created again for late lines: they would be in the way of the next `make up`.
