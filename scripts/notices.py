@@ -33,7 +33,8 @@ def crates(target, sbom):
     for package in json.loads(metadata)["packages"]:
         if (package["name"], package["version"]) in required:
             folder = pathlib.Path(package["manifest_path"]).parent
-            files = sorted(path for path in folder.iterdir() if path.is_file() and NAMES.fullmatch(path.name))
+            # Code that a crate has taken from others has its licence in a folder below: mimalloc's, fiat-crypto's.
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and NAMES.fullmatch(path.name))
             if not files:
                 sys.exit(f"error: {package['name']} {package['version']} has no file with its licence")
             yield f"{package['name']} {package['version']} ({package['license']})", files
