@@ -59,7 +59,7 @@ say "house rules"
 # No module may contain anything that would let data leave a region.
 if grep -rnE --include='*.tf' 'resource "aws_(vpc_peering|ec2_transit_gateway|kms_replica|s3_bucket_replication|ecr_replication|db_instance_automated_backups_replication|rds_global|dynamodb_global)' terraform ||
   grep -rnE --include='*.tf' '^\s*(replica|replication_configuration|replicate_source_db|create_replica)\b' terraform; then
-  die "the lines above would let data leave their region"
+  die "the lines above would let data leave its region"
 fi
 # What remains after a tear-down must not depend on anything that is destroyed, or it would be destroyed, too.
 if sed -n '/^module "audit"/,/^}/p' terraform/environments/shared/main.tf | grep '=' |
@@ -164,7 +164,7 @@ else
   unchecked+=("checkov $CHECKOV_VERSION: it could not be installed from PyPI")
 fi
 
-say "all checks passed"
+say "every check that could run has passed"
 for what in "${unchecked[@]}"; do
   printf 'NOT CHECKED: %s\n' "$what"
 done

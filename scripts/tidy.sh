@@ -50,4 +50,4 @@ forbid "no path of one machine may be in the repository" git grep -nIE '(^|[^[:a
 forbid "lines must not be longer than 120 columns" code '^.{121,}' src tests
 forbid "no line may end in white space" git grep -nIE '[[:blank:]]+$' -- '*.rs' '*.sh' '*.md' '*.toml' '*.yaml' '*.sql'
 
-[ "$broken" = 0 ] || die "the lines above break house rules: docs/ARCHITECTURE.md explains them"
+[ "$broken" = 0 ] || die "the lines above break house rules (docs/ARCHITECTURE.md and CONTRIBUTING.md)"
