@@ -9,7 +9,7 @@ help: ## list the targets
 run: ## start a private TLS PostgreSQL and the service, print a ready curl command; Ctrl-C stops both
 	@scripts/run.sh
 
-run-test: ## test `make run` from scratch: the payment that it prints, a second run beside it, Ctrl-C, nothing left behind
+run-test: ## test `make run` from scratch: the payment it prints, a second run beside it, Ctrl-C, nothing left behind
 	@scripts/run-test.sh
 
 test: ## install what the service's tests need, and run them (cargo test)

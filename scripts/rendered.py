@@ -3,10 +3,10 @@
 rendered.py [--in FILE] KIND PATH...
 
 KIND is a kind, `all` for every object, or `pods` for the specifications of the pods of every kind, each with its
-`metadata`; their `containers` include init and ephemeral containers. A PATH is names with dots between them; a name that
-has dots itself is in brackets; `*` is each element of a list and each value of a mapping; what does not exist is null.
-Without --in it reads both regions' golden renders and that of prune, which they leave out; `make chart-test` keeps all of
-them equal to the chart.
+`metadata`; their `containers` include init and ephemeral containers. A PATH is names with dots between them; a name
+that has dots itself is in brackets; `*` is each element of a list and each value of a mapping; what does not exist is
+null. Without --in it reads both regions' golden renders and that of prune, which they leave out; `make chart-test`
+keeps all of them equal to the chart.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""Prints values from Terraform's files: distinct values, one per line, as JSON. Comments and settings that nothing uses do
-not count: `local.…` is followed to its value from where a module or a resource uses it.
+"""Prints values from Terraform's files: distinct values, one per line, as JSON. Comments and settings that nothing uses
+do not count: `local.…` is followed to its value from where a module or a resource uses it.
 
 terraform_facts.py FOLDER PATH...   FOLDER below terraform/, such as modules/vpc
 terraform_facts.py --named REGEX    every attribute, resource type and block of that name in all folders, and its value
 
-A PATH begins with locals, module, variable, resource or tfvars, and has dots between names; a name that has dots itself is
-in brackets; `*` is each element; what does not exist is null. A value that depends on a variable or on a function is
+A PATH begins with locals, module, variable, resource or tfvars, and has dots between names; a name that has dots itself
+is in brackets; `*` is each element; what does not exist is null. A value that depends on a variable or on a function is
 printed as the text of its expression, `${…}`.
 """
 

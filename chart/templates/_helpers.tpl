@@ -162,8 +162,8 @@ imagePullSecrets:
 {{- end }}
 
 {{/* Template of the URL that External Secrets builds from a secret's fields. Takes a dict of root and prefix, which is
-put before the fields' names. A password may contain any character. urlquery writes a space as "+", which means a plus in a
-URL's user part, so "%20" replaces it. */}}
+put before the fields' names. A password may contain any character. urlquery writes a space as "+", which means a plus
+in a URL's user part, so "%20" replaces it. */}}
 {{- define "app.databaseUrl" -}}
 {{- $prefix := .prefix -}}
 {{- $database := .root.Values.database -}}
@@ -177,8 +177,8 @@ postgresql://{{ printf "{{ .%susername %s }}:{{ .%spassword %s }}" $prefix $esca
 {{- if $database.caConfigMap }}&sslrootcert=/run/payment-latency-api/ca/ca.pem{{ end }}
 {{- end }}
 
-{{/* Fields that the API server would default are written out, so that Argo CD shows no drift. Takes a dict of root, key and
-property. */}}
+{{/* Fields that the API server would default are written out, so that Argo CD shows no drift. Takes a dict of root, key
+and property. */}}
 {{- define "app.remoteRef" -}}
 key: {{ toYaml .key }}
 {{- with .property }}
@@ -242,7 +242,8 @@ aws:
 {{- if hasSuffix "Gi" . }}{{ mul (int (trimSuffix "Gi" .)) 1024 }}{{ else }}{{ int (trimSuffix "Mi" .) }}{{ end }}
 {{- end }}
 
-{{/* The most pods that hold connections at once: in a rolling update all new pods may run while all old ones drain. */}}
+{{/* The most pods that hold connections at once: in a rolling update all new pods may run while all old
+ones drain. */}}
 {{- define "app.podsMax" -}}
 {{- if .Values.autoscaling.enabled }}{{ mul (int .Values.autoscaling.maxReplicas) 2 }}{{ else }}{{ mul (int .Values.replicaCount) 2 }}{{ end }}
 {{- end }}

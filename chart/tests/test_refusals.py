@@ -33,8 +33,8 @@ SCHEMA = [
     ("networkPolicy.databaseCidrs=null", "missing property 'databaseCidrs'"),
     ("monitoring.alerts.availabilityPercent=100", "'/monitoring/alerts/availabilityPercent'", "want 99.999"),]
 
-# Strings: a value's path, the valid example that the sentence must give, and wrong strings. `[]` stands for the items of
-# a list, `{}` for the keys of a map, `{k}` for the value of its key k.
+# Strings: a value's path, the valid example that the sentence must give, and wrong strings. `[]` stands for the items
+# of a list, `{}` for the keys of a map, `{k}` for the value of its key k.
 FORMS = [
     ("region", "eu-south-2", "Spain", "eu-south", "EU-SOUTH-2", "eu-nowhere-9"),
     ("environment", "production", "", "a b", "e" * 64),

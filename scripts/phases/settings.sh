@@ -13,7 +13,7 @@ OPERATOR_FILE=${OPERATOR_FILE:-terraform/operator.tfvars}
 SKIP_ADDONS=${SKIP_ADDONS:-}                       # names of scripts/phases/addons/charts.txt, and metrics-server
 ADDON_VALUES=${ADDON_VALUES:-}                     # folder of your own values, NAME.yaml for a chart: receivers of alerts,
                                                    # remote write to Amazon Managed Prometheus, ...
-CONTROL_ADDRESSES=${CONTROL_ADDRESSES:-}           # while Spain is away and not in SITES: the addresses Argo CD connects
+CONTROL_ADDRESSES=${CONTROL_ADDRESSES:-}           # while Spain is away and not in SITES: addresses Argo CD connects
                                                    # from, ["192.0.2.1", ...], instead of those in Spain's state
 GIT_SSH_KEY_FILE=${GIT_SSH_KEY_FILE:-}             # read-only deploy key, if Argo CD needs one for the repository
 GIT_TOKEN_FILE=${GIT_TOKEN_FILE:-}                 # or a token, for an https address

@@ -1,5 +1,5 @@
 """rotation.py PACKAGE first: creates a region's database secrets, as Terraform and RDS do, and rotates each at once.
-rotation.py PACKAGE NAME...: rotates these secrets with the package's function, step by step, as Secrets Manager does."""
+rotation.py PACKAGE NAME...: rotates these secrets with the package's function, step by step, as Secrets Manager."""
 
 import json
 import os

@@ -119,9 +119,9 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.network]
 }
 
-# A failed rotation has no visible effect, but passwords no longer change. Rotations run once a
-# week, so the alarm stays on for a day, which is as long as alarms with periods of five minutes may look back. No
-# metric shows a rotation that Secrets Manager never began: the runbook says how to see when the last one was.
+# A failed rotation has no visible effect, but passwords no longer change. Rotations run once a week, so the alarm stays
+# on for a day, which is as long as alarms with periods of five minutes may look back. No metric shows a rotation that
+# Secrets Manager never began: the runbook says how to see when the last one was.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { errors = "Errors", throttles = "Throttles" }
 
