@@ -79,7 +79,7 @@ bench: ## measure latency beside the peers and the floors, in about an hour; rec
 bench-quick: ## run the essential part of `make bench`, in about five minutes; not recorded
 	@scripts/bench.sh --quick
 
-bench-against: ## measure this code and REVISION in turns; without it, the record's, to see if that is still valid
+bench-against: ## measure this code and REVISION in turns; without it, that of the record, to see if it still holds
 	@scripts/bench-against.sh
 
 bench-micro: ## measure the time and the allocations of each step of a payment

@@ -3,7 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 archive="$ROOT/target/image/payment-latency-api.tar"
-[ -f "$archive" ] || die "target/image/payment-latency-api.tar was not found: run scripts/image.sh first"
+[ -f "$archive" ] || die "target/image/payment-latency-api.tar was not found: run make image first"
 need python3 python3
 need curl curl
 need jq jq
