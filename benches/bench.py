@@ -597,7 +597,7 @@ def driver(_):
     own, in turns."""
     ways, rounds = ("pool", "driver"), []
     for repetition in range(9):
-        found = {way: stage.exchanges(way)[0] for way in (ways if repetition % 2 == 0 else ways[::-1])}
+        found = {way: stage.payments_alone(way)[0] for way in (ways if repetition % 2 == 0 else ways[::-1])}
         rounds.append({way: {figure: round(value, 1) for figure, value in found[way].items()} for way in ways})
         print(rounds[-1], flush=True)
     costs = {way: stage.exchange_costs(way) for way in ways}

@@ -431,7 +431,7 @@ def system_calls(name, payments_a_second=200, seconds=5, settings=None):
     return {call: round(number, 2) for call, number in calls.items() if number >= 0.05}
 
 
-def exchanges(way, count=20_000, under=()):
+def payments_alone(way, count=20_000, under=()):
     """Payments one after the other with no HTTP, through the `pool` or a `driver`: its report, and what `under` says."""
     empty_table()
     command = ["taskset", "-c", SERVER_CORE, *under, ROOT / "target/harness/release/exchanges", "--way", way,
@@ -444,8 +444,8 @@ def exchange_costs(way, count=2_000):
     """Instructions in user space and system calls for one payment: a run with payments less one without."""
     counted = []
     for payments in (0, count):
-        _, said = exchanges(way, payments, ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        _, table = exchanges(way, payments, ["strace", "-f", "-c"])
+        _, said = payments_alone(way, payments, ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        _, table = payments_alone(way, payments, ["strace", "-f", "-c"])
         total = next(line for line in table.splitlines() if line.endswith(" total"))
         counted.append((int(said.split("Collected : ")[1].split()[0]), int(total.split()[3])))
     (idle, idle_calls), (busy, busy_calls) = counted
