@@ -34,7 +34,8 @@ def crates(target, sbom):
         if (package["name"], package["version"]) in required:
             folder = pathlib.Path(package["manifest_path"]).parent
             # Code that a crate has taken from others has its licence in a folder below: mimalloc's, fiat-crypto's.
-            files = sorted(path for path in folder.rglob("*") if path.is_file() and NAMES.fullmatch(path.name))
+            found = [path for path in folder.rglob("*") if NAMES.fullmatch(path.name) and path.suffix != ".rs"]
+            files = sorted(path for path in found if path.is_file())
             if not files:
                 sys.exit(f"error: {package['name']} {package['version']} has no file with its licence")
             yield f"{package['name']} {package['version']} ({package['license']})", files
