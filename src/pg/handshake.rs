@@ -282,7 +282,10 @@ impl Session {
                     self.received.extend_from_slice(self.transport.messages());
                     self.transport.consume_messages(count);
                     if self.received.len() > crate::limits::PG_MESSAGE_MAX_BYTES {
-                        return Err(unexpected("a message that is too large"));
+                        return Err(ConnectError::new(
+                            ConnectStep::Protocol,
+                            "the server sent a message that is too large",
+                        ));
                     }
                 }
             }
@@ -291,7 +294,7 @@ impl Session {
 
     fn server_error(&self) -> Result<Option<ConnectError>> {
         let next = crate::pg::messages::next(&self.received)
-            .map_err(|_| unexpected("a message header"))?;
+            .map_err(|_| unexpected("the header of a message"))?;
         Ok(next
             .filter(|message| message.tag == b'E')
             .map(|message| ConnectError::server(&ServerError::parse(message.body))))
@@ -417,7 +420,7 @@ fn scram_failed(reason: Failure) -> ConnectError {
 fn unexpected(place: &str) -> ConnectError {
     ConnectError::new(
         ConnectStep::Protocol,
-        format!("PostgreSQL sent something unexpected in {place}"),
+        format!("PostgreSQL sent something unexpected at {place}"),
     )
 }
 
