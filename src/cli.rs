@@ -36,7 +36,7 @@ Verbs:
   migrate        creates or updates the schema, the application's role and its login
   prune          removes old payments: prune [--older-than 90d] [--batch 100]
   probe URL      checks a URL; with --rate, measures its latency (probe --help)
-  check-config   prints the configuration in force, with secrets masked
+  check-config   prints the configuration that would be in force, with secrets masked
 
 Options:
   --version      prints the version
