@@ -1,5 +1,6 @@
 //! Payments one after the other on one connection and one thread, through this service's pool or through
-//! tokio-postgres, which drives a connection by a task of its own. Statement, TLS library and runtime are the same.
+//! tokio-postgres, which drives a connection by a task of its own. Insert, TLS library and runtime are the same; only
+//! the pool's insert returns the id, too.
 
 use nix::time::{ClockId, clock_gettime};
 use payment_latency_api::config::{DatabaseTarget, PoolSettings, SecretSource, StatementMode};
