@@ -404,7 +404,7 @@ def cpu_us(server, rate, seconds, seed):
 
 
 def cpu_and_kernel_us(server, rate, seconds, seed):
-    """The same, and how much of it the kernel takes, by the kernel's sampling of the process."""
+    """The same, and how much of it the kernel takes, by its share of the ticks of both, the second before included."""
     stat = pathlib.Path(f"/proc/{server.process.pid}/stat")
     # utime and stime, see proc_pid_stat(5).
     ticks = lambda: [int(field) for field in stat.read_text().rpartition(")")[2].split()[11:13]]

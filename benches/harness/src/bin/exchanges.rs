@@ -1,6 +1,5 @@
 //! Payments one after the other on one connection and one thread, through this service's pool or through
-//! tokio-postgres, which drives a connection by a task of its own. Insert, TLS library and runtime are the same; only
-//! the pool's insert returns the id, too.
+//! tokio-postgres, which drives a connection by a task of its own. Statement, TLS library and runtime are the same.
 
 use nix::time::{ClockId, clock_gettime};
 use payment_latency_api::config::{DatabaseTarget, PoolSettings, SecretSource, StatementMode};
@@ -21,7 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const INSERT: &str = "INSERT INTO payments (transaction_id, idempotency_key, request_hash, amount_minor, \
     amount_exponent, currency, region, status, processing_ms) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING created_at";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING transaction_id, created_at";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> Result<()> {
@@ -112,7 +111,7 @@ async fn through_driver(url: &str, count: u32) -> Result<()> {
             &0_i32,
         ];
         let row = client.query_one(&statement, &parameters).await?;
-        row.try_get::<_, std::time::SystemTime>(0)?;
+        row.try_get::<_, std::time::SystemTime>(1)?;
     }
     began.report(count);
     Ok(())

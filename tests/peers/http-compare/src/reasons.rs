@@ -155,7 +155,7 @@ pub const REASONS: [(&str, &[&str]); 23] = [
     (
         "Content-Length and Transfer-Encoding together: hyper reads the coding and closes, which RFC 9112 \
          section 6.1 allows; this service and nginx refuse. This service checks for the pair before \
-         anything else that is wrong.",
+         anything else that is wrong with either.",
         &[
             "length, then coding",
             "coding, then length",
