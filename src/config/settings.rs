@@ -70,7 +70,7 @@ pub(super) const REGION: Setting = Setting {
     accepts: Accepts::Text("letters, digits, `-`, `_`, `.`; at most 63"),
     default: "`unknown`, with a warning",
     meaning: "AWS region of this deployment, such as `eu-south-2`; written with every payment. A \
-              database host that names another AWS region is refused.",
+              database host that names another AWS region is refused, unless this is unset or `unknown`.",
 };
 pub(super) const ENVIRONMENT: Setting = Setting {
     variable: "ENVIRONMENT",
@@ -199,8 +199,9 @@ pub(super) const STATEMENT_MODE: Word = Word {
 pub(super) const MAX_CONNECTIONS: Number = Number {
     variable: "MAX_CONNECTIONS",
     bound: limits::MAX_CONNECTIONS,
-    meaning: "Open connections of callers; beyond it, the one idle for longest is closed, else the \
-              slowest (`SLOW_AFTER_MS`), else one waiting for its turn, else the newcomer gets 503.",
+    meaning: "Open connections of callers; beyond it, one that only lingers is closed, else the one \
+              idle for longest, else the slowest (`SLOW_AFTER_MS`), else one waiting for its turn, else \
+              the newcomer gets 503.",
 };
 pub(super) const DRAIN_MS: Number = Number {
     variable: "DRAIN_MS",
@@ -211,7 +212,7 @@ pub(super) const DRAIN_MS: Number = Number {
 pub(super) const LOG_REQUESTS: Word = Word {
     variable: "LOG_REQUESTS",
     words: &["false", "true"],
-    meaning: "Whether each request is logged.",
+    meaning: "Whether each answered request is logged; refused ones never are.",
 };
 
 /// Every setting, in the order in which it is shown.
