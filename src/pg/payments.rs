@@ -40,9 +40,9 @@ const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amo
      AND pg_logical_emit_message(true, 'payment', '') IS NOT NULL \
      ORDER BY transaction_id = $1 DESC LIMIT 1";
 
-/// Checks what may change behind the configuration's back: that the login has the rights that
-/// payments take, and that commits wait for the disk. It takes no lock. It also shows that the
-/// session is alive, since a proxy may answer a bare Sync by itself.
+/// A new connection has to answer that the login has the rights that payments take, and that commits
+/// wait for the disk. Later the query only shows that the session is alive, since a proxy may answer
+/// a bare Sync by itself. It takes no lock.
 const VALIDATION_SQL: &str = "SELECT current_setting('synchronous_commit') <> 'off', \
      has_table_privilege('payments', 'INSERT') AND has_table_privilege('payments', 'SELECT')";
 
