@@ -126,7 +126,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { errors = "Errors", throttles = "Throttles" }
 
   alarm_name          = "${var.name}-rotation-${each.key}"
-  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The current passwords still work. The alarm stays on for a day."
+  alarm_description   = "A rotation of the database's passwords failed: the log of ${aws_lambda_function.this.function_name} says why. The application's login still works. The alarm stays on for a day."
   namespace           = "AWS/Lambda"
   metric_name         = each.value
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }

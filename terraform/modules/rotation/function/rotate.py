@@ -4,7 +4,7 @@ For the secret that the application reads, the login that is idle gets a new pas
 before the secret switches to it: the login in use is never touched, so no connection is lost. The owner has one login,
 whose password changes. Passwords reach the server as SCRAM verifiers, so no log of statements can contain one.
 
-Every step may be repeated. One that fails leaves the current login as it was; Secrets Manager tries again.
+Every step may be repeated. One that fails leaves the application's login in use as it was; Secrets Manager tries again.
 """
 
 import base64
