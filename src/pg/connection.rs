@@ -37,6 +37,8 @@ pub enum Broken {
     /// such a warning and nothing else, and what the standby does not have is not durable
     /// (<https://www.postgresql.org/docs/17/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT>).
     Warned,
+    /// Commits do not wait for the disk any more.
+    NotDurable,
 }
 
 impl fmt::Display for Broken {
@@ -55,6 +57,7 @@ impl fmt::Display for Broken {
             Self::Protocol => f.write_str("the server's answer violates the protocol"),
             Self::Unasked => f.write_str("the server sent an unsolicited message"),
             Self::Warned => f.write_str("the server warned during the commit"),
+            Self::NotDurable => f.write_str("synchronous_commit was turned off"),
         }
     }
 }
@@ -258,7 +261,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         let own = inserts.find(|(insert, at)| at.is_none() && *insert == id);
                         own.ok_or(Broken::Protocol)?.1 = Some(created_at);
                     }
-                    Statement::Validation => {}
+                    Statement::Validation => {
+                        if !payments::read_validation(message.body)? {
+                            return Err(Broken::NotDurable);
+                        }
+                    }
                     Statement::None => return Err(Broken::Protocol),
                 },
                 b'C' if self.statement != Statement::None && !self.completed => {

@@ -40,9 +40,9 @@ const LOOKUP_SQL: &str = "SELECT transaction_id, request_hash, amount_minor, amo
      AND pg_logical_emit_message(true, 'payment', '') IS NOT NULL \
      ORDER BY transaction_id = $1 DESC LIMIT 1";
 
-/// A new connection has to answer that the login has the rights that payments take, and that commits
-/// wait for the disk. Later the query only shows that the session is alive, since a proxy may answer
-/// a bare Sync by itself. It takes no lock.
+/// Checks what may change behind the configuration's back: that commits wait for the disk and, at
+/// the beginning of a session, that the login has the rights that payments take. It takes no lock. It
+/// also shows that the session is alive, since a proxy may answer a bare Sync by itself.
 const VALIDATION_SQL: &str = "SELECT current_setting('synchronous_commit') <> 'off', \
      has_table_privilege('payments', 'INSERT') AND has_table_privilege('payments', 'SELECT')";
 
@@ -223,6 +223,12 @@ impl Insert {
 pub fn read_insert(body: &[u8]) -> Result<([u8; 16], i64), Malformed> {
     let mut columns = Columns::new(body)?;
     Ok((columns.fixed()?, columns.fixed().map(i64::from_be_bytes)?))
+}
+
+/// The validation query's row: whether commits wait for the disk.
+pub fn read_validation(body: &[u8]) -> Result<bool, Malformed> {
+    let is_durable: [u8; 1] = Columns::new(body)?.fixed()?;
+    Ok(is_durable == [1])
 }
 
 /// The lookup's row.

@@ -232,6 +232,9 @@ impl<S: Stream> Exchange<S> {
         if let Err(broken) = result {
             pool.note_broken(&broken, member.connection.refusal().as_deref());
             self.lease.close(Closed::Broken);
+            if matches!(broken, Broken::NotDurable) {
+                pool.renew();
+            }
             return Finished::lost(elapsed);
         }
         member.served = true;

@@ -224,12 +224,7 @@ impl<S: Stream> Pool<S> {
     /// The credentials now lead to another database: closes idle connections, and the others as
     /// they become idle, so that payments of the same moment do not go to both databases.
     pub fn database_changed(&self) {
-        self.0.era.set(self.0.era.get() + 1);
-        self.0.ageing.set(false);
-        let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
-        for member in idle {
-            self.0.retire(member, Closed::Expired);
-        }
+        self.0.renew();
         self.credentials_changed();
     }
 
@@ -379,6 +374,16 @@ impl<S: Stream> Inner<S> {
             tokio::task::spawn_local(exchange.run_to_limit());
         }
         self.gauges();
+    }
+
+    /// Closes idle connections, and the others as they become idle.
+    fn renew(&self) {
+        self.era.set(self.era.get() + 1);
+        self.ageing.set(false);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        for member in idle {
+            self.retire(member, Closed::Expired);
+        }
     }
 
     fn note_answer(&self, elapsed: Duration, refused: Option<&ServerError>) {
