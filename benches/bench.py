@@ -388,11 +388,15 @@ def cpu_in_turns(rate, contestants):
     return costs
 
 
+def three_times(result):
+    """The rate that is three times what the best peer sustains, and that peer."""
+    scenario = next(scenario for name, scenario in result["scenarios"].items() if "three times" in name)
+    return scenario["rate"], next(name for name in scenario["contestants"] if name != SERVICE)
+
+
 def cpu_floor(result):
     """CPU time beside a loop that makes the system calls of a payment and nothing else."""
-    scenario = next(name for name in result["scenarios"] if "three times" in name)
-    beyond = result["scenarios"][scenario]["rate"]
-    peer = next(name for name in result["scenarios"][scenario]["contestants"] if name != SERVICE)
+    beyond, peer = three_times(result)
     found = {
         str(rate): cpu_in_turns(rate, {SERVICE: (SERVICE,), peer: (peer,), BARE: (BARE, floor)})
         for rate, floor in ((1000, {}), (beyond, {"DATABASE_URL_FILE": None}))
@@ -402,10 +406,9 @@ def cpu_floor(result):
 
 def kernel(result):
     """How much of a payment's CPU time is the kernel's, beside all that the best peer takes, in turns."""
-    scenario = next(name for name in result["scenarios"] if "three times" in name)
-    peer = next(name for name in result["scenarios"][scenario]["contestants"] if name != SERVICE)
+    beyond, peer = three_times(result)
     loads = []
-    for rate in (1000, result["scenarios"][scenario]["rate"]):
+    for rate in (1000, beyond):
         rounds = []
         for repetition in range(7):
             found = {}

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::config::StatementMode;
 use crate::limits::{BATCH_MAX_COUNT, PG_BUFFER_BYTES};
 use crate::pg::error::ServerError;
-use crate::pg::messages::{self, Malformed};
+use crate::pg::messages::{self, Columns, Malformed};
 use crate::pg::payments::{self, Insert, Row};
 use crate::pg::transport::{Transport, TransportError};
 
@@ -262,7 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         own.ok_or(Broken::Protocol)?.1 = Some(created_at);
                     }
                     Statement::Validation => {
-                        if !payments::read_validation(message.body)? {
+                        let columns = Columns::new(message.body)?;
+                        let (is_durable, _) = payments::read_validation(columns)?;
+                        if !is_durable {
                             return Err(Broken::NotDurable);
                         }
                     }

@@ -7,7 +7,7 @@
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::{DataRowBody, Message};
+use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use crate::config::{DatabaseTarget, SslMode, StatementMode};
 use crate::limits::{CONNECT_ADDRESS_TIMEOUT_MS, TCP_USER_TIMEOUT_MS};
 use crate::pg::error::{ConnectError, ConnectStep, ServerError};
+use crate::pg::messages::Columns;
 use crate::pg::payments;
 use crate::pg::scram::{ChannelBinding, Failure, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Scram};
 use crate::pg::tls;
@@ -242,7 +243,11 @@ impl Session {
         loop {
             match self.message()? {
                 Message::ReadyForQuery(body) if body.status() == b'I' => break,
-                Message::DataRow(row) => validated = Some(read_validation(&row).map_err(protocol)?),
+                Message::DataRow(row) => {
+                    let columns = Columns::after_count(row.buffer());
+                    let read = payments::read_validation(columns);
+                    validated = Some(read.map_err(|_| unexpected("the validation query's row"))?);
+                }
                 Message::ParseComplete | Message::BindComplete | Message::CommandComplete(_) => {}
                 _ => return Err(unexpected("the end of the first statements")),
             }
@@ -342,16 +347,6 @@ impl Session {
             .and_then(|()| self.socket.set_write_timeout(Some(left)))
             .map_err(|e| io_error(ConnectStep::Connect, &e))
     }
-}
-
-/// The validation query's columns: that commits wait for the disk, and that payments may be written and read.
-fn read_validation(row: &DataRowBody) -> io::Result<(bool, bool)> {
-    let mut columns = row.ranges();
-    let mut is_true = || -> io::Result<bool> {
-        let range = columns.next()?.ok_or(io::ErrorKind::InvalidData)?;
-        Ok(range.and_then(|range| row.buffer().get(range)) == Some(&[1]))
-    };
-    Ok((is_true()?, is_true()?))
 }
 
 /// The name is resolved anew each time: after a fail-over it points elsewhere.

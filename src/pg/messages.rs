@@ -49,9 +49,12 @@ pub struct Columns<'b> {
 impl<'b> Columns<'b> {
     /// Reads the body of a DataRow.
     pub fn new(body: &'b [u8]) -> Result<Self, Malformed> {
-        Ok(Self {
-            rest: body.get(2..).ok_or(Malformed)?,
-        })
+        Ok(Self::after_count(body.get(2..).ok_or(Malformed)?))
+    }
+
+    /// Reads what is behind a DataRow's number of columns.
+    pub fn after_count(rest: &'b [u8]) -> Self {
+        Self { rest }
     }
 
     /// The next column.

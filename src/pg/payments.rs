@@ -225,10 +225,10 @@ pub fn read_insert(body: &[u8]) -> Result<([u8; 16], i64), Malformed> {
     Ok((columns.fixed()?, columns.fixed().map(i64::from_be_bytes)?))
 }
 
-/// The validation query's row: whether commits wait for the disk.
-pub fn read_validation(body: &[u8]) -> Result<bool, Malformed> {
-    let is_durable: [u8; 1] = Columns::new(body)?.fixed()?;
-    Ok(is_durable == [1])
+/// The validation query's row: that commits wait for the disk, and that payments may be written and
+/// read.
+pub fn read_validation(mut columns: Columns<'_>) -> Result<(bool, bool), Malformed> {
+    Ok((columns.fixed()? == [1], columns.fixed()? == [1]))
 }
 
 /// The lookup's row.

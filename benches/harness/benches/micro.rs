@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use divan::{AllocProfiler, Bencher, black_box};
-use payment_latency_api::config::{PoolSettings, StatementMode};
+use payment_latency_api::config::StatementMode;
 use payment_latency_api::http::response::{Content, Context, Name};
 use payment_latency_api::http::{HeadScan, Method, Response, Status, Version, date, request};
 use payment_latency_api::metrics::{Build, Metrics};
@@ -10,7 +10,7 @@ use payment_latency_api::pg::connection::Connection;
 use payment_latency_api::pg::transport::Transport;
 use payment_latency_api::pg::{messages, payments};
 use payment_latency_api::pool::{Connect, Connecting, Pool};
-use payment_latency_harness::sample_insert;
+use payment_latency_harness::{pool_settings, sample_insert};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
 use std::io::{self, Write};
@@ -113,7 +113,7 @@ fn checkout_and_exchange(bencher: Bencher) {
     let insert = sample_insert();
     let pool = runtime.block_on(async {
         let pool = Pool::start(
-            settings(),
+            pool_settings(),
             Box::new(AtOnce),
             Arc::new(Metrics::new(Build::default())),
         );
@@ -216,20 +216,6 @@ fn receive(client: &mut Transport, mut bytes: &[u8]) {
         space[..length].copy_from_slice(&bytes[..length]);
         client.received(length).expect("records");
         bytes = &bytes[length..];
-    }
-}
-
-fn settings() -> PoolSettings {
-    PoolSettings {
-        size: 8,
-        waiters_max: 256,
-        batch_max: 32,
-        checkout_timeout: Duration::from_secs(1),
-        exchange_timeout: Duration::from_secs(1),
-        connect_timeout: Duration::from_secs(1),
-        connection_lifetime: Duration::from_secs(3_600),
-        idle_probe_interval: Duration::from_secs(30),
-        statement_mode: StatementMode::Named,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod stamps;
 pub mod wire;
 
 use hdrhistogram::Histogram;
+use payment_latency_api::config::{PoolSettings, StatementMode};
 use payment_latency_api::payment::{Currency, Parameters};
 use payment_latency_api::pg::payments::Insert;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -292,6 +293,22 @@ pub fn sample_insert() -> Insert {
         currency: parameters.currency,
         outcome: parameters.outcome,
         processing_ms: parameters.processing_ms,
+    }
+}
+
+/// A pool of the usual size, with limits that no measurement meets.
+pub fn pool_settings() -> PoolSettings {
+    const AMPLE: Duration = Duration::from_secs(5);
+    PoolSettings {
+        size: 8,
+        waiters_max: 256,
+        batch_max: 32,
+        checkout_timeout: AMPLE,
+        exchange_timeout: AMPLE,
+        connect_timeout: AMPLE,
+        connection_lifetime: Duration::from_secs(3_600),
+        idle_probe_interval: Duration::from_secs(30),
+        statement_mode: StatementMode::Named,
     }
 }
 

@@ -2,12 +2,12 @@
 //! tokio-postgres, which drives a connection by a task of its own. Statement, TLS library and runtime are the same.
 
 use nix::time::{ClockId, clock_gettime};
-use payment_latency_api::config::{DatabaseTarget, PoolSettings, SecretSource, StatementMode};
+use payment_latency_api::config::{DatabaseTarget, PoolSettings, SecretSource};
 use payment_latency_api::metrics::{Build, Metrics};
 use payment_latency_api::pg::payments::Insert;
 use payment_latency_api::pool::{Credentials, Pool, TcpConnector};
 use payment_latency_api::random;
-use payment_latency_harness::sample_insert;
+use payment_latency_harness::{pool_settings, sample_insert};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::error::Error;
 use std::sync::Arc;
@@ -49,19 +49,16 @@ fn main() -> Result<()> {
 async fn through_pool(url: &str, count: u32) -> Result<()> {
     let settings = PoolSettings {
         size: 1,
-        waiters_max: 1,
-        batch_max: 1,
-        checkout_timeout: TIMEOUT,
-        exchange_timeout: TIMEOUT,
-        connect_timeout: TIMEOUT,
-        connection_lifetime: Duration::from_secs(3_600),
-        idle_probe_interval: Duration::from_secs(30),
-        statement_mode: StatementMode::Named,
+        ..pool_settings()
     };
     let target = DatabaseTarget::parse(url, "local")?;
     let source = SecretSource::literal("DATABASE_URL", url);
     let credentials = Credentials::new(target, source, "local");
-    let connector = TcpConnector::start(credentials, settings.statement_mode, TIMEOUT)?;
+    let connector = TcpConnector::start(
+        credentials,
+        settings.statement_mode,
+        settings.connect_timeout,
+    )?;
     let metrics = Arc::new(Metrics::new(Build::default()));
     let pool = Pool::start(settings, Box::new(connector), metrics);
     pool.ready().await;
