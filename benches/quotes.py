@@ -622,8 +622,10 @@ PARTS = {
     "pools": pools,
     "today-against-record": today_against_record,
     "variants": variants(),
-    "providers": variants("as in the image", "aws-lc-rs in ring's place"),
-    "allocators": variants("as in the image", "mimalloc's own settings", "the system's allocator"),
+    "providers": variants("as in the image", "aws-lc-rs in ring's place", "OpenSSL in ring's place for TLS"),
+    "allocators": variants(
+        "as in the image", "mimalloc's own settings", "the system's allocator", "jemalloc in mimalloc's place"
+    ),
     "fuzzing": fuzzing,
     "deployed": rehearsed("phase 7", "drift", "new version"),
     "costs": costs,

@@ -46,17 +46,41 @@ variant "relocations not packed"
 flags=$(image_flags) build=(cargo build)
 variant "without the list of crates"
 
-# A copy of the source with aws-lc-rs, which has ring's interface: neither the crate nor that lock file belongs to the
-# service. It uses the newest crates that fit, so the result depends on the date of the run.
-other=$built/aws-lc-rs
-rm -rf "$other" && mkdir -p "$other"
-git ls-files -z -- Cargo.toml Cargo.lock src benches migrations tests | xargs -0 cp --parents -t "$other"
+# The rest is built from copies of the source with other crates, in their newest versions that fit: the result depends on
+# the date of the run, and neither these crates nor the lock files belong to the service.
+
+# copy NAME
+copy() {
+  other=$built/$1 build=(cargo auditable build --manifest-path "$built/$1/Cargo.toml") locked=()
+  rm -rf "$other" && mkdir -p "$other"
+  git ls-files -z -- Cargo.toml Cargo.lock src benches migrations tests | xargs -0 cp --parents -t "$other"
+}
+
+# uses CRATE: the copy that was built last has it.
+uses() { grep -q "name = \"$1\"" "$other/Cargo.lock" || die "the build did not use $1"; }
+
+copy jemalloc
+sed -i 's/^mimalloc = .*/mimalloc = { package = "tikv-jemallocator", version = "0.7" }/' "$other/Cargo.toml"
+sed -i 's/mimalloc::MiMalloc/mimalloc::Jemalloc/g' "$other/src/main.rs"
+variant "jemalloc in mimalloc's place"
+uses tikv-jemalloc-sys
+
+# aws-lc-rs has ring's interface.
+copy aws-lc-rs
 sed -i -e 's/^ring = .*/ring = { package = "aws-lc-rs", version = "1", default-features = false, features = ["aws-lc-sys"] }/' \
   -e '/^rustls = .*"tls12"/s/"ring"/"aws_lc_rs"/' "$other/Cargo.toml"
 grep -rlZ 'crypto::ring' "$other/src" | xargs -0 sed -i -e 's/crypto::ring::{self, /crypto::aws_lc_rs::{self as ring, /'
-build=(cargo auditable build --manifest-path "$other/Cargo.toml") locked=()
 variant "aws-lc-rs in ring's place"
-grep -q 'name = "aws-lc-sys"' "$other/Cargo.lock" || die "the build did not use aws-lc-rs"
+uses aws-lc-sys
+
+# OpenSSL below rustls alone: what hashes keys and passwords stays ring, which has no interface in common with it.
+copy openssl
+sed -i -e '/^rustls = .*"tls12"/s/"ring", //' \
+  -e '/^ring = /a rustls-openssl = { version = "0.4", default-features = false, features = ["tls12", "vendored"] }' \
+  "$other/Cargo.toml"
+grep -rlZ 'crypto::ring' "$other/src" | xargs -0 sed -i -e 's/rustls::crypto::ring::{self, /rustls_openssl::{self as ring, /'
+variant "OpenSSL in ring's place for TLS"
+uses openssl-src
 
 stage_in_memory "$built/bin/0"
 python3 -B benches/variants.py "${variants[@]}"
