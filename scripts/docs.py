@@ -158,7 +158,7 @@ def unset_variables(documents):
     for document in documents.values():
         values = [text for _, info, text in document.blocks if info == "sh operator.env"]
         for began, info, text in document.blocks if values else ():
-            if info == "sh" or info.startswith("sh rehearse"):
+            if info.partition(" ")[0] == "sh" and info not in ("sh check", "sh operator.env"):
                 # Text between apostrophes belongs to another program.
                 used = re.findall(rf"\$\{{?({name})", re.sub(r"'[^']*'", "", text))
                 for variable in sorted(set(used) - known(text) - known(values[0])):

@@ -40,21 +40,21 @@ act "phase 1" "terraform test of both environments; what later phases read is ma
 act "phase 2" "both contexts answer" phase phase-2
 act "phase 3" "the image, built once, is in both registries by one digest, committed and pushed" image
 act "phase 4" "skips each add-on by name: their charts are not on this machine" phase phase-4
-act "phase 5" "each Secrets Manager has an API key of its own" phase phase-5
+act "phase 5" "each Secrets Manager has its own API key" phase phase-5
 act "phase 6" "both regions registered; Argo CD may do in Mexico what argocd/rbac.yaml says" phase phase-6
 act "phase 7" "each region's migration has run as its Job; both Applications Synced and Healthy; a payment through each load balancer" applications
 
-act "payments" "each is in its region's table and not in the other's; what probe measures" payments
-act "status" "make status calls both regions well, and shows an alarm of AWS" status
+act "payments" "each is stored in its own region alone; probe measures them" payments
+act "status" "make status reports that both regions are well, and shows an alarm of AWS" status
 act "drift" "what was changed and deleted by hand is healed" drift
-act "API keys" "rotated by make rotate-api-key; no process is another one, no payment failed" keys
-act "passwords" "rotated by the function that Lambda gets; no process is another one, no payment failed" passwords
-act "secrets away" "Spain's Secrets Manager is silent: a new pod starts, what was fetched stays; no payment failed" away
-act "new version" "committed, built, rolled out pod by pod in Spain, with Mexico held, then there; no payment failed" release
-act "roll back" "by the runbook's blocks: both regions to the former version, then one region by itself; no payment failed" roll_back
-act "runbook" "its blocks that ask for it, and commands in its sentences, work by hand in both regions; a deployment at 0 pods is left at 0" runbook
+act "API keys" "rotated by make rotate-api-key; no process was replaced, no payment failed" keys
+act "passwords" "rotated by the function that Lambda runs; no process was replaced, no payment failed" passwords
+act "secrets away" "Spain's Secrets Manager does not answer: a new pod starts, the Secret stays as it is; no payment failed" away
+act "new version" "committed, built, rolled out pod by pod in Spain while Mexico is held, then in Mexico; no payment failed" release
+act "roll back" "by the runbook's blocks: both regions to the former version, then one region by itself, and back; no payment failed" roll_back
+act "runbook" "the blocks marked for it, and commands in sentences, work by hand; a deployment at 0 pods is left at 0" runbook
 act "down" "no Application, Ingress, Secret, role, namespace or process is left" tear_down
-act "up again" "make up, interrupted after each of its phases, comes to its end" interrupted_up
-act "region lost" "Mexico is killed as a whole; in Spain no payment failed, its Application is Synced and Healthy, drift is healed" lost
-act "end" "no process is left" strike
+act "up again" "make up, interrupted after each of its phases, completes when it is run again" interrupted_up
+act "region lost" "all of Mexico is killed; in Spain no payment failed, its Application is Synced and Healthy, drift is healed" lost
+act "end" "no process is left behind" strike
 report

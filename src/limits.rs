@@ -166,8 +166,8 @@ pub const CONNECTION_LIFETIME_S: Bound = bound(3_600, 1, 82_800);
 pub const CONNECTION_LIFETIME_MAX_S: u64 = 86_100;
 /// Lifetimes differ by up to this part of themselves, so that connections do not age together.
 pub const LIFETIME_JITTER_PERCENT: u64 = 10;
-/// An idle connection is validated this often; RDS Proxy ends idle ones at 30 min, and NAT
-/// gateways forget a flow after 350 s.
+/// A connection is validated this often; RDS Proxy ends idle ones at 30 min, and NAT gateways forget
+/// a flow after 350 s.
 pub const IDLE_PROBE_INTERVAL_MS: Bound = bound(30_000, 100, 300_000);
 /// The pool looks at the ages of idle connections this often.
 pub const MAINTENANCE_INTERVAL_MS: u64 = 1_000;

@@ -290,7 +290,8 @@ all_run() {
   [ "$SEEN" = "3 $2" ]
 }
 
-# Rolls both regions back by the runbook's blocks; then Mexico alone, to the version before that.
+# Rolls both regions back by the runbook's blocks; then Mexico alone, to the version before that; then Mexico gets again
+# what Spain runs.
 roll_back() { calling roll_back_meanwhile; }
 
 roll_back_meanwhile() {
@@ -306,6 +307,10 @@ roll_back_meanwhile() {
   wait_until "every pod of mexico runs $newer" 180 all_run mexico "$newer"
   all_run spain "$former" || die "spain must run $former, but runs $SEEN"
   all_well
+  by_hand mexico "$folder"/*-sh-release-again
+  by_hand mexico "$(look_again)"
+  wait_until "every pod of mexico runs $former, as in spain" 180 all_run mexico "$former"
+  all_well
 }
 
 # The runbook's block that has Argo CD read git at once.
@@ -317,6 +322,7 @@ look_again() { grep -l refresh=normal "$STAGE/shared/runbook"/*-sh-rehearse; }
 open_runbook() {
   local folder="$STAGE/shared/runbook"
   [ ! -e "$folder" ] || return 0
+  cp "$OPERATOR_FILE" "$CHECKOUT/terraform/operator.tfvars"
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
   # Stand-ins for Terraform's outputs and AWS's addresses; last, a name for buckets that phase 0 has not created.
   cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
@@ -334,10 +340,12 @@ runbook() {
   open_runbook
   for site in $SITES; do
     database_in_moto "$site"
+    others_in_moto "$site"
     for block in "$folder"/*-sh-rehearse* "$folder"/*-inline; do
       ! grep -q put-secret-value "$block" || key_of "$site" >"$STAGE/$site/former.key"
-      by_hand "$site" "$block"
+      [[ $block = *-later ]] || by_hand "$site" "$block"
     done
+    for block in "$folder"/*-later; do by_hand "$site" "$block"; done
     # What the page says to do after the last key that it stores.
     by_hand "$site" "$(grep -l force-sync "$folder"/*-sh-rehearse)"
   done
@@ -353,17 +361,19 @@ runbook() {
 # was torn down.
 NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
 
-# by_hand SITE BLOCK: runs it as its fence says: in both regions, in Spain alone, or (dry) as a server-side dry run.
+# by_hand SITE BLOCK: runs it as its fence says: in both regions, in one alone, as a server-side dry run (dry), or after
+# the others and with the buckets that phase 0 made (later).
 by_hand() {
-  local dry=:
+  local first=:
   case $2 in
     *-inline) ! grep -qE -- "$NOT_HERE" "$2" || return 0 ;;
-    *-spain) [ "$1" = spain ] || return 0 ;;
-    *-dry) dry='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
+    *-spain | *-mexico) [ "$1" = "${2##*-}" ] || return 0 ;;
+    *-later) first="buckets=$(operator state_bucket_prefix)" ;;
+    *-dry) first='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac
   say "$1, line $(basename "$2" | sed 's/^0*//; s/[.-].*//')"
   (cd "$CHECKOUT" && site=$1 region=$(region "$1") bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
-    "$STAGE/shared/runbook/operator.env" "$dry" "$2" </dev/null)
+    "$STAGE/shared/runbook/operator.env" "$first" "$2" </dev/null)
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }
 

@@ -326,6 +326,23 @@ database_in_moto() {
   } >/dev/null
 }
 
+# What else only the runbook asks for: the alarms' topic, a group of nodes, RDS's log group, a version of the state.
+others_in_moto() {
+  local site=$1 name topic role
+  name=$(cluster "$site")
+  role="arn:aws:iam::$(operator account_id):role/$name"
+  topic=$(aws_in "$site" sns create-topic --name "$name-alerts" --query TopicArn --output text)
+  {
+    aws_in "$site" sns subscribe --topic-arn "$topic" --protocol email --notification-endpoint "$(operator alert_email)"
+    aws_in "$site" eks create-cluster --name "$name" --role-arn "$role" --resources-vpc-config subnetIds=subnet-a,subnet-b
+    aws_in "$site" eks create-nodegroup --cluster-name "$name" --nodegroup-name app-a --subnets subnet-a --node-role "$role"
+    aws_in "$site" rds create-db-parameter-group --db-parameter-group-name default.postgres18 --db-parameter-group-family postgres18 \
+      --description "AWS has one for each major version"
+    aws_in "$site" logs create-log-group --log-group-name RDSOSMetrics
+    aws_in "$site" s3 cp - "s3://$(state_bucket "$site")/region.tfstate" <<<'{}'
+  } >/dev/null
+}
+
 # ---- The end
 
 # Ends everything. A second call finds nothing to do.

@@ -185,7 +185,7 @@ pub(super) const CONNECTION_LIFETIME_S: Number = Number {
 pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
     variable: "IDLE_PROBE_INTERVAL_MS",
     bound: limits::IDLE_PROBE_INTERVAL_MS,
-    meaning: "Milliseconds after which an idle connection is validated by a query; checked once a second.",
+    meaning: "Milliseconds after which a connection is validated by a query again, be it idle or in use.",
 };
 pub(super) const STATEMENT_MODE: Word = Word {
     variable: "STATEMENT_MODE",

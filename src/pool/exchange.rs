@@ -30,7 +30,12 @@ impl<S: Stream> Lease<S> {
 
     pub(super) fn give_back(mut self) {
         if let Some(member) = self.member.take() {
-            self.pool.release(member);
+            let (pool, now) = (&self.pool, Instant::now());
+            if pool.must_validate(&member, now) && !pool.closing.get() {
+                pool.validate(member);
+            } else {
+                pool.release(member, now);
+            }
         }
     }
 
@@ -140,7 +145,10 @@ impl<S: Stream> Exchange<S> {
     }
 
     /// Begins a round trip that changes nothing and shows that the session is alive.
-    pub(super) fn validate(lease: Lease<S>) -> Option<Self> {
+    pub(super) fn validate(mut lease: Lease<S>) -> Option<Self> {
+        if let Some(member) = &mut lease.member {
+            member.validated = Instant::now();
+        }
         Self::single(lease, Connection::queue_validation)
     }
 

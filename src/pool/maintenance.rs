@@ -56,11 +56,10 @@ impl<S: Stream> Inner<S> {
     /// One round over the idle connections.
     fn keep(self: &Rc<Self>) {
         let now = Instant::now();
-        let quiet = self.settings.idle_probe_interval;
         // Half of them at a time, so that payments find a connection meanwhile.
         let half = self.idle.borrow().len().div_ceil(2);
         for _ in 0..half {
-            if let Some(member) = self.remove_idle(|member| now >= member.validated + quiet) {
+            if let Some(member) = self.remove_idle(|member| self.must_validate(member, now)) {
                 self.validate(member);
             }
         }

@@ -67,7 +67,7 @@ pub struct Figures {
     pub waiting: usize,
 }
 
-/// An open connection, its age and its last sign of life.
+/// An open connection, its age and when it was last asked.
 struct Member<S> {
     connection: Connection<S>,
     /// To be replaced after this, once its replacement is there.
@@ -76,6 +76,7 @@ struct Member<S> {
     ends: Instant,
     /// Of which era it is: see [`Inner::era`].
     era: u32,
+    /// When its last validation began.
     validated: Instant,
     /// An exchange on it has been answered.
     served: bool,
@@ -296,8 +297,7 @@ impl<S: Stream> Inner<S> {
     }
 
     /// Takes a connection in: a new one, or one whose exchange is over.
-    fn release(&self, mut member: Box<Member<S>>) {
-        let now = Instant::now();
+    fn release(&self, member: Box<Member<S>>, now: Instant) {
         if self.closing.get() {
             return self.retire(member, Closed::Shutdown);
         }
@@ -311,7 +311,6 @@ impl<S: Stream> Inner<S> {
         if now >= member.expires && !self.ageing.replace(true) {
             self.wanted.notify_one();
         }
-        member.validated = now;
         let Some(mut member) = self.waiters.borrow_mut().grant(member, now) else {
             return self.gauges();
         };
@@ -374,6 +373,12 @@ impl<S: Stream> Inner<S> {
             tokio::task::spawn_local(exchange.run_to_limit());
         }
         self.gauges();
+    }
+
+    /// An answered payment shows that a connection lives, and not that its commits still wait for the
+    /// disk: so one that is never idle has its validation, too.
+    fn must_validate(&self, member: &Member<S>, now: Instant) -> bool {
+        now >= member.validated + self.settings.idle_probe_interval
     }
 
     /// Closes idle connections, and the others as they become idle.

@@ -89,7 +89,7 @@ impl<S: Stream> Inner<S> {
         self.open.set(self.open.get() + 1);
         self.last_failure.set(None);
         self.metrics.pool.opened(now - began);
-        self.release(Box::new(Member {
+        let member = Member {
             connection,
             expires: now + lifetime,
             ends: now + Duration::from_secs(CONNECTION_LIFETIME_MAX_S),
@@ -97,7 +97,8 @@ impl<S: Stream> Inner<S> {
             validated: now,
             served: false,
             paid: false,
-        }));
+        };
+        self.release(Box::new(member), now);
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
             self.metrics.pool.ready.set(1);
             self.readied.notify_waiters();

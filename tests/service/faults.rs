@@ -110,6 +110,31 @@ fn commits_that_no_longer_wait_for_the_disk_end_all_connections() {
     eventually("payments go on", || service.pay("").status == 200);
 }
 
+/// While payments wait, the pool's one connection goes from exchange to exchange and is never idle.
+#[test]
+fn commits_that_no_longer_wait_for_the_disk_end_a_connection_that_is_never_idle() {
+    let cluster = database();
+    let settings = [("POOL_SIZE", "1"), ("IDLE_PROBE_INTERVAL_MS", "1500")];
+    let service = Service::start(&cluster, &settings);
+    std::thread::scope(|threads| {
+        let last_status = || {
+            let (mut caller, began) = (Caller::connect(service.address), Instant::now());
+            loop {
+                let status = caller.pay("", &[]).status;
+                if status != 200 || began.elapsed() > Duration::from_secs(30) {
+                    return status;
+                }
+            }
+        };
+        let callers = [(); 8].map(|()| threads.spawn(last_status));
+        cluster.psql("ALTER SYSTEM SET synchronous_commit = off");
+        cluster.psql("SELECT pg_reload_conf()");
+        assert_eq!(callers.map(|caller| caller.join().unwrap()), [503; 8]);
+    });
+    let line = service.wait_for_log("database_connection_lost");
+    assert_eq!(line["reason"], "synchronous_commit was turned off");
+}
+
 #[test]
 fn a_health_check_that_is_refused_asks_once() {
     let cluster = database();
