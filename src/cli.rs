@@ -43,7 +43,8 @@ Options:
   --help         prints this text
 
 Everything else is set by environment variables: see docs/APPLICATION.md.
-Exit codes: 0 success, 1 failure, 64 usage error, 78 configuration error.";
+Exit codes: 0 success, 1 failure, 64 usage error, 78 configuration error;
+130 or 143 where SIGINT or SIGTERM ended migrate, prune or probe.";
 
 pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, Error> {
     let command = match parser.next()? {

@@ -43,7 +43,8 @@ paid() {
   case $code in
     200) return ;;
     000 | '') SEEN="no answer yet from $(address "$site")" ;;
-    401 | 403) SEEN="status $code: the pods do not have the key from Secrets Manager yet" ;;
+    401) SEEN="status 401: the secret in Secrets Manager holds no key" ;;
+    403) SEEN="status 403: the pods do not have the key from Secrets Manager yet" ;;
     *) SEEN="status $code" ;;
   esac
   return 1
