@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 ##@ Develop
-.PHONY: help run run-test test check image clean
+.PHONY: help run run-test test test-postgres check image clean
 help: ## list the targets
 	@awk -F ':.*## |##@ ' '/^##@ / { printf "\n%s\n", $$2 } /^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ run-test: ## test `make run` from scratch: the payment it prints, a second run b
 
 test: ## install what the service's tests need, and run them (cargo test)
 	@scripts/test.sh
+
+test-postgres: ## run the tests of schema and service against the version of PostgreSQL that RDS runs
+	@scripts/test-postgres.sh
 
 check: ## check format, lints, scripts, house rules, documents, workflows and licences
 	@scripts/check.sh

@@ -334,14 +334,18 @@ impl Cluster {
 
     /// The same in another database.
     pub fn psql_in(&self, database: &str, sql: &str) -> String {
+        let printed = run(self.client(database).args(["-c", sql]));
+        printed.trim_end().to_owned()
+    }
+
+    fn client(&self, database: &str) -> Command {
         let mut command = Command::new(programs().join("psql"));
         command
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-U", "postgres", "-d", database])
-            .args(["-p", &self.port.to_string(), "-c", sql])
-            .arg("-h")
+            .args(["-p", &self.port.to_string(), "-h"])
             .arg(&self.folder);
-        run(&mut command).trim_end().to_owned()
+        command
     }
 
     /// The server's log so far.
@@ -379,19 +383,24 @@ impl Cluster {
     }
 
     /// A standby of `primary` that has to confirm its commits from now on. The primary's `host_rules`
-    /// need `local replication all trust`.
+    /// need `local replication all trust`. Its folder is copied between two calls of PostgreSQL's
+    /// low-level API for backups: pg_basebackup would have to be as new as the server.
     pub fn standby_of(primary: &Self) -> Self {
         let folder = make_folder();
         let data = folder.join("data");
-        run(
-            as_server_user(Command::new(programs().join("pg_basebackup")))
-                .args(["-R", "-X", "stream", "-c", "fast", "-U", "postgres"])
-                .args(["-p", &primary.port.to_string(), "-h"])
-                .arg(&primary.folder)
-                .arg("-D")
-                .arg(&data)
-                .current_dir(&folder),
+        fs::create_dir(&data).unwrap();
+        let copy = format!(
+            r"\! tar -c -C {} --exclude=./pg_wal/* --exclude=./postmaster.* . | tar -x -C {}",
+            primary.folder.join("data").display(),
+            data.display()
         );
+        let began = "DO $$ BEGIN PERFORM pg_backup_start('standby', fast => true); END $$";
+        let ended = "SELECT labelfile FROM pg_backup_stop(wait_for_archive => false)";
+        let label = run(primary
+            .client("postgres")
+            .args(["-c", began, "-c", &copy, "-c", ended]));
+        write(&data.join("backup_label"), &label, 0o600);
+        write(&data.join("standby.signal"), "", 0o600);
         let standby = Self {
             port: free_port(),
             server: Mutex::new(None),
@@ -401,7 +410,9 @@ impl Cluster {
         let settings = data.join("postgresql.auto.conf");
         let mut text = fs::read_to_string(&settings).unwrap();
         text += &format!(
-            "port = {}\nunix_socket_directories = '{}'\n",
+            "primary_conninfo = 'user=postgres host={} port={}'\nport = {}\nunix_socket_directories = '{}'\n",
+            primary.folder.display(),
+            primary.port,
             standby.port,
             standby.folder.display()
         );

