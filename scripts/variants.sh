@@ -7,6 +7,9 @@ need_rust
 need python3 python3
 need valgrind valgrind
 need chrt util-linux
+# jemalloc and OpenSSL are built by make, OpenSSL with more of Perl than perl-base has.
+need make make
+perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || apt_install perl
 target=$(rustc -vV | sed -n 's/^host: //p')
 cargo fetch --locked --quiet
 flags=$(image_flags)
@@ -73,7 +76,7 @@ grep -rlZ 'crypto::ring' "$other/src" | xargs -0 sed -i -e 's/crypto::ring::{sel
 variant "aws-lc-rs in ring's place"
 uses aws-lc-sys
 
-# OpenSSL below rustls alone: what hashes keys and passwords stays ring, which has no interface in common with it.
+# OpenSSL below rustls alone: all other hashes stay ring's, which has no interface in common with it.
 copy openssl
 sed -i -e '/^rustls = .*"tls12"/s/"ring", //' \
   -e '/^ring = /a rustls-openssl = { version = "0.4", default-features = false, features = ["tls12", "vendored"] }' \

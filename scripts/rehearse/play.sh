@@ -346,6 +346,8 @@ runbook() {
       [[ $block = *-later ]] || by_hand "$site" "$block"
     done
     for block in "$folder"/*-later; do by_hand "$site" "$block"; done
+    [ "$(aws_in "$site" eks describe-nodegroup --cluster-name "$(cluster "$site")" --nodegroup-name app-a \
+      --query nodegroup.scalingConfig.desiredSize)" = 2 ] || die "$site: the group of nodes was not changed"
     # What the page says to do after the last key that it stores.
     by_hand "$site" "$(grep -l force-sync "$folder"/*-sh-rehearse)"
   done
@@ -372,7 +374,7 @@ by_hand() {
     *-dry) first='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac
   say "$1, line $(basename "$2" | sed 's/^0*//; s/[.-].*//')"
-  (cd "$CHECKOUT" && site=$1 region=$(region "$1") bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
+  (cd "$CHECKOUT" && site=$1 region=$(region "$1") timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
     "$STAGE/shared/runbook/operator.env" "$first" "$2" </dev/null)
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }

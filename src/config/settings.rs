@@ -175,7 +175,8 @@ pub(super) const CONNECT_TIMEOUT_MS: Number = Number {
     variable: "CONNECT_TIMEOUT_MS",
     bound: limits::CONNECT_TIMEOUT_MS,
     meaning: "Milliseconds for resolving, connecting, TLS and login of one connection, together; \
-        a name resolution that hangs is ended by the resolver's own time-out.",
+        a name resolution that hangs is ended by the resolver's own time-out. `migrate` and `prune` \
+        take the default.",
 };
 pub(super) const CONNECTION_LIFETIME_S: Number = Number {
     variable: "CONNECTION_LIFETIME_S",
@@ -185,7 +186,8 @@ pub(super) const CONNECTION_LIFETIME_S: Number = Number {
 pub(super) const IDLE_PROBE_INTERVAL_MS: Number = Number {
     variable: "IDLE_PROBE_INTERVAL_MS",
     bound: limits::IDLE_PROBE_INTERVAL_MS,
-    meaning: "Milliseconds after which a connection is validated by a query again, be it idle or in use.",
+    meaning: "Milliseconds after which a connection is validated by a query again; an idle one is looked at \
+        once a second.",
 };
 pub(super) const STATEMENT_MODE: Word = Word {
     variable: "STATEMENT_MODE",

@@ -31,7 +31,7 @@ impl<S: Stream> Lease<S> {
     pub(super) fn give_back(mut self) {
         if let Some(member) = self.member.take() {
             let (pool, now) = (&self.pool, Instant::now());
-            if pool.must_validate(&member, now) && !pool.closing.get() {
+            if pool.must_validate(&member, now) {
                 pool.validate(member);
             } else {
                 pool.release(member, now);
@@ -92,6 +92,7 @@ pub(super) struct Exchange<S: Stream> {
     coalesced: Coalesced<S>,
     /// How many it carries.
     payments: usize,
+    validates: bool,
     /// When the exchange counts as failed.
     limit: Instant,
 }
@@ -145,11 +146,12 @@ impl<S: Stream> Exchange<S> {
     }
 
     /// Begins a round trip that changes nothing and shows that the session is alive.
-    pub(super) fn validate(mut lease: Lease<S>) -> Option<Self> {
-        if let Some(member) = &mut lease.member {
-            member.validated = Instant::now();
-        }
-        Self::single(lease, Connection::queue_validation)
+    pub(super) fn validate(lease: Lease<S>) -> Option<Self> {
+        let exchange = Self::single(lease, Connection::queue_validation)?;
+        Some(Self {
+            validates: true,
+            ..exchange
+        })
     }
 
     fn single(
@@ -165,6 +167,7 @@ impl<S: Stream> Exchange<S> {
         let started = Instant::now();
         Self {
             payments: 0,
+            validates: false,
             limit: started + lease.pool.settings.exchange_timeout,
             coalesced: Coalesced {
                 pool: lease.pool.clone(),
@@ -239,13 +242,17 @@ impl<S: Stream> Exchange<S> {
         };
         if let Err(broken) = result {
             pool.note_broken(&broken, member.connection.refusal().as_deref());
+            let current = member.era == pool.era.get();
             self.lease.close(Closed::Broken);
-            if matches!(broken, Broken::NotDurable) {
+            if matches!(broken, Broken::NotDurable) && current {
                 pool.renew();
             }
             return Finished::lost(elapsed);
         }
         member.served = true;
+        if self.validates {
+            member.validated = Instant::now();
+        }
         if self.payments > 0 {
             member.paid = true;
             pool.go_on();

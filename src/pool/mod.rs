@@ -76,7 +76,7 @@ struct Member<S> {
     ends: Instant,
     /// Of which era it is: see [`Inner::era`].
     era: u32,
-    /// When its last validation began.
+    /// When its last validation ended.
     validated: Instant,
     /// An exchange on it has been answered.
     served: bool,
@@ -376,9 +376,12 @@ impl<S: Stream> Inner<S> {
     }
 
     /// An answered payment shows that a connection lives, and not that its commits still wait for the
-    /// disk: so one that is never idle has its validation, too.
+    /// disk: so one that is never idle has its validation, too. One that is about to be closed has none.
     fn must_validate(&self, member: &Member<S>, now: Instant) -> bool {
         now >= member.validated + self.settings.idle_probe_interval
+            && now < member.ends
+            && member.era == self.era.get()
+            && !self.closing.get()
     }
 
     /// Closes idle connections, and the others as they become idle.

@@ -91,8 +91,8 @@ fn a_login_that_could_not_pay_keeps_the_service_unready_and_says_so() {
     }
 }
 
-/// Whoever runs the database may turn that off for sessions that are open. Payments go on all the
-/// time here, so one of the two connections is never idle long enough to be validated itself.
+/// Whoever runs the database may turn that off for sessions that are open. The connection in use is
+/// validated between two payments; the other one is closed for what that found.
 #[test]
 fn commits_that_no_longer_wait_for_the_disk_end_all_connections() {
     let cluster = database();
@@ -105,16 +105,25 @@ fn commits_that_no_longer_wait_for_the_disk_end_all_connections() {
     assert_eq!(line["reason"], "synchronous_commit was turned off");
     let line = service.wait_for_log("database_connect_failed");
     assert_eq!(line["step"], "setting");
+    let closed = |reason| {
+        let name = format!("pool_connections_closed_total{{reason=\"{reason}\"}}");
+        service.metric(&name)
+    };
+    assert_eq!((closed("broken"), closed("expired")), (1.0, 1.0));
     cluster.psql("ALTER SYSTEM RESET synchronous_commit");
     cluster.psql("SELECT pg_reload_conf()");
     eventually("payments go on", || service.pay("").status == 200);
 }
 
-/// While payments wait, the pool's one connection goes from exchange to exchange and is never idle.
+/// Seven of eight callers always wait, so the pool's one connection goes from exchange to exchange.
 #[test]
 fn commits_that_no_longer_wait_for_the_disk_end_a_connection_that_is_never_idle() {
     let cluster = database();
-    let settings = [("POOL_SIZE", "1"), ("IDLE_PROBE_INTERVAL_MS", "1500")];
+    let settings = [
+        ("POOL_SIZE", "1"),
+        ("BATCH_MAX", "1"),
+        ("IDLE_PROBE_INTERVAL_MS", "1500"),
+    ];
     let service = Service::start(&cluster, &settings);
     std::thread::scope(|threads| {
         let last_status = || {
@@ -133,6 +142,45 @@ fn commits_that_no_longer_wait_for_the_disk_end_a_connection_that_is_never_idle(
     });
     let line = service.wait_for_log("database_connection_lost");
     assert_eq!(line["reason"], "synchronous_commit was turned off");
+}
+
+/// A port in front of `port`, over which every answer takes `pause`.
+fn slowed(port: u16, pause: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (mut near, mut far) = (near, far);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = far.read(&mut bytes) {
+                    std::thread::sleep(pause);
+                    near.write_all(&bytes[..count]).unwrap();
+                }
+            });
+        }
+    });
+    front
+}
+
+#[test]
+fn validations_that_take_longer_than_the_time_between_them_leave_room_for_payments() {
+    let cluster = database();
+    let front = slowed(cluster.port(), Duration::from_millis(150));
+    let url = cluster.url("payments_api", "verify-full");
+    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("POOL_SIZE", "1"),
+        ("IDLE_PROBE_INTERVAL_MS", "100"),
+    ];
+    let service = Service::start(&cluster, &settings);
+    for _ in 0..10 {
+        assert_eq!(service.pay("").status, 200);
+    }
 }
 
 #[test]
