@@ -180,21 +180,32 @@ def size(performance, _):
     )
 
 
-def pooler(performance, _):
-    pooled, direct, statements, differ = pooler_runs(performance)
-    named, unnamed = runs(performance, "1,000/s"), runs(performance, "1,000/s, unnamed statements")
+def side_by_side(*pairs):
+    """For each pair of runs both, and their difference."""
     figures_of = (("p50_us", 0), ("p99_us", 0), ("cpu_us", 1))
     rows = []
-    for first, theirs, second, ours, what in (
-        (f"200/s, straight to the database, {statements}", direct, "200/s, through pgbouncer, `unnamed`", pooled,
-         differ),
-        ("1,000/s, straight to the database, `named`", named, "1,000/s, straight to the database, `unnamed`", unnamed,
-         "`unnamed` statements alone"),
-    ):  # fmt: skip
+    for first, theirs, second, ours, what in pairs:
         for name, found in ((first, theirs), (second, ours)):
             rows.append([name, *(spread(found[figure], digits) for figure, digits in figures_of)])
         rows.append([f"more by {what}", *(more(ours, theirs, figure, digits) for figure, digits in figures_of)])
     return table(["", "p50 µs", "p99 µs", "CPU µs"], rows)
+
+
+def pooled_and_direct(performance):
+    pooled, direct, statements, differ = pooler_runs(performance)
+    first, second = f"200/s, straight to the database, {statements}", "200/s, through pgbouncer, `unnamed`"
+    return first, direct, second, pooled, differ
+
+
+def pooler(performance, _):
+    named, unnamed = runs(performance, "1,000/s"), runs(performance, "1,000/s, unnamed statements")
+    first, second = "1,000/s, straight to the database, `named`", "1,000/s, straight to the database, `unnamed`"
+    statements = first, named, second, unnamed, "`unnamed` statements alone"
+    return side_by_side(pooled_and_direct(performance), statements)
+
+
+def pooler_elsewhere(*_):
+    return side_by_side(pooled_and_direct(json.loads((ROOT / "docs/performance/another-machine.json").read_text())))
 
 
 def coalescing(performance, _):
@@ -459,7 +470,8 @@ def rehearsed(*steps):
 
     def part(*_):
         first, *lines = (ROOT / "docs/drawings/rehearsal.tsv").read_text().splitlines()
-        known = {name: (seconds, text) for _, seconds, name, text in (line.split("\t") for line in lines)}
+        steps_of = (line.split("\t") for line in lines if not line.startswith("#"))
+        known = {name: (seconds, text) for _, seconds, name, text in steps_of}
         rows = [[known[step][1], known[step][0]] for step in steps]
         return table(["Step of a rehearsal", "Seconds, checks included"], rows) + f"\n\nRecorded by `make rehearse`{first.removeprefix('# make rehearse')}."
 
@@ -632,6 +644,7 @@ PARTS = {
     "peers": peers,
     "against-peers": against_peers,
     "goals-elsewhere": goals_elsewhere,
+    "pooler-elsewhere": pooler_elsewhere,
     "size": size,
     "pooler": pooler,
     "coalescing": coalescing,

@@ -3,6 +3,7 @@ they name, drawings, and the commands that they mark with ```sh check. scripts/d
 
 docs.py [FOLDER]: the repository to check; this one by default.
 docs.py --links: prints every external link and the places that have it, for scripts/links.sh, which follows them.
+docs.py --rehearsed: prints a hash of the runbook's commands that the rehearsal runs.
 docs.py --blocks DOCUMENT FOLDER: writes each of its shell blocks to a file in FOLDER, named after its line and its
 fence; likewise each command of AWS or Kubernetes within a sentence, as `inline`.
 """
@@ -174,8 +175,16 @@ def stale_drawings(root):
             yield f"{source.relative_to(root)}: `make drawings` has not been run since it changed"
 
 
+def rehearsed_commands(root):
+    """A hash of what the rehearsal may run of the runbook."""
+    runbook = Document(root, root / RUNBOOK)
+    texts = [f"{info}\n{text}" for _, info, text in runbook.blocks if re.match(r"sh (?!check$)", info)]
+    texts += [command for _, line in runbook.prose for command in INLINE.findall(line)]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
 def stale_rehearsal(root):
-    """The run that is drawn has every step of rehearse.sh, with what the step shows."""
+    """The run that is drawn has every step of rehearse.sh, with what the step shows, and the runbook's commands."""
     script, run = root / "scripts/rehearse.sh", root / "docs/drawings/rehearsal.tsv"
     if not script.exists():
         return
@@ -183,6 +192,8 @@ def stale_rehearsal(root):
     drawn = {tuple(line.split("\t")[2:4]) for line in run.read_text().splitlines() if not line.startswith("#")}
     for step, shows in sorted(set(steps) - drawn):
         yield f"{run.relative_to(root)}: the recorded run does not have the step “{step}”: {shows}"
+    if rehearsed_commands(root) not in run.read_text():
+        yield f"{run.relative_to(root)}: {RUNBOOK} has other commands than the recorded run: `make rehearse` runs them"
 
 
 def failed_commands(root, documents):
@@ -254,6 +265,9 @@ def write_blocks(document, folder):
 def main(arguments):
     if arguments[:1] == ["--blocks"]:
         write_blocks(*map(pathlib.Path, arguments[1:]))
+        return
+    if arguments == ["--rehearsed"]:
+        print(rehearsed_commands(pathlib.Path(__file__).parent.parent.resolve()))
         return
     if arguments == ["--links"]:
         found = external(pathlib.Path(__file__).parent.parent.resolve())

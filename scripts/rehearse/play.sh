@@ -358,18 +358,19 @@ runbook() {
   all_well
 }
 
-# Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights, a
-# function's log, rotation), that need a kubelet (logs) or a pod that does not exist, or that are only for a region that
-# was torn down.
-NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db| logs |pod psql'
+# Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights), that need
+# a kubelet (logs) or a pod that does not exist, that are only for a region that was torn down, or that would leave a
+# secret without a value (rotation, since moto calls no function).
+NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db|kubectl.* logs |pod psql'
 
-# by_hand SITE BLOCK: runs it as its fence says: in both regions, in one alone, as a server-side dry run (dry), or after
-# the others and with the buckets that phase 0 made (later).
+# by_hand SITE BLOCK: runs it as its fence says: in both regions, in one alone, as a server-side dry run (dry), with a
+# kubeconfig of its own (apart), or after the others and with the buckets that phase 0 made (later).
 by_hand() {
   local first=:
   case $2 in
     *-inline) ! grep -qE -- "$NOT_HERE" "$2" || return 0 ;;
     *-spain | *-mexico) [ "$1" = "${2##*-}" ] || return 0 ;;
+    *-apart) first="export KUBECONFIG=$STAGE/$1/apart.kubeconfig" ;;
     *-later) first="buckets=$(operator state_bucket_prefix)" ;;
     *-dry) first='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac

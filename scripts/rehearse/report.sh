@@ -37,6 +37,8 @@ keep_record() {
   mkdir -p "$ROOT/target/rehearse"
   {
     printf '# make rehearse of %s at revision %s, %s cores, %s s\n' "$(date -u +%F)" "$REVISION" "$(nproc)" "$((SECONDS - BEGAN))"
+    # For scripts/docs.py, which notices when the runbook has other commands.
+    printf '#runbook %s\n' "$(python3 -B "$ROOT/scripts/docs.py" --rehearsed)"
     awk -F '\t' -v OFS='\t' '{ print $2, $3, $1, $4 }' "$STAGE.steps"
   } >"$ROOT/target/rehearse/rehearsal.tsv"
 }

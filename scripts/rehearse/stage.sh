@@ -326,9 +326,9 @@ database_in_moto() {
   } >/dev/null
 }
 
-# What else only the runbook asks for: the alarms' topic, a group of nodes, RDS's log group, a version of the state.
+# What else only the runbook asks for: the alarms' topic, a group of nodes, log groups, a version of the state.
 others_in_moto() {
-  local site=$1 name topic role
+  local site=$1 name topic role log
   name=$(cluster "$site")
   role="arn:aws:iam::$(operator account_id):role/$name"
   topic=$(aws_in "$site" sns create-topic --name "$name-alerts" --query TopicArn --output text)
@@ -338,7 +338,9 @@ others_in_moto() {
     aws_in "$site" eks create-nodegroup --cluster-name "$name" --nodegroup-name app-a --subnets subnet-a --node-role "$role"
     aws_in "$site" rds create-db-parameter-group --db-parameter-group-name default.postgres18 --db-parameter-group-family postgres18 \
       --description "AWS has one for each major version"
-    aws_in "$site" logs create-log-group --log-group-name RDSOSMetrics
+    for log in RDSOSMetrics "aws-waf-logs-$name" "/aws/lambda/$name-rotation"; do
+      aws_in "$site" logs create-log-group --log-group-name "$log"
+    done
     aws_in "$site" s3 cp - "s3://$(state_bucket "$site")/region.tfstate" <<<'{}'
   } >/dev/null
 }

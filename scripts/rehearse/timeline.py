@@ -23,7 +23,7 @@ def kind(name):
 
 def draw(record):
     lines = record.splitlines()
-    said = " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+    said = lines[0].removeprefix("# ")
     steps = [(int(began), int(took), name, proof) for began, took, name, proof in (line.split("\t") for line in lines if not line.startswith("#"))]
     end = max(began + took for began, took, *_ in steps)
     scale, bottom = (BARS / end), TOP + ROW * len(steps)
