@@ -193,7 +193,7 @@ def stale_rehearsal(root):
     for step, shows in sorted(set(steps) - drawn):
         yield f"{run.relative_to(root)}: the recorded run does not have the step “{step}”: {shows}"
     if rehearsed_commands(root) not in run.read_text():
-        yield f"{run.relative_to(root)}: {RUNBOOK} has other commands than the recorded run: `make rehearse` runs them"
+        yield f"{run.relative_to(root)}: {RUNBOOK} has other commands than the recorded run: see docs/REHEARSAL.md, “A run”"
 
 
 def failed_commands(root, documents):
