@@ -99,6 +99,21 @@ class Documents(unittest.TestCase):
             (root / "docs/drawings/way.svg").write_text("<svg/>")
             self.assertIn("make drawings", findings(root))
 
+    def test_a_rehearsal_of_other_steps_or_commands_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            build(root)
+            (root / "scripts/rehearse.sh").write_text('act "phase 0" "it passes" check\n')
+            (root / "docs/drawings").mkdir()
+            record = f"0\t1\tphase 0\tit passes\n#runbook {docs.rehearsed_commands(root)}\n"
+            (root / "docs/drawings/rehearsal.tsv").write_text(record)
+            self.assertEqual(list(docs.stale_rehearsal(root)), [])
+            (root / "scripts/rehearse.sh").write_text('act "phase 0" "it holds" check\n')
+            self.assertIn("does not have the step", "".join(docs.stale_rehearsal(root)))
+            runbook = root / "docs/DEPLOYMENT-RUNBOOK.md"
+            runbook.write_text(runbook.read_text().replace("name=$site", "name=${site}"))
+            self.assertIn("has other commands", "".join(docs.stale_rehearsal(root)))
+
 
 class Status(http.server.BaseHTTPRequestHandler):
     """Answers /404 with 404, and so on."""
