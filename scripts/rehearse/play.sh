@@ -375,6 +375,7 @@ by_hand() {
     *-dry) first='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac
   say "$1, line $(basename "$2" | sed 's/^0*//; s/[.-].*//')"
+  # shellcheck disable=SC2016  # the shell that is started expands them
   (cd "$CHECKOUT" && site=$1 region=$(region "$1") timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
     "$STAGE/shared/runbook/operator.env" "$first" "$2" </dev/null)
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
