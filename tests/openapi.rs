@@ -116,6 +116,10 @@ fn the_document_suits_generated_clients() {
     assert_eq!(count("const: "), count("{type: string, const: "));
     let without_content = count("responses: &head\n") + count("responses: *head\n");
     assert_eq!(count("\n    head:\n"), without_content);
+    let answers = document.split("\n    Head:\n").nth(1);
+    let answers = answers.and_then(|rest| rest.split("\n  schemas:\n").next());
+    let answers = answers.expect("the answers of HEAD are the last responses");
+    assert!(answers.contains("    HeadRefused:\n") && !answers.contains("content:"));
 }
 
 /// Callers ignore fields that they do not know, and the document allows them to. The service must send

@@ -30,12 +30,7 @@ impl<S: Stream> Lease<S> {
 
     pub(super) fn give_back(mut self) {
         if let Some(member) = self.member.take() {
-            let (pool, now) = (&self.pool, Instant::now());
-            if pool.must_validate(&member, now) {
-                pool.validate(member);
-            } else {
-                pool.release(member, now);
-            }
+            self.pool.release(member);
         }
     }
 
@@ -242,9 +237,8 @@ impl<S: Stream> Exchange<S> {
         };
         if let Err(broken) = result {
             pool.note_broken(&broken, member.connection.refusal().as_deref());
-            let current = member.era == pool.era.get();
             self.lease.close(Closed::Broken);
-            if matches!(broken, Broken::NotDurable) && current {
+            if matches!(broken, Broken::NotDurable) {
                 pool.renew();
             }
             return Finished::lost(elapsed);

@@ -297,7 +297,8 @@ impl<S: Stream> Inner<S> {
     }
 
     /// Takes a connection in: a new one, or one whose exchange is over.
-    fn release(&self, member: Box<Member<S>>, now: Instant) {
+    fn release(self: &Rc<Self>, member: Box<Member<S>>) {
+        let now = Instant::now();
         if self.closing.get() {
             return self.retire(member, Closed::Shutdown);
         }
@@ -310,6 +311,9 @@ impl<S: Stream> Inner<S> {
         }
         if now >= member.expires && !self.ageing.replace(true) {
             self.wanted.notify_one();
+        }
+        if self.must_validate(&member, now) {
+            return self.validate(member);
         }
         let Some(mut member) = self.waiters.borrow_mut().grant(member, now) else {
             return self.gauges();
@@ -376,12 +380,9 @@ impl<S: Stream> Inner<S> {
     }
 
     /// An answered payment shows that a connection lives, and not that its commits still wait for the
-    /// disk: so one that is never idle has its validation, too. One that is about to be closed has none.
+    /// disk: so one that is never idle has its validation, too.
     fn must_validate(&self, member: &Member<S>, now: Instant) -> bool {
         now >= member.validated + self.settings.idle_probe_interval
-            && now < member.ends
-            && member.era == self.era.get()
-            && !self.closing.get()
     }
 
     /// Closes idle connections, and the others as they become idle.

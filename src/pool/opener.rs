@@ -71,7 +71,7 @@ pub(super) async fn run<S: Stream>(pool: Rc<Inner<S>>) {
 }
 
 impl<S: Stream> Inner<S> {
-    async fn open_one(&self, warnings: &RefCell<log::Limited>) {
+    async fn open_one(self: &Rc<Self>, warnings: &RefCell<log::Limited>) {
         let (began, era) = (Instant::now(), self.era.get());
         match self.connector.connect().await {
             Ok(connection) => self.take_in(connection, began, era),
@@ -79,7 +79,7 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    fn take_in(&self, connection: Connection<S>, began: Instant, era: u32) {
+    fn take_in(self: &Rc<Self>, connection: Connection<S>, began: Instant, era: u32) {
         let now = Instant::now();
         let lifetime = jittered(
             self.settings.connection_lifetime,
@@ -89,7 +89,7 @@ impl<S: Stream> Inner<S> {
         self.open.set(self.open.get() + 1);
         self.last_failure.set(None);
         self.metrics.pool.opened(now - began);
-        let member = Member {
+        self.release(Box::new(Member {
             connection,
             expires: now + lifetime,
             ends: now + Duration::from_secs(CONNECTION_LIFETIME_MAX_S),
@@ -97,8 +97,7 @@ impl<S: Stream> Inner<S> {
             validated: now,
             served: false,
             paid: false,
-        };
-        self.release(Box::new(member), now);
+        }));
         if self.open.get() >= self.settings.size && !self.ready.replace(true) {
             self.metrics.pool.ready.set(1);
             self.readied.notify_waiters();

@@ -289,7 +289,7 @@ impl<S: Stream> Drop for Waiting<S> {
         };
         let granted = self.pool.waiters.borrow_mut().leave(seat);
         match granted {
-            Some(member) => self.pool.release(member, Instant::now()),
+            Some(member) => self.pool.release(member),
             None => self.pool.gauges(),
         }
     }

@@ -144,23 +144,36 @@ fn commits_that_no_longer_wait_for_the_disk_end_a_connection_that_is_never_idle(
     assert_eq!(line["reason"], "synchronous_commit was turned off");
 }
 
+/// The service's URL, with the port `front` in place of the database's.
+fn url_through(cluster: &Cluster, front: u16) -> String {
+    let url = cluster.url("payments_api", "verify-full");
+    url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"))
+}
+
+/// Passes on what `near` and the database at `port` send each other; each answer takes `pause`.
+fn pass_on(near: TcpStream, port: u16, pause: Duration) {
+    let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    let (mut near, mut far) = (near, far);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = far.read(&mut bytes) {
+            std::thread::sleep(pause);
+            if near.write_all(&bytes[..count]).is_err() {
+                return;
+            }
+        }
+    });
+}
+
 /// A port in front of `port`, over which every answer takes `pause`.
 fn slowed(port: u16, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for near in listener.incoming().map_while(Result::ok) {
-            let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-            let (mut near, mut far) = (near, far);
-            std::thread::spawn(move || {
-                let mut bytes = [0; 4096];
-                while let Ok(count @ 1..) = far.read(&mut bytes) {
-                    std::thread::sleep(pause);
-                    near.write_all(&bytes[..count]).unwrap();
-                }
-            });
+            pass_on(near, port, pause);
         }
     });
     front
@@ -170,8 +183,7 @@ fn slowed(port: u16, pause: Duration) -> u16 {
 fn validations_that_take_longer_than_the_time_between_them_leave_room_for_payments() {
     let cluster = database();
     let front = slowed(cluster.port(), Duration::from_millis(150));
-    let url = cluster.url("payments_api", "verify-full");
-    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let url = url_through(&cluster, front);
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("POOL_SIZE", "1"),
@@ -227,8 +239,7 @@ fn one_lost_connection_does_not_make_the_database_disconnected() {
     let cluster = database();
     let armed = Arc::new(AtomicBool::new(false));
     let front = reset_once(cluster.port(), armed.clone());
-    let url = cluster.url("payments_api", "verify-full");
-    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let url = url_through(&cluster, front);
     let service = Service::start(&cluster, &[("DATABASE_URL", &url)]);
     eventually(
         "a check that loses its connection finds another one in time",
@@ -248,11 +259,7 @@ fn silent_to_the_first(port: u16) -> u16 {
     std::thread::spawn(move || {
         let _silent = listener.accept().unwrap();
         for near in listener.incoming().map_while(Result::ok) {
-            let far = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            for (from, to) in [(&near, &far), (&far, &near)] {
-                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-            }
+            pass_on(near, port, Duration::ZERO);
         }
     });
     front
@@ -262,8 +269,7 @@ fn silent_to_the_first(port: u16) -> u16 {
 fn a_connection_that_never_opens_holds_up_no_other() {
     let cluster = database();
     let front = silent_to_the_first(cluster.port());
-    let url = cluster.url("payments_api", "verify-full");
-    let url = url.replace(&format!(":{}/", cluster.port()), &format!(":{front}/"));
+    let url = url_through(&cluster, front);
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("CONNECT_TIMEOUT_MS", "60000"),
