@@ -162,12 +162,28 @@ rehearse: ## run both regions and all phases on this machine; docs/REHEARSAL.md 
 version-set: ## set VERSION=1.2.3 for the service and the chart
 	@scripts/version-set.sh "$(VERSION)"
 
-.PHONY: release scan publish-test
+.PHONY: release release-verify release-notes scan publish-image publish-index publish-chart publish-test
 release: ## make the notes, commit and tag of VERSION=1.2.3, to be pushed by hand; DRY_RUN=yes says what it would do
 	@scripts/release.sh "$(VERSION)" $(if $(DRY_RUN),--dry-run)
 
+# A tag's name comes from the shell, not from make, which would expand what is in it.
+release-verify: ## check that TAG=v1.2.3 is a release, on the branch that is checked out
+	@scripts/release.sh --verify "$${TAG:-}"
+
+release-notes: ## print the notes of TAG=v1.2.3
+	@scripts/release.sh --notes "$${TAG:-}"
+
 scan: ## look for known vulnerabilities in what `make sbom` listed; downloads the vulnerability database
 	@scripts/scan.sh
+
+publish-image: ## push the image in ARCHIVE to REPOSITORY; prints its digest
+	@scripts/publish.sh image "$(REPOSITORY)" "$(ARCHIVE)"
+
+publish-index: ## push one name for the images with DIGESTS to REPOSITORY; prints its digest
+	@scripts/publish.sh index "$(REPOSITORY)" $(DIGESTS)
+
+publish-chart: ## push the chart to REPOSITORY; prints its digest
+	@scripts/publish.sh chart "$(REPOSITORY)"
 
 publish-test: ## push the image and the chart to a registry on loopback, as a release does
 	@scripts/publish-test.sh

@@ -36,8 +36,8 @@ done
 export PLAIN_HTTP=yes
 repository="127.0.0.1:$port/example/payment-latency-api"
 say "the image"
-digest=$(scripts/publish.sh image "$repository" "$archive")
-index=$(scripts/publish.sh index "$repository" "$digest")
+digest=$(make --silent publish-image REPOSITORY="$repository" ARCHIVE="$archive")
+index=$(make --silent publish-index REPOSITORY="$repository" DIGESTS="$digest")
 # By its version alone, as users of the release look it up.
 skopeo inspect --tls-verify=false --raw "docker://$repository:$version" >"$scratch/index"
 [ "sha256:$(sha256sum <"$scratch/index" | cut -d' ' -f1)" = "$index" ] || die "the tag $version does not name the index $index"
@@ -53,7 +53,7 @@ tar -xOf "$scratch/pulled.tar" "$(tar -xOf "$scratch/pulled.tar" manifest.json |
   jq -e '.config.Healthcheck.Test[0] == "CMD"' >/dev/null || die "the pulled image has no health check"
 
 say "the chart"
-chart=$(scripts/publish.sh chart "127.0.0.1:$port/example/chart")
+chart=$(make --silent publish-chart REPOSITORY="127.0.0.1:$port/example/chart")
 "$CLUSTER_BIN/helm" pull --plain-http "oci://127.0.0.1:$port/example/chart/payment-latency-api" --version "$version" \
   --untar --destination "$scratch" 2>&1 | grep -qF "$chart" || die "chart version $version does not have the digest $chart"
 for region in spain mexico; do

@@ -3,7 +3,7 @@
 # annotated tag. Pushes nothing.
 #
 #   release.sh VERSION [--dry-run]   --dry-run says what would be done, after the same checks
-#   release.sh --notes VERSION       prints the notes of a version, as the tag and the release's page have them
+#   release.sh --notes VERSION       prints the notes of a version or its tag, as the tag and the release's page have them
 #   release.sh --verify TAG          checks whether a tag is such a release, on the branch that is checked out
 source "$(dirname "$0")/lib.sh"
 
@@ -95,8 +95,9 @@ unlike_a_release() {
 need git git
 case ${1:-} in
   --notes)
-    found=$(section "${2:-}" <CHANGELOG.md)
-    [ -n "$found" ] || die "CHANGELOG.md has no section [${2:-}]"
+    version=${2:-}
+    found=$(section "${version#v}" <CHANGELOG.md)
+    [ -n "$found" ] || die "CHANGELOG.md has no section [${version#v}]"
     printf '%s\n' "$found"
     ;;
   --verify)
