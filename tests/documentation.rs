@@ -141,8 +141,13 @@ fn errors_and_refusals_are_those_of_the_document_with_their_statuses() {
     let problems = Code::ALL.map(|code| (code.as_str(), code.status()));
     let refusals = Refusal::ALL.map(|refusal| (refusal.code(), refusal.status()));
     let known: BTreeMap<_, _> = problems.into_iter().chain(refusals).collect();
-    let code = known.keys().map(|&name| name.to_owned()).collect();
-    assert_same(code, column(ERRORS, 0), "errors");
+    let codes = || known.keys().map(|&name| name.to_owned()).collect();
+    assert_same(codes(), column(ERRORS, 0), "errors");
+    let openapi = include_str!("../docs/openapi.yaml");
+    let examples = openapi
+        .lines()
+        .filter_map(|line| line.strip_prefix("            - urn:payment-latency-api:problem:"));
+    assert_same(codes(), examples.map(str::to_owned).collect(), "openapi");
     for row in rows(ERRORS) {
         for name in names(row[0]) {
             assert_eq!(row[1], known[name.as_str()].code().to_string(), "{name}");
