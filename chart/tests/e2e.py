@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import unittest
 import urllib.parse
@@ -293,9 +294,12 @@ class Chart(unittest.TestCase):
         rules = {"groups": MEXICO.get("prometheusrule", NAME)["spec"]["groups"]}
         address = prometheus(scrape, rules, FOLDER / "prometheus")
 
+        def ask(path, **parameters):
+            url = f"{address}/api/v1/{path}?" + urllib.parse.urlencode(parameters)
+            return json.load(urllib.request.urlopen(url, timeout=10))["data"]
+
         def query(expression):
-            url = f"{address}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-            return json.load(urllib.request.urlopen(url, timeout=10))["data"]["result"]
+            return ask("query", query=expression)["result"]
 
         series = f'namespace="{MEXICO.namespace}",service="{NAME}",region="us-east-1"'
         eventually("a scrape", lambda: query(f'http_requests_total{{{series},endpoint="/api/payment/simulate",status="200"}}'))
@@ -317,12 +321,23 @@ class Chart(unittest.TestCase):
         eventually("data for every panel", all_shown)
 
         def all_evaluated():
-            rules = json.load(urllib.request.urlopen(f"{address}/api/v1/rules", timeout=10))["data"]["groups"]
-            health = {rule["name"]: rule["health"] for group in rules for rule in group["rules"]}
+            health = {rule["name"]: rule["health"] for group in ask("rules")["groups"] for rule in group["rules"]}
             self.assertEqual(set(health.values()), {"ok"}, health)
             return True
 
         eventually("every rule is evaluated", all_evaluated)
+
+        # test_alerts.py compares the metrics that the alerts' pages name; here they are asked.
+        asked = [(page.name, one) for page in sorted((ROOT / "docs/alerts").glob("*.md"))
+                 for one in re.findall(r"^ask '([^']+)'", page.read_text(), re.MULTILINE)]
+        self.assertGreater(len(asked), 40)
+        labels = set(ask("labels"))
+        for page, expression in asked:
+            with self.subTest(page=page, query=expression):
+                query(expression)
+                if "kube_" not in expression:
+                    grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+                    self.assertLessEqual({label for names in grouped for label in names.split(", ")}, labels)
 
     def test_190_a_drain_is_no_failure(self):
         self.assertEqual(end(SETTLED["process"]), 0)
