@@ -135,7 +135,11 @@ def peers(performance, _):
             sustained(performance, name, 0), sustained(performance, name, MANAGED_COMMIT_US),
         ])  # fmt: skip
     dynamic = ", ".join(name for name, file in sizes["contestants"].items() if file["dynamic"])
-    note = f"Files recorded on {sizes['date']} at revision {sizes['revision']}. Linked dynamically: {dynamic}."
+    counted = performance["instructions"]
+    note = (
+        f"Files recorded on {sizes['date']} at revision {sizes['revision']}, instructions on {counted['date']} at {counted['revision']}. "
+        f"Linked dynamically: {dynamic}."
+    )
     columns = ["At 1,000/s", "p50 µs", "p99 µs", "CPU µs", "File as run / stripped, MB", "Instructions",
                "System calls", "Memory MiB", "Sustained /s", "with commits of 3 ms"]  # fmt: skip
     return f"{table(columns, rows)}\n\n{prose(note)}"
@@ -390,6 +394,27 @@ def regions(performance, _):
         rows.append([caller[0], f"`{caller[3]}`", f"{trip:.0f}", f"{kept:.0f}", verdict[0], f"{fresh:.0f}", verdict[1]])
     columns = ["Caller in", "Region", "Round trip, ms", "Kept connection, ms", "≤ 100", "New connection, ms", "≤ 100"]
     return table(columns, rows)
+
+
+def apart(*_):
+    """What a payment would wait for if its database were in the other region."""
+    (_, *one), (_, *other) = (REGIONS[name] for name in ("eu-south-2", "us-east-1"))
+    trip = round_trip_ms((None, *one, "us-east-1"))
+    return table(
+        ["Between", "km", "Round trip, ms (estimate)"],
+        [["`eu-south-2` and `us-east-1`", f"{kilometres(one, other):,.0f}", f"{trip:.0f}"]],
+    )
+
+
+def waiting(_, record):
+    """Served and refused callers at an overload, with the bounded queue and with one that all may wait in."""
+    rows = []
+    for name in ("3 times", "3 times, all wait"):
+        run = record.get("overload", {}).get(name)
+        if not run:
+            raise Missing(f"docs/reliability/results.json has no overload of “{name}”")
+        rows.append([name, f"{run['rate']:,.0f}/s", f"{run['goodput']:,}", f"{run['refused']:,}", f"{run['p99_ms']:,.0f}"])
+    return table(["Load", "Offered", "Goodput, /s", "Refused", "p99 of the paid, ms"], rows)
 
 
 def chosen(*names):
@@ -656,6 +681,8 @@ PARTS = {
     "connecting": connecting,
     "budget": budget,
     "regions": regions,
+    "apart": apart,
+    "waiting": waiting,
     "failover": chosen("failover_to_the_standby", "pooler_restarted", "session_terminated"),
     "rotation": chosen("password_rotated_every_second", "password_file_left_stale", "api_key_rotated_every_second",
                        "certificate_replaced"),

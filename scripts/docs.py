@@ -27,6 +27,13 @@ PATH = re.compile(r"^(?:src|tests|benches|fuzz|chart|terraform|argocd|migrations
 # What reads like a test's name: at least four words.
 TEST = re.compile(r"^[a-z0-9]+(?:_[a-z0-9]+){3,}$")
 RUNBOOK = "docs/DEPLOYMENT-RUNBOOK.md"
+# What cannot run in the rehearsal: Terraform's provider, charts from the internet, commands inside of a pod and ports of
+# one, what needs psql 16, and what moto does not know. A block of the runbook with none of it is rehearsed.
+NOT_REHEARSED = re.compile(
+    r"\btf (apply|plan|import|destroy)\b|\\bind\b|\bhelm (--kube-context \S+ upgrade|show)\b|\bkubectl .* exec\b"
+    r"|\bin_pod\b|\bport-forward\b|\b(describe-addon-versions|update-nodegroup-version|describe-db-engine-versions"
+    r"|describe-engine-default-parameters|enable-region)\b"
+)
 
 
 class Document:
@@ -168,17 +175,40 @@ def unset_variables(documents):
 
 def stale_drawings(root):
     """A drawing names the text that it was made from by its hash, so this check does not need Graphviz."""
-    for source in sorted(source for source in (root / "docs/drawings").glob("*") if source.suffix != ".svg"):
+    for source in sorted(source for source in (root / "docs/drawings").glob("*") if source.suffix in (".dot", ".tsv")):
         picture = source.with_suffix(".svg")
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         if not picture.exists() or digest not in picture.read_text():
             yield f"{source.relative_to(root)}: `make drawings` has not been run since it changed"
 
 
+def changed_pictures(root, files):
+    """Whatever draws pictures writes their hashes beside them."""
+    for picture in files:
+        if picture.suffix == ".svg":
+            sums = picture.parent / "svg.sha256"
+            line = f"{hashlib.sha256(picture.read_bytes()).hexdigest()}  {picture.name}"
+            if not sums.exists() or line not in sums.read_text().splitlines():
+                yield f"{picture.relative_to(root)}: not as it was drawn: draw it again from its text"
+
+
+def unrehearsed_blocks(root, documents):
+    """Every block of the runbook that could run in the rehearsal is marked, by a word that the rehearsal looks for."""
+    runbook, play = documents.get((root / RUNBOOK).resolve()), root / "scripts/rehearse/play.sh"
+    if not runbook or not play.exists():
+        return
+    for began, info, text in runbook.blocks:
+        if info in ("sh", "sql") and not NOT_REHEARSED.search(text):
+            yield f"{RUNBOOK}:{began}: the block could run in the rehearsal, but is not marked for it"
+        for mark in info.split()[1:] if info.startswith(("sh ", "sql ")) and info != "sh check" else ():
+            if f"-{mark}" not in play.read_text():
+                yield f"{RUNBOOK}:{began}: scripts/rehearse/play.sh looks for no block that is marked {mark}"
+
+
 def rehearsed_commands(root):
     """A hash of what the rehearsal may run of the runbook."""
     runbook = Document(root, root / RUNBOOK)
-    texts = [f"{info}\n{text}" for _, info, text in runbook.blocks if re.match(r"sh (?!check$)", info)]
+    texts = [f"{info}\n{text}" for _, info, text in runbook.blocks if re.match(r"(sh|sql) (?!check$)", info)]
     texts += [command for _, line in runbook.prose for command in INLINE.findall(line)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -234,6 +264,8 @@ def check(root):
         *alerts_without_mention(root, documents),
         *unset_variables(documents),
         *stale_drawings(root),
+        *changed_pictures(root, files),
+        *unrehearsed_blocks(root, documents),
         *stale_rehearsal(root),
     ]
     count, failed = failed_commands(root, documents)
@@ -255,7 +287,7 @@ def external(root):
 def write_blocks(document, folder):
     folder.mkdir(parents=True)
     for began, info, text in Document(document.parent, document).blocks:
-        if info.split()[:1] == ["sh"]:
+        if info.split()[:1] in (["sh"], ["sql"]):
             (folder / f"{began:04}-{info.replace(' ', '-')}").write_text(text + "\n")
     for number, line in Document(document.parent, document).prose:
         for place, command in enumerate(INLINE.findall(line)):

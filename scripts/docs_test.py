@@ -1,5 +1,6 @@
 """What scripts/docs.py and benches/quotes.py must notice: each case breaks one thing in a small repository."""
 
+import hashlib
 import http.server
 import pathlib
 import subprocess
@@ -31,6 +32,9 @@ GOOD = {
         "`a_lost_connection_costs_nothing`.\n\n```sh check\ntest -e Makefile\n```\n\n```text\n[no](link.md)\n```\n"
     ),
     "docs/B.md": "# B\n\n## There\n",
+    "docs/picture.svg": "<svg/>\n",
+    "docs/svg.sha256": f"{hashlib.sha256(b'<svg/>' + bytes([10])).hexdigest()}  picture.svg\n",
+    "scripts/rehearse/play.sh": "for block in *-sh-operator.env *-sh-rehearse; do by_hand $block; done\n",
 }
 # What is changed, in which file, and what must be said of it.
 BROKEN = {
@@ -50,6 +54,9 @@ BROKEN = {
     "a failure before &&": ("docs/A.md", "test -e Makefile", "test -e Nothing && true\ntrue", "a failure before `&&`"),
     "a block without an end": ("docs/B.md", "# B", "```\n# B", "the code block is not closed"),
     "a variable that nothing sets": ("docs/DEPLOYMENT-RUNBOOK.md", "name=$site", "name=$region", "nothing sets $region"),
+    "a block that is not rehearsed": ("docs/DEPLOYMENT-RUNBOOK.md", "```sh rehearse", "```sh", "is not marked for it"),
+    "a mark that means nothing": ("docs/DEPLOYMENT-RUNBOOK.md", "sh rehearse", "sh rehaerse", "marked rehaerse"),
+    "a picture that was changed": ("docs/picture.svg", "<svg/>", "<svg></svg>", "not as it was drawn"),
     "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),
 }
 

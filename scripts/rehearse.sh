@@ -51,8 +51,11 @@ act "API keys" "rotated by make rotate-api-key; no process was replaced, no paym
 act "passwords" "rotated by the function that Lambda runs; no process was replaced, no payment failed" passwords
 act "secrets away" "Spain's Secrets Manager does not answer: a new pod starts, the Secret stays as it is; no payment failed" away
 act "new version" "committed, built, rolled out pod by pod in Spain while Mexico is held, then in Mexico; no payment failed" release
-act "roll back" "by the runbook's blocks: both regions to the former version, then one region by itself, and back; no payment failed" roll_back
+act "roll back" "by the runbook's blocks: both regions to the former version, then one region by itself; no payment failed" roll_back
+act "by hand" "by the runbook's blocks: a version is built and pushed in Spain, copied to Mexico and released there; no payment failed" release_by_hand
 act "runbook" "the blocks marked for it, and commands in sentences, work by hand; a deployment at 0 pods is left at 0" runbook
+act "alerts" "after a crash, the commands of the alerts' pages; make chart-e2e asks what they ask of Prometheus" alerts
+act "tear down by hand" "Mexico goes by the runbook's blocks, Spain stays; make phase-6 phase-7 bring Mexico back" torn_down_by_hand
 act "down" "no Application, Ingress, Secret, role, namespace or process is left" tear_down
 act "up again" "make up, interrupted after each of its phases, completes when it is run again" interrupted_up
 act "region lost" "all of Mexico is killed; in Spain no payment failed, its Application is Synced and Healthy, drift is healed" lost

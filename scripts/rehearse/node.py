@@ -2,17 +2,20 @@
 
 Each pod of the application nodes runs as a process, with its own address in NETWORK (127.N.0). It is ready when its
 readiness probe says so, gets changed Secrets in its files, is restarted when it ends, and has its grace period when the
-pod is deleted. Every pod gets a figure for the autoscaler, and the Ingress gets an address.
+pod is deleted. Its log is there for `kubectl logs`. Every pod gets a figure for the autoscaler, and the Ingress gets an
+address.
 """
 
 import base64
 import datetime
 import http.client
+import http.server
 import json
 import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 
@@ -80,6 +83,8 @@ class Pod:
     def __init__(self, address):
         self.address, self.process, self.began, self.restarts = address, None, None, -1
         self.told = self.leaving = self.terminated = None
+        self.log_starts = []  # where each process' part of the log begins
+        self.last = {}  # how the process before this one ended
         # The pod as it was last read from the API server.
         self.one = {}
 
@@ -103,16 +108,29 @@ class Pod:
         spec = self.one["spec"]
         binary, variables = pull(spec["containers"][0]["image"])
         self.container = Files(spec, NAME, {**variables, "LISTEN_ADDRESS": self.address}, binary)
+        log = self.log()
+        self.log_starts.append(log.stat().st_size if log.exists() else 0)
         self.process = self.container.start(self.one["metadata"]["name"])
         self.began, self.restarts, self.told = now(), self.restarts + 1, None
         print("starts:", self.one["metadata"]["name"], spec["containers"][0]["image"], flush=True)
 
+    def log(self):
+        return FOLDER / f"{self.one['metadata']['name']}.log"
+
+    def logged(self, previous):
+        """The lines of the process that runs, or of the one before it."""
+        starts = [*self.log_starts, None]
+        first, last = starts[-3:-1] if previous else starts[-2:]
+        return self.log().read_bytes()[first:last].decode().splitlines(keepends=True)
+
     def ended(self, code):
         print("ended:", self.one["metadata"]["name"], code, flush=True)
+        # A signal's number comes as a negative code.
+        code = 128 - code if code < 0 else code
+        state = {"terminated": {"exitCode": code, "startedAt": self.began, "finishedAt": now(), "reason": "Completed" if code == 0 else "Error"}}
         if self.one["spec"]["restartPolicy"] == "Always":
-            self.process = None
+            self.process, self.last = None, state
         else:
-            state = {"terminated": {"exitCode": code, "startedAt": self.began, "finishedAt": now(), "reason": "Completed" if code == 0 else "Error"}}
             self.report("Succeeded" if code == 0 else "Failed", False, state)
 
     def ready(self):
@@ -142,7 +160,7 @@ class Pod:
             "conditions": [{"type": kind, "status": str(holds), "lastTransitionTime": now()} for kind, holds in conditions.items()],
             "containerStatuses": [{
                 "name": container["name"], "image": container["image"], "imageID": container["image"], "ready": ready, "started": "running" in state,
-                "containerID": f"process://{self.process.pid}", "restartCount": self.restarts, "state": state}]}
+                "containerID": f"process://{self.process.pid}", "restartCount": self.restarts, "state": state, "lastState": self.last}]}
         API("PATCH", f"{CORE}/pods/{self.one['metadata']['name']}/status", {"status": status}, "application/strategic-merge-patch+json")
 
     def leave(self, one):
@@ -218,7 +236,53 @@ def attempt(step, *arguments):
         return None
 
 
+class Kubelet(http.server.BaseHTTPRequestHandler):
+    """Answers what the API server asks a kubelet for `kubectl logs`, but for `--follow` and `--timestamps`."""
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        asked = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
+        name = path.split("/")[3]
+        pod = next((pod for pod in list(NODE.pods.values()) if pod.one.get("metadata", {}).get("name") == name), None)
+        if not path.startswith(f"/containerLogs/{NAME}/") or not pod or {"follow", "timestamps"} & asked.keys():
+            self.send_error(404)
+            return
+        lines = pod.logged(asked.get("previous") == "true")
+        if "sinceSeconds" in asked:
+            since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=int(asked["sinceSeconds"]))
+            lines = [line for line in lines if datetime.datetime.fromisoformat(json.loads(line)["timestamp"]) >= since]
+        if "tailLines" in asked:
+            lines = lines[-int(asked["tailLines"]):] if asked["tailLines"] != "0" else []
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write("".join(lines).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def kubelet():
+    """Serves the logs of all application nodes at one port, and tells the API server where."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Kubelet)
+    # The API server does not check a kubelet's certificate unless it is given an authority, so its own will do.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FOLDER / "certs/apiserver.crt", FOLDER / "certs/apiserver.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    status = {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": server.server_port}}}
+    for node in API.items("/api/v1/nodes?labelSelector=workload%3Dapplication"):
+        name = node["metadata"]["name"]
+        API("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
+        # For `kubectl top`.
+        API("PATCH", f"/apis/metrics.k8s.io/v1beta1/nodes/{name}?fieldManager=node", {
+            "apiVersion": "metrics.k8s.io/v1beta1", "kind": "NodeMetrics", "timestamp": now(), "window": "1s",
+            "metadata": {"name": name}, "usage": {"cpu": "100m", "memory": "1Gi"}}, "application/apply-patch+yaml")
+
+
 NODE = Node()
+kubelet()
 while True:
     attempt(NODE.look)
     time.sleep(EVERY_S)

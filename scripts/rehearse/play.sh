@@ -194,7 +194,7 @@ passwords_meanwhile() {
 }
 
 current_login() {
-  aws_in "$1" secretsmanager get-secret-value --secret-id "$PROJECT/production/database" --query SecretString --output text | jq -r .username
+  aws_in "$1" secretsmanager get-secret-value --secret-id "$PROJECT/production/database" --version-stage AWSCURRENT --query SecretString --output text | jq -r .username
 }
 
 has_login() {
@@ -231,7 +231,7 @@ away_meanwhile() {
 without_secrets_manager() {
   local secret pods pod
   secret=$(database_secret) || die "spain's Secret cannot be read"
-  pods=$(names_of_pods) || die "spain's pods cannot be listed"
+  pods=$(names_of_pods spain) || die "spain's pods cannot be listed"
   kube spain --namespace "$NAMESPACE" annotate externalsecrets --all force-sync="$(date +%s)" --overwrite ||
     die "External Secrets could not be told to refresh"
   pod=$(head -n 1 <<<"$pods")
@@ -244,11 +244,11 @@ without_secrets_manager() {
 
 database_secret() { kube spain --namespace "$NAMESPACE" get secret "$PROJECT-database" --output 'jsonpath={.data}'; }
 
-names_of_pods() { kube spain --namespace "$NAMESPACE" get pods --selector app.kubernetes.io/component=api --output name; }
+names_of_pods() { kube "$1" --namespace "$NAMESPACE" get pods --selector app.kubernetes.io/component=api --output name; }
 
 as_many_without() {
   local pods
-  pods=$(names_of_pods)
+  pods=$(names_of_pods spain)
   SEEN=$(xargs <<<"$pods")
   [ "$(wc -l <<<"$pods")" = "$2" ] && ! grep -qx "$1" <<<"$pods"
 }
@@ -259,15 +259,20 @@ release() { calling release_meanwhile; }
 
 version_of() { sed -n 's/^version = "\(.*\)"/\1/p' "$1/Cargo.toml" | head -n 1; }
 
-release_meanwhile() {
-  local version site
-  version="$(version_of . | grep -o '^[0-9.]*')-rc.1000"
-  version_of "$CHECKOUT" >"$STAGE/shared/former.version"
+# Commits another version, a candidate with this number; its caller finds it in `version`.
+next_version() {
+  version="$(version_of . | grep -o '^[0-9.]*')-rc.$1"
   (
     cd "$CHECKOUT" || exit 1
     scripts/version-set.sh "$version"
     git commit --quiet --all --message "Version $version"
   )
+}
+
+release_meanwhile() {
+  local version site
+  version_of "$CHECKOUT" >"$STAGE/shared/former.version"
+  next_version 1000
   open_runbook
   by_hand mexico "$STAGE/shared/runbook"/*-sh-hold
   phase phase-3
@@ -290,8 +295,7 @@ all_run() {
   [ "$SEEN" = "3 $2" ]
 }
 
-# Rolls both regions back by the runbook's blocks; then Mexico alone, to the version before that; then Mexico gets again
-# what Spain runs.
+# Rolls both regions back by the runbook's blocks; then Mexico alone, to the version before that.
 roll_back() { calling roll_back_meanwhile; }
 
 roll_back_meanwhile() {
@@ -307,9 +311,25 @@ roll_back_meanwhile() {
   wait_until "every pod of mexico runs $newer" 180 all_run mexico "$newer"
   all_run spain "$former" || die "spain must run $former, but runs $SEEN"
   all_well
+}
+
+# By the runbook's blocks: a version is built and pushed in Spain, copied to Mexico, and released there.
+release_by_hand() { calling release_by_hand_meanwhile; }
+
+release_by_hand_meanwhile() {
+  local folder="$STAGE/shared/runbook" version
+  next_version 1001
+  # Left by the phase, which built the former version.
+  rm -f "$CHECKOUT/target/image/tag"
+  open_runbook
+  by_hand spain "$folder"/*-sh-build
+  by_hand spain "$(look_again)"
+  wait_until "every pod of spain runs $version" 180 all_run spain "$version"
+  image_in_moto spain
+  by_hand mexico "$folder"/*-sh-copy
   by_hand mexico "$folder"/*-sh-release-again
   by_hand mexico "$(look_again)"
-  wait_until "every pod of mexico runs $former, as in spain" 180 all_run mexico "$former"
+  wait_until "every pod of mexico runs $version, as in spain" 180 all_run mexico "$version"
   all_well
 }
 
@@ -325,11 +345,28 @@ open_runbook() {
   cp "$OPERATOR_FILE" "$CHECKOUT/terraform/operator.tfvars"
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
   # Stand-ins for Terraform's outputs and AWS's addresses; last, a name for buckets that phase 0 has not created.
-  cat - "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
-terraform() { [ "$2 $3" = "output -json" ] && jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json"; }
+  cat <(declare -p ROOT CHART_PYTHON OFFLINE) <(declare -f rotation python_at at region_env region tfvar of_site) - \
+    "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
+# The state is in moto's S3, which is reached by path.
+terraform() {
+  case "$2 $3" in
+    "output -json") jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json" ;;
+    *) "${OFFLINE[@]}" terraform "$@" $([ "$2" = init ] && echo -backend-config=use_path_style=true) ;;
+  esac
+}
+# Spain's region is always asked at Spain's address; the other one also has AWS' global services, which are each site's
+# own here. moto calls no function when a secret is to be rotated.
 aws() {
-  local endpoint=${site^^}_AWS_ENDPOINT_URL
+  local endpoint=${site^^}_AWS_ENDPOINT_URL secret
+  [[ " $* " != *" --region eu-south-2 "* ]] || endpoint=SPAIN_AWS_ENDPOINT_URL
+  [ "$1 $2" != "secretsmanager rotate-secret" ] || { secret=$(grep -o "$secrets/[a-z-]*" <<<"$*"); rotation "$site" "${secret##*/}"; return; }
   command aws --endpoint-url "${!endpoint}" "$@"
+}
+# The registries here have no TLS.
+skopeo() { command skopeo --registries-conf "$STAGE/registries.conf" "$@"; }
+curl() {
+  local balancer=${site^^}_PAYMENTS_URL
+  command curl "${@/#https:\/\/"$(fact host)"/${!balancer}}"
 }
 SH
 }
@@ -341,9 +378,9 @@ runbook() {
   for site in $SITES; do
     database_in_moto "$site"
     others_in_moto "$site"
-    for block in "$folder"/*-sh-rehearse* "$folder"/*-inline; do
+    for block in "$folder"/*-sh-rehearse* "$folder"/*-sql-rehearse "$folder"/*-inline; do
       ! grep -q put-secret-value "$block" || key_of "$site" >"$STAGE/$site/former.key"
-      [[ $block = *-later ]] || by_hand "$site" "$block"
+      [[ $block = *-l@(ater|ast) ]] || by_hand "$site" "$block"
     done
     for block in "$folder"/*-later; do by_hand "$site" "$block"; done
     [ "$(aws_in "$site" eks describe-nodegroup --cluster-name "$(cluster "$site")" --nodegroup-name app-a \
@@ -354,30 +391,67 @@ runbook() {
   for site in $SITES; do
     wait_until "$site accepts the key that was stored by hand" 60 pays "$site"
     wait_until "$site refuses the key before it" 60 refuses "$site" "$(cat "$STAGE/$site/former.key")"
+    wait_until "$site's Secret has the login of the last rotation" 150 has_login "$site"
   done
+  all_well
+  for site in $SITES; do
+    for block in "$folder"/*-last; do by_hand "$site" "$block"; done
+  done
+}
+
+# Mexico goes by the runbook's blocks, Spain stays, and the phases bring Mexico back.
+torn_down_by_hand() {
+  local folder="$STAGE/shared/runbook" block balancer left
+  balancer=$(balancer_in_moto mexico)
+  # With the chart, its uninstall would remove it.
+  kube mexico --namespace monitoring delete statefulset --all
+  for block in "$folder"/*-sh-tear-down; do by_hand mexico "$block"; done >"$STAGE/shared/tear-down.log"
+  cat "$STAGE/shared/tear-down.log"
+  grep -qF "$balancer" "$STAGE/shared/tear-down.log" || die "the block did not show the load balancer $balancer"
+  left=$(kube mexico --namespace "$NAMESPACE" get deployments,ingresses,services --output name; kube mexico --namespace monitoring get pvc --output name; pods_of mexico)
+  [ -z "$left" ] || die "mexico still has ${left//$'\n'/, }"
+  left=$(kube spain --namespace argocd get applications --output name)
+  [ "$left" = "application.argoproj.io/$PROJECT-spain" ] || die "Argo CD must have Spain's Application alone, but has $left"
+  [ "$(cat "$STAGE/doomed")" = $'module.audit.aws_kms_alias.logs\nmodule.rds' ] || die "what would be destroyed is wrong: $(cat "$STAGE/doomed")"
+  phase phase-6
+  phase phase-7
   all_well
 }
 
-# Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights), that need
-# a kubelet (logs) or a pod that does not exist, that are only for a region that was torn down, or that would leave a
-# secret without a value (rotation, since moto calls no function).
-NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|rotate-secret|delete-secret|restore-db|kubectl.* logs |pod psql'
+# Commands within sentences that cannot run here: those that moto does not know (accounts, add-ons, insights), that are
+# about a pod that does not exist, or only for a region that was torn down.
+NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insights|delete-secret|restore-db|namespace kube-system logs|pod psql'
 
 # by_hand SITE BLOCK: runs it as its fence says: in both regions, in one alone, as a server-side dry run (dry), with a
-# kubeconfig of its own (apart), or after the others and with the buckets that phase 0 made (later).
+# kubeconfig of its own (apart), with a bucket full of versions (full), with Prometheus' claim (prometheus), with the
+# buckets that phase 0 made and a state for Terraform (state), or, with these buckets, after the others (later). `last`
+# says when alone.
 by_hand() {
-  local first=:
+  local first=: block=$2
   case $2 in
+    *-sql-*)
+      sql "$1" "$(cat "$2")"
+      return
+      ;;
     *-inline) ! grep -qE -- "$NOT_HERE" "$2" || return 0 ;;
     *-spain | *-mexico) [ "$1" = "${2##*-}" ] || return 0 ;;
     *-apart) first="export KUBECONFIG=$STAGE/$1/apart.kubeconfig" ;;
     *-later) first="buckets=$(operator state_bucket_prefix)" ;;
+    *-state)
+      first="buckets=$(operator state_bucket_prefix)"
+      lay_state "$1"
+      ! grep -q VERSION_ID "$2" || { block="$STAGE/$1/block" && sed "s/VERSION_ID/$(state_version "$1")/" "$2" >"$block"; }
+      ;;
+    *-prometheus) with_prometheus "$1" ;;
+    *-full) first="buckets=full" && full_bucket "$1" ;;
     *-dry) first='kubectl() { command kubectl --dry-run=server "$@"; }' ;;
   esac
   say "$1, line $(basename "$2" | sed 's/^0*//; s/[.-].*//')"
   # shellcheck disable=SC2016  # the shell that is started expands them
-  (cd "$CHECKOUT" && site=$1 region=$(region "$1") timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
-    "$STAGE/shared/runbook/operator.env" "$first" "$2" </dev/null)
+  (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
+    timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
+    "$STAGE/shared/runbook/operator.env" "$first" "$block" </dev/null)
+  case $2 in *-prometheus) with_prometheus "$1" ;; esac
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }
 
@@ -393,6 +467,45 @@ stays_stopped() {
 serves_no_more() {
   SEEN=$(pods_of "$1" | xargs)
   [ -z "$SEEN" ]
+}
+
+# The commands of the alerts' pages, in both regions, after a pod of each was killed.
+alerts() {
+  local site page block
+  for page in "$CHECKOUT"/docs/alerts/*.md; do
+    python3 -B scripts/docs.py --blocks "$page" "$STAGE/shared/alerts/$(basename "$page" .md)"
+  done
+  for site in $SITES; do
+    kill -KILL "$(pods_of "$site" | head -n 1)"
+    wait_until "a pod of $site was restarted" 60 was_restarted "$site"
+    for block in "$STAGE"/shared/alerts/*/*-sh; do by_page "$site" "$block"; done
+  done
+  all_well
+}
+
+was_restarted() {
+  SEEN=$(kube "$1" --namespace "$NAMESPACE" get pods --selector app.kubernetes.io/component=api --output \
+    'jsonpath={range .items[?(@.status.containerStatuses[0].lastState.terminated)]}{.metadata.name}{"\n"}{end}' | head -n 1)
+  [ -n "$SEEN" ]
+}
+
+# by_page SITE BLOCK: runs it with a pod in the place of its placeholder, the one that was restarted or another one. Its
+# pipes end with what finds nothing on a good day, so a failure is what a command says. `ask` asks a Prometheus, which
+# only `make chart-e2e` has.
+by_page() {
+  local pod
+  ! grep -q port-forward "$2" || return 0
+  was_restarted "$1" || die "$1: no pod was restarted"
+  pod=$SEEN
+  grep -q -- --previous "$2" || pod=$(names_of_pods "$1" | grep -vF "$pod" | head -n 1 | cut -d/ -f2)
+  say "$1, $(basename "$(dirname "$2")")"
+  # shellcheck disable=SC2016  # the shell that is started expands them
+  (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
+    timeout --foreground 60 bash -eu -c 'source "$0"; source "$1"; ask() { :; }; source "$2"' "$STAGE/shared/runbook/operator.env" \
+    <(cat "$(grep -l '^logged()' "$STAGE"/shared/alerts/README/*)") <(sed "s/$PROJECT-…/$pod/" "$2") </dev/null) 2>"$STAGE/said" ||
+    die "$1: the block failed: $(cat "$STAGE/said")"
+  ! grep -i error "$STAGE/said" || die "$1: a command failed"
+  kube "$1" --namespace "$NAMESPACE" rollout status "deployment/$PROJECT" --timeout=2m
 }
 
 pays() {

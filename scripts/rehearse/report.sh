@@ -63,6 +63,7 @@ Not rehearsed, and what covers it instead:
   load balancer, DNS  HAProxy and a stand-in that fills the Ingress's status; the chart's tests assert its annotations
   containers          KWOK's pods run nothing: a process stands in for each, with its user, files and variables
   add-ons' charts     phase 4 and Argo CD's own install; the controllers of External Secrets and Argo CD run here
+  what moto lacks     versions of add-ons, node groups and the database, and accounts: nothing but AWS' reference
   autoscaling         the stand-in always reports the same figure; make chart-test asserts the autoscaler's object
 TEXT
 }

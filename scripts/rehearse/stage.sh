@@ -32,6 +32,11 @@ settings() {
   export PATH="$CLUSTER_BIN:$PATH" PYTHONPATH="$ROOT/chart/tests:$ROOT/scripts/rehearse" PG_BINDIR
   PG_BINDIR=$(scripts/postgres.sh bindir)
   export KUBECTL_BIN="$CLUSTER_BIN/kubectl" EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VENV/bin/moto_server"
+  export REGISTRY_AUTH_FILE="$STAGE/auth.json"
+  echo '{}' >"$REGISTRY_AUTH_FILE"
+  # As scripts/terraform-check.sh: on a machine that reaches no registry.
+  OFFLINE=("$(realpath -m "${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}")" run --)
+  [ -x "${OFFLINE[0]}" ] || OFFLINE=(command)
   # The rehearsal must not use make's flags or this machine's AWS settings.
   unset MAKEFLAGS MAKELEVEL MFLAGS AWS_CA_BUNDLE AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_SESSION_TOKEN
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
@@ -143,7 +148,10 @@ log: {level: warn}
 storage: {filesystem: {rootdirectory: "$folder/registry"}}
 http: {addr: "127.0.0.1:$port"}
 YAML
-  launch "$folder" docker-registry "$TOOLS/docker-registry/usr/bin/docker-registry" serve "$folder/registry.yaml"
+  # Of its environment, the registry takes what begins with REGISTRY_ as its settings.
+  launch "$folder" docker-registry env -u REGISTRY_AUTH_FILE -u REGISTRY \
+    "$TOOLS/docker-registry/usr/bin/docker-registry" serve "$folder/registry.yaml"
+  printf '[[registry]]\nlocation = "127.0.0.1:%s"\ninsecure = true\n' "$port" >>"$STAGE/registries.conf"
   wait_until "the registry of $1 is listening" 30 listens "$port"
 }
 
@@ -282,6 +290,7 @@ region_in_moto() {
   rotation "$site" first
   aws_in "$site" cloudwatch put-metric-alarm --alarm-name "$(cluster "$site")-cpu" --namespace AWS/RDS --metric-name CPUUtilization \
     --statistic Average --period 60 --evaluation-periods 5 --threshold 80 --comparison-operator GreaterThanThreshold
+  aws_in "$site" ecr create-repository --repository-name "$PROJECT" --query repository.repositoryName
   application=$(role_in_moto "$site" application)
   migrate=$(role_in_moto "$site" migrate)
   certificate=$(aws_in "$site" acm request-certificate --domain-name "$host" --query CertificateArn --output text)
@@ -334,15 +343,82 @@ others_in_moto() {
   topic=$(aws_in "$site" sns create-topic --name "$name-alerts" --query TopicArn --output text)
   {
     aws_in "$site" sns subscribe --topic-arn "$topic" --protocol email --notification-endpoint "$(operator alert_email)"
-    aws_in "$site" eks create-cluster --name "$name" --role-arn "$role" --resources-vpc-config subnetIds=subnet-a,subnet-b
+    aws_in "$site" eks create-cluster --name "$name" --role-arn "$role" \
+      --resources-vpc-config subnetIds=subnet-a,subnet-b,publicAccessCidrs=192.0.2.1/32
     aws_in "$site" eks create-nodegroup --cluster-name "$name" --nodegroup-name app-a --subnets subnet-a --node-role "$role"
     aws_in "$site" rds create-db-parameter-group --db-parameter-group-name default.postgres18 --db-parameter-group-family postgres18 \
       --description "AWS has one for each major version"
     for log in RDSOSMetrics "aws-waf-logs-$name" "/aws/lambda/$name-rotation"; do
       aws_in "$site" logs create-log-group --log-group-name "$log"
     done
-    aws_in "$site" s3 cp - "s3://$(state_bucket "$site")/region.tfstate" <<<'{}'
   } >/dev/null
+}
+
+# An image that a registry has, for those who ask ECR about it.
+image_in_moto() {
+  local site=$1 digest place
+  digest=$(sed -n 's/^  digest: "\(.*\)"/\1/p' "$CHECKOUT/argocd/releases/$site.yaml")
+  place=$(cat "$STAGE/$site/registry.address")/$PROJECT
+  aws_in "$site" ecr put-image --repository-name "$PROJECT" --image-digest "$digest" --image-tag "$(version_of "$CHECKOUT")-by-hand" \
+    --image-manifest "$(skopeo inspect --tls-verify=false --raw "docker://$place@$digest")" --query image.imageId
+}
+
+# A load balancer as the cluster's controller would make it.
+balancer_in_moto() {
+  local site=$1 subnets
+  read -ra subnets < <(aws_in "$site" ec2 describe-subnets --filters Name=default-for-az,Values=true --query 'Subnets[].SubnetId' --output text)
+  aws_in "$site" elbv2 create-load-balancer --name "$PROJECT" --tags "Key=elbv2.k8s.aws/cluster,Value=$(cluster "$site")" \
+    --subnets "${subnets[@]}" --query 'LoadBalancers[0].LoadBalancerArn' --output text
+}
+
+# A state of Terraform's, in its bucket and, with a higher serial, as an apply leaves it that could not write it.
+lay_state() {
+  local folder
+  folder="$CHECKOUT/terraform/environments/$1"
+  jq -n '{version: 4, terraform_version: "1.11.0", serial: 1, lineage: "rehearsal", outputs: {}, resources: [
+    ["module.rds.module.rds.module.db_instance", "managed", "aws_db_instance", "this",
+      {engine_version: "17.9", master_user_secret: [{kms_key_id: "key"}]}],
+    ["module.audit", "managed", "aws_kms_alias", "logs", {}],
+    ["module.audit.module.bucket", "managed", "aws_s3_bucket", "this", {}],
+    ["module.vpc", "data", "aws_region", "current", {}]
+    | {module: .[0], mode: .[1], type: .[2], name: .[3], provider: "provider[\"registry.terraform.io/hashicorp/aws\"]",
+       instances: [{index_key: (if .[2] == "aws_db_instance" then 0 else null end), schema_version: 0, attributes: .[4]}
+         | with_entries(select(.value != null))]}]}' >"$STAGE/$1/region.tfstate"
+  jq '.serial = 99' "$STAGE/$1/region.tfstate" >"$folder/errored.tfstate"
+  aws_in "$1" s3 cp --quiet "$STAGE/$1/region.tfstate" "s3://$(state_bucket "$1")/region.tfstate"
+}
+
+state_version() {
+  aws_in "$1" s3api list-object-versions --bucket "$(state_bucket "$1")" --prefix region.tfstate --output text \
+    --query "Versions[?Key=='region.tfstate'] | [0].VersionId"
+}
+
+# A bucket with a version of an object, a newer one, and the mark of its deletion.
+full_bucket() {
+  local bucket
+  bucket="full-$1-$(region "$1")"
+  {
+    aws_in "$1" s3 mb "s3://$bucket"
+    aws_in "$1" s3api put-bucket-versioning --bucket "$bucket" --versioning-configuration Status=Enabled
+    for _ in 1 2; do aws_in "$1" s3 cp - "s3://$bucket/region.tfstate" <<<"$RANDOM"; done
+    aws_in "$1" s3 rm "s3://$bucket/region.tfstate"
+  } >/dev/null
+}
+
+# A stand-in for Prometheus, on a node of KWOK's, with a claim that is bound. If the pod came before the volumes are
+# known, the scheduler would wait for somebody to make one.
+with_prometheus() {
+  if ! kube "$1" get pv first >/dev/null 2>&1; then
+    kube "$1" apply --server-side --filename scripts/rehearse/volumes.yaml
+    kube "$1" wait pv --all --for=jsonpath='{.status.phase}'=Available --timeout=60s
+    kube "$1" apply --server-side --filename scripts/rehearse/prometheus.yaml
+  fi >/dev/null
+  wait_until "Prometheus' pod of $1 runs with its claim" 90 prometheus_runs "$1"
+}
+
+prometheus_runs() {
+  SEEN=$(kube "$1" --namespace monitoring get pvc,pods --output 'jsonpath={range .items[*]}{.kind} {.status.phase} {.metadata.deletionTimestamp}{";"}{end}')
+  [ "$SEEN" = "PersistentVolumeClaim Bound ;Pod Running ;" ]
 }
 
 # ---- The end
