@@ -166,7 +166,7 @@ version-set: ## set VERSION=1.2.3 for the service and the chart
 release: ## make the notes, commit and tag of VERSION=1.2.3, to be pushed by hand; DRY_RUN=yes says what it would do
 	@scripts/release.sh "$(VERSION)" $(if $(DRY_RUN),--dry-run)
 
-# A tag's name comes from the shell, not from make, which would expand what is in it.
+# The workflow gives a tag's name in the environment: make would expand what is in it.
 release-verify: ## check that TAG=v1.2.3 is a release, on the branch that is checked out
 	@scripts/release.sh --verify "$${TAG:-}"
 

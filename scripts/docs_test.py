@@ -55,7 +55,7 @@ BROKEN = {
     "a block without an end": ("docs/B.md", "# B", "```\n# B", "the code block is not closed"),
     "a variable that nothing sets": ("docs/DEPLOYMENT-RUNBOOK.md", "name=$site", "name=$region", "nothing sets $region"),
     "a block that is not rehearsed": ("docs/DEPLOYMENT-RUNBOOK.md", "```sh rehearse", "```sh", "is not marked for it"),
-    "a mark that means nothing": ("docs/DEPLOYMENT-RUNBOOK.md", "sh rehearse", "sh rehaerse", "marked rehaerse"),
+    "a mark that means nothing": ("docs/DEPLOYMENT-RUNBOOK.md", "sh rehearse", "sh rehears", "marked sh rehears"),
     "a picture that was changed": ("docs/picture.svg", "<svg/>", "<svg></svg>", "not as it was drawn"),
     "an alert that the runbook forgets": ("docs/DEPLOYMENT-RUNBOOK.md", "(alerts/Page.md)", "(A.md)", "does not link to"),
 }

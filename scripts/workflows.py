@@ -74,7 +74,7 @@ def check(root):
     for name, workflow in workflows.items():
         wrong += [f"{name}: the Makefile has no target {target}" for target in targets_of(workflow) if target not in makefile]
         steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job.get("steps", [])]
-        wrong += [f"{name}: {script} has a `make` target: call that" for script in re.findall(r"scripts/[\w/-]+\.(?:sh|py)", "\n".join(steps))]
+        wrong += [f"{name}: calls {script}: workflows call `make` targets alone" for script in re.findall(r"scripts/[\w/-]+\.(?:sh|py)", "\n".join(steps))]
     here = re.findall(r"^phase make ([a-z0-9-]+)", (root / ".ci/run").read_text(), re.MULTILINE)
     there = set(targets_of(workflows["checks.yaml"]))
     wrong += [f"checks.yaml does not run `make {target}`, which .ci/run runs" for target in here if target not in there]

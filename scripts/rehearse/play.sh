@@ -319,8 +319,6 @@ release_by_hand() { calling release_by_hand_meanwhile; }
 release_by_hand_meanwhile() {
   local folder="$STAGE/shared/runbook" version
   next_version 1001
-  # Left by the phase, which built the former version.
-  rm -f "$CHECKOUT/target/image/tag"
   open_runbook
   by_hand spain "$folder"/*-sh-build
   by_hand spain "$(look_again)"
@@ -385,6 +383,9 @@ runbook() {
     for block in "$folder"/*-later; do by_hand "$site" "$block"; done
     [ "$(aws_in "$site" eks describe-nodegroup --cluster-name "$(cluster "$site")" --nodegroup-name app-a \
       --query nodegroup.scalingConfig.desiredSize)" = 2 ] || die "$site: the group of nodes was not changed"
+    [ "$site" = spain ] || [ "$(cat "$STAGE/control.json")" = '["192.0.2.1"]' ] || die "the addresses that $site admits were not found"
+    # One of the blocks released a new image.
+    by_hand "$site" "$(look_again)"
     # What the page says to do after the last key that it stores.
     by_hand "$site" "$(grep -l force-sync "$folder"/*-sh-rehearse)"
   done
@@ -405,14 +406,16 @@ torn_down_by_hand() {
   balancer=$(balancer_in_moto mexico)
   # With the chart, its uninstall would remove it.
   kube mexico --namespace monitoring delete statefulset --all
-  for block in "$folder"/*-sh-tear-down; do by_hand mexico "$block"; done >"$STAGE/shared/tear-down.log"
-  cat "$STAGE/shared/tear-down.log"
+  for block in "$folder"/*-sh-tear-down; do by_hand mexico "$block"; done | tee "$STAGE/shared/tear-down.log"
   grep -qF "$balancer" "$STAGE/shared/tear-down.log" || die "the block did not show the load balancer $balancer"
-  left=$(kube mexico --namespace "$NAMESPACE" get deployments,ingresses,services --output name; kube mexico --namespace monitoring get pvc --output name; pods_of mexico)
+  aws_in mexico elbv2 delete-load-balancer --load-balancer-arn "$balancer"
+  left=$(kube mexico --namespace "$NAMESPACE" get deployments,ingresses,services --output name &&
+    kube mexico --namespace monitoring get pvc --output name && pods_of mexico)
   [ -z "$left" ] || die "mexico still has ${left//$'\n'/, }"
   left=$(kube spain --namespace argocd get applications --output name)
   [ "$left" = "application.argoproj.io/$PROJECT-spain" ] || die "Argo CD must have Spain's Application alone, but has $left"
-  [ "$(cat "$STAGE/doomed")" = $'module.audit.aws_kms_alias.logs\nmodule.rds' ] || die "what would be destroyed is wrong: $(cat "$STAGE/doomed")"
+  left=$(cat "$STAGE/doomed")
+  [ "$left" = $'module.audit.aws_kms_alias.logs\nmodule.rds' ] || die "what would be destroyed is wrong: $left"
   phase phase-6
   phase phase-7
   all_well
@@ -425,7 +428,7 @@ NOT_HERE='enable-region|get-region-opt-status|describe-addon-versions|list-insig
 # by_hand SITE BLOCK: runs it as its fence says: in both regions, in one alone, as a server-side dry run (dry), with a
 # kubeconfig of its own (apart), with a bucket full of versions (full), with Prometheus' claim (prometheus), with the
 # buckets that phase 0 made and a state for Terraform (state), or, with these buckets, after the others (later). `last`
-# says when alone.
+# only says when.
 by_hand() {
   local first=: block=$2
   case $2 in
@@ -451,7 +454,10 @@ by_hand() {
   (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
     timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
     "$STAGE/shared/runbook/operator.env" "$first" "$block" </dev/null)
-  case $2 in *-prometheus) with_prometheus "$1" ;; esac
+  case $2 in
+    *-prometheus) with_prometheus "$1" ;;
+    *-state) state_was_changed "$1" "$2" ;;
+  esac
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
 }
 
@@ -504,7 +510,7 @@ by_page() {
     timeout --foreground 60 bash -eu -c 'source "$0"; source "$1"; ask() { :; }; source "$2"' "$STAGE/shared/runbook/operator.env" \
     <(cat "$(grep -l '^logged()' "$STAGE"/shared/alerts/README/*)") <(sed "s/$PROJECT-…/$pod/" "$2") </dev/null) 2>"$STAGE/said" ||
     die "$1: the block failed: $(cat "$STAGE/said")"
-  ! grep -i error "$STAGE/said" || die "$1: a command failed"
+  ! grep -iE 'error|not found|unbound|failed' "$STAGE/said" || die "$1: a command failed"
   kube "$1" --namespace "$NAMESPACE" rollout status "deployment/$PROJECT" --timeout=2m
 }
 

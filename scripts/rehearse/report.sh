@@ -48,11 +48,11 @@ report() {
   printf '\nTimeline of %s s:\n\n' "$((SECONDS - BEGAN))"
   awk -F '\t' -v all="$((SECONDS - BEGAN))" '
     function bar(n, text) { while (n-- > 0) text = text "#"; return text }
-    { printf "%-15s %4s s  %*s%s\n", $1, $3, int($2 * 60 / all), "", bar(int($3 * 60 / all) + 1) }' "$STAGE.steps"
+    { printf "%-17s %4s s  %*s%s\n", $1, $3, int($2 * 60 / all), "", bar(int($3 * 60 / all) + 1) }' "$STAGE.steps"
   printf '\nRehearsed:\n\n'
-  awk -F '\t' '{ printf "  %-15s %s\n", $1, $4 }' "$STAGE.steps"
+  awk -F '\t' '{ printf "  %-17s %s\n", $1, $4 }' "$STAGE.steps"
   printf '\nWhat make status reported meanwhile:\n\n'
-  awk -F '\t' '{ printf "  %-15s %s\n", $1 == last ? "" : $1, $2; last = $1 }' "$STAGE.status"
+  awk -F '\t' '{ printf "  %-17s %s\n", $1 == last ? "" : $1, $2; last = $1 }' "$STAGE.status"
   cat <<'TEXT'
 
 Not rehearsed, and what covers it instead:
