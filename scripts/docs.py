@@ -28,10 +28,10 @@ PATH = re.compile(r"^(?:src|tests|benches|fuzz|chart|terraform|argocd|migrations
 # What reads like a test's name: at least four words.
 TEST = re.compile(r"^[a-z0-9]+(?:_[a-z0-9]+){3,}$")
 RUNBOOK = "docs/DEPLOYMENT-RUNBOOK.md"
-# What cannot run in the rehearsal: Terraform's provider, charts from the internet, commands inside of a pod and ports of
+# What cannot run in the rehearsal: Terraform's provider, and phase 1 by itself, charts from the internet, commands inside of a pod and ports of
 # one, what needs psql 16, and what moto does not know. A block of the runbook with none of it is rehearsed.
 NOT_REHEARSED = re.compile(
-    r"\btf (apply|plan|import|destroy)\b|\\bind\b|\bhelm (--kube-context \S+ upgrade|show)\b|\bkubectl .* exec\b"
+    r"\btf (apply|plan|import|destroy)\b|\bmake phase-1$|\\bind\b|\bhelm (--kube-context \S+ upgrade|show)\b|\bkubectl .* exec\b"
     r"|\bin_pod\b|\bport-forward\b|\b(describe-addon-versions|update-nodegroup-version|describe-db-engine-versions"
     r"|describe-engine-default-parameters|enable-region)\b"
 )
@@ -208,9 +208,11 @@ def unrehearsed_blocks(root, documents):
 
 
 def rehearsed_commands(root):
-    """A hash of what the rehearsal may run of the runbook."""
+    """A hash of what the rehearsal may run of the runbook and of the alerts' pages."""
     runbook = Document(root, root / RUNBOOK)
     texts = [f"{info}\n{text}" for _, info, text in runbook.blocks if re.match(r"(sh|sql) (?!check$)", info)]
+    for page in sorted((root / "docs/alerts").glob("*.md")):
+        texts += [text for _, info, text in Document(root, page).blocks if info == "sh"]
     texts += [command for _, line in runbook.prose for command in INLINE.findall(line)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -225,7 +227,7 @@ def stale_rehearsal(root):
     for step, shows in sorted(set(steps) - drawn):
         yield f"{run.relative_to(root)}: the recorded run does not have the step “{step}”: {shows}"
     if rehearsed_commands(root) not in run.read_text():
-        yield f"{run.relative_to(root)}: {RUNBOOK} has other commands than the recorded run: see docs/REHEARSAL.md, “A run”"
+        yield f"{run.relative_to(root)}: {RUNBOOK} or docs/alerts has other commands than the recorded run: see docs/REHEARSAL.md, “A run”"
 
 
 def failed_commands(root, documents):

@@ -187,6 +187,13 @@ unpack() {
 
 install_prometheus() { unpack prometheus promtool; }
 
+# What serves the AWS provider's schema and the modules' interfaces on loopback, on a machine that cannot reach a
+# registry; nothing elsewhere.
+offline_terraform() {
+  local tool=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
+  [ ! -x "$tool" ] || realpath "$tool"
+}
+
 # go_tool COMMAND MODULE VERSION: builds the module into $CACHE/tools/bin unless this version of the command is there.
 go_tool() {
   local command=$1 module=$2 version=$3 stamp="$CACHE/tools/$1.version"

@@ -161,8 +161,11 @@ class Release(unittest.TestCase):
         self.assertEqual(self.said(root, "git", "cat-file", "-t", f"v{NEXT}"), "tag\n")
         self.assertEqual(self.said(root, "git", "for-each-ref", "--format=%(contents)", f"refs/tags/v{NEXT}").strip(),
                          f"Version {NEXT}\n\n{notes}".strip())  # fmt: skip
-        for name in (NEXT, f"v{NEXT}"):
-            self.assertEqual(self.run_script(root, "--notes", name).stdout, notes)
+        self.assertEqual(self.run_script(root, "--notes", NEXT).stdout, notes)
+        # As the workflow calls them.
+        tag = f"TAG=v{NEXT}"
+        self.assertEqual(self.said(root, "env", tag, "make", "--silent", "release-notes"), notes)
+        self.assertIn(f"v{NEXT} is a release", self.said(root, "env", tag, "make", "--silent", "release-verify"))
         self.assertNotEqual(self.run_script(root, "--notes", "Unreleased").returncode, 0)
         self.assertRegex((root / "CHANGELOG.md").read_text(), rf"## \[Unreleased\]\n\n## \[{NEXT}\] - 20\d\d-\d\d-\d\d\n")
         self.the_version_is_everywhere(root, old)

@@ -8,9 +8,7 @@ TFLINT_AWS_VERSION=0.48.0
 CHECKOV_VERSION=3.3.30
 unchecked=()
 
-# Serves the AWS provider's schema and the modules' interfaces on loopback, for machines that cannot reach a registry.
-offline=${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}
-[ -x "$offline" ] || offline=
+offline=$(offline_terraform)
 export offline
 # If the setting names a file that does not exist, Terraform would only warn.
 [ -e "${TF_CLI_CONFIG_FILE:-/}" ] || unset TF_CLI_CONFIG_FILE

@@ -343,13 +343,13 @@ open_runbook() {
   cp "$OPERATOR_FILE" "$CHECKOUT/terraform/operator.tfvars"
   python3 -B scripts/docs.py --blocks "$CHECKOUT/docs/DEPLOYMENT-RUNBOOK.md" "$folder"
   # Stand-ins for Terraform's outputs and AWS's addresses; last, a name for buckets that phase 0 has not created.
-  cat <(declare -p ROOT CHART_PYTHON OFFLINE) <(declare -f rotation python_at at region_env region tfvar of_site) - \
+  cat <(declare -p ROOT CHART_PYTHON) <(declare -f rotation python_at at region_env region tfvar of_site) - \
     "$folder"/*-sh-operator.env <(echo buckets=by-hand) >"$folder/operator.env" <<'SH'
 # The state is in moto's S3, which is reached by path.
 terraform() {
   case "$2 $3" in
     "output -json") jq -e ".$4.value" "$TERRAFORM_OUTPUTS/${1##*/}.json" ;;
-    *) "${OFFLINE[@]}" terraform "$@" $([ "$2" = init ] && echo -backend-config=use_path_style=true) ;;
+    *) "${OFFLINE:-command}" ${OFFLINE:+run --} terraform "$@" $([ "$2" = init ] && echo -backend-config=use_path_style=true) ;;
   esac
 }
 # Spain's region is always asked at Spain's address; the other one also has AWS' global services, which are each site's
@@ -414,7 +414,7 @@ torn_down_by_hand() {
   [ -z "$left" ] || die "mexico still has ${left//$'\n'/, }"
   left=$(kube spain --namespace argocd get applications --output name)
   [ "$left" = "application.argoproj.io/$PROJECT-spain" ] || die "Argo CD must have Spain's Application alone, but has $left"
-  left=$(cat "$STAGE/doomed")
+  left=$(cat "$STAGE/doomed-mexico")
   [ "$left" = $'module.audit.aws_kms_alias.logs\nmodule.rds' ] || die "what would be destroyed is wrong: $left"
   phase phase-6
   phase phase-7
@@ -451,14 +451,18 @@ by_hand() {
   esac
   say "$1, line $(basename "$2" | sed 's/^0*//; s/[.-].*//')"
   # shellcheck disable=SC2016  # the shell that is started expands them
-  (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
-    timeout --foreground 600 bash -euo pipefail -c 'source "$0"; eval "$1"; source "$2"' \
-    "$STAGE/shared/runbook/operator.env" "$first" "$block" </dev/null)
+  as_operator "$1" -o pipefail -c 'source "$0"; eval "$1"; source "$2"' "$STAGE/shared/runbook/operator.env" "$first" "$block"
   case $2 in
     *-prometheus) with_prometheus "$1" ;;
     *-state) state_was_changed "$1" "$2" ;;
   esac
   ! grep -q -- '--replicas=0' "$2" || stays_stopped "$1"
+}
+
+# as_operator SITE ARGUMENTS...: bash with these arguments, in the checkout, for a region.
+as_operator() {
+  (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
+    timeout --foreground 600 bash -eu "${@:2}" </dev/null)
 }
 
 # Checks what the page says about a deployment at 0: Argo CD and the autoscaler look at it meanwhile and leave it alone.
@@ -506,9 +510,8 @@ by_page() {
   grep -q -- --previous "$2" || pod=$(names_of_pods "$1" | grep -vF "$pod" | head -n 1 | cut -d/ -f2)
   say "$1, $(basename "$(dirname "$2")")"
   # shellcheck disable=SC2016  # the shell that is started expands them
-  (cd "$CHECKOUT" && site=$1 region=$(region "$1") AWS_ENDPOINT_URL=$(of_site "$1" AWS_ENDPOINT_URL) \
-    timeout --foreground 60 bash -eu -c 'source "$0"; source "$1"; ask() { :; }; source "$2"' "$STAGE/shared/runbook/operator.env" \
-    <(cat "$(grep -l '^logged()' "$STAGE"/shared/alerts/README/*)") <(sed "s/$PROJECT-…/$pod/" "$2") </dev/null) 2>"$STAGE/said" ||
+  as_operator "$1" -c 'source "$0"; source "$1"; ask() { :; }; source "$2"' "$STAGE/shared/runbook/operator.env" \
+    "$(grep -l '^logged()' "$STAGE"/shared/alerts/README/*)" <(sed "s/$PROJECT-…/$pod/" "$2") 2>"$STAGE/said" ||
     die "$1: the block failed: $(cat "$STAGE/said")"
   ! grep -iE 'error|not found|unbound|failed' "$STAGE/said" || die "$1: a command failed"
   kube "$1" --namespace "$NAMESPACE" rollout status "deployment/$PROJECT" --timeout=2m

@@ -34,9 +34,8 @@ settings() {
   export KUBECTL_BIN="$CLUSTER_BIN/kubectl" EXTERNAL_SECRETS_BIN="$CLUSTER_BIN/external-secrets" MOTO_BIN="$CHART_VENV/bin/moto_server"
   export REGISTRY_AUTH_FILE="$STAGE/auth.json"
   echo '{}' >"$REGISTRY_AUTH_FILE"
-  # As scripts/terraform-check.sh: on a machine that reaches no registry.
-  OFFLINE=("$(realpath -m "${TF_OFFLINE:-../shared/tools/tf-offline/tf-offline}")" run --)
-  [ -x "${OFFLINE[0]}" ] || OFFLINE=(command)
+  OFFLINE=$(offline_terraform)
+  export OFFLINE
   # The rehearsal must not use make's flags or this machine's AWS settings.
   unset MAKEFLAGS MAKELEVEL MFLAGS AWS_CA_BUNDLE AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_SESSION_TOKEN
   export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
