@@ -198,19 +198,14 @@ class Release(unittest.TestCase):
         self.assertIn('version = "7.8.9-rc.1"', (root / "Cargo.toml").read_text())
 
     def test_a_document_of_another_version_is_not_published(self):
-        for name, old, new in (
-            ("docs/openapi.yaml", f"\n  version: {NEXT}\n", "\n  version: 0.0.1\n"),
-            ("docs/APPLICATION.md", f'"version":"{NEXT}"', '"version":"0.0.1"'),
-        ):
-            with self.subTest(name):
-                root = self.clone()
-                self.assertEqual(self.run_script(root, NEXT).returncode, 0)
-                replace(name, old, new)(root)
-                for step in (("commit", "--quiet", "-am", "x"), ("tag", "-f", "-a", "-m", "x", f"v{NEXT}")):
-                    git(*step)(root)
-                done = self.run_script(root, "--verify", f"v{NEXT}")
-                self.assertNotEqual(done.returncode, 0)
-                self.assertIn(f"{name} has another version", done.stderr)
+        root = self.clone()
+        self.assertEqual(self.run_script(root, NEXT).returncode, 0)
+        replace("docs/openapi.yaml", f"\n  version: {NEXT}\n", "\n  version: 0.0.1\n")(root)
+        for step in (("commit", "--quiet", "-am", "x"), ("tag", "-f", "-a", "-m", "x", f"v{NEXT}")):
+            git(*step)(root)
+        done = self.run_script(root, "--verify", f"v{NEXT}")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("docs/openapi.yaml has another version", done.stderr)
 
     def test_what_is_no_release_is_not_published(self):
         self.refuse(NOT_PUBLISHED, lambda tag: ["--verify", tag])

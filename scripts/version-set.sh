@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make version-set VERSION=1.2.3`: sets the version of the service, its lock files, the chart, and the documents.
+# `make version-set VERSION=1.2.3`: sets the version of the service, its lock files, the chart, and docs/openapi.yaml.
 source "$(dirname "$0")/lib.sh"
 
 version=${1:-}
@@ -10,11 +10,5 @@ sed -i "0,/^version = .*/s//version = \"$version\"/" Cargo.toml
 sed -i "/^name = \"payment-latency-api\"$/{n;s/^version = .*/version = \"$version\"/}" \
   Cargo.lock benches/harness/Cargo.lock fuzz/Cargo.lock
 sed -i "s/^version: .*/version: $version/; s/^appVersion: .*/appVersion: \"$version\"/" chart/Chart.yaml
-# What the chart renders: the labels, and the tag of an image that has no digest.
-sed -i "s|^\( *app.kubernetes.io/version: \).*|\1\"$version\"|
-  s|^\( *helm.sh/chart: payment-latency-api-\).*|\1$version|
-  s|^\( *image: payment-latency-api:\).*|\1$version|" chart/tests/golden/*.yaml
 sed -i "0,/^  version: .*/s//  version: $version/" docs/openapi.yaml
-sed -i "s/\"name\":\"payment-latency-api\",\"version\":\"[^\"]*\"/\"name\":\"payment-latency-api\",\"version\":\"$version\"/" \
-  docs/APPLICATION.md
 say "set the version of the service and the chart to $version"
