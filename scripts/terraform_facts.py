@@ -9,14 +9,16 @@ is in brackets; `*` is each element; what does not exist is null. A value that d
 printed as the text of its expression, `${…}`.
 """
 
+import hashlib
 import json
+import os
 import pathlib
 import re
 import sys
 
-import hcl2
-
 ROOT = pathlib.Path(__file__).parent.parent / "terraform"
+# Beside the parser, so that another version of it does not find them.
+PARSED = pathlib.Path(sys.prefix, "parsed")
 LOCAL = re.compile(r"\$\{local((?:\.\w+)+)\}")
 ABOUT_THE_FILE = re.compile(r"__\w+__")
 
@@ -40,17 +42,29 @@ def merge(one, other):
             one[name] = value
 
 
+def parsed(path):
+    """A file as the parser sees it, which is kept by the hash of the file: the parser is slow."""
+    text = path.read_text()
+    kept = PARSED / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    if not kept.exists():
+        import hcl2
+
+        PARSED.mkdir(exist_ok=True)
+        new = kept.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps(hcl2.loads(text)))
+        new.replace(kept)
+    return plain(json.loads(kept.read_text()))
+
+
 def read(folder):
     """All files of a folder as one tree."""
     tree = {}
     for path in sorted(folder.glob("*.tf")):
-        with path.open() as file:
-            for kind, blocks in plain(hcl2.load(file)).items():
-                for block in blocks if isinstance(blocks, list) else [blocks]:
-                    merge(tree.setdefault(kind, {}), block)
+        for kind, blocks in parsed(path).items():
+            for block in blocks if isinstance(blocks, list) else [blocks]:
+                merge(tree.setdefault(kind, {}), block)
     for path in folder.glob("*.tfvars"):
-        with path.open() as file:
-            merge(tree.setdefault("tfvars", {}), plain(hcl2.load(file)))
+        merge(tree.setdefault("tfvars", {}), parsed(path))
     return tree
 
 
