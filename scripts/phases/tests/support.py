@@ -11,7 +11,6 @@ A stand-in answers by the first rule whose `call` (a regular expression) is foun
 git, jq, openssl and all others are the real programs.
 """
 
-import atexit
 import json
 import os
 import pathlib
@@ -181,7 +180,6 @@ class Phases(unittest.TestCase):
     def setUpClass(cls):
         if Phases.stage is None:
             Phases.stage = Stage()
-            atexit.register(shutil.rmtree, Phases.stage.folder)
 
     def setUp(self):
         self.stage.reset()
