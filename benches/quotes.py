@@ -157,23 +157,30 @@ def goals_elsewhere(*_):
 
 
 def against_peers(performance, _):
-    """The rows of PERFORMANCE.md's goals that README's claim is about, with those where the service is not ahead."""
+    """The goals that README's claim is about, with what the service is not ahead of."""
     rows = {}
-    for results in (performance, elsewhere()):
-        goals = report.overload_goals(results) + report.peer_goals(results)
-        for figure, _, measured, _ in goals:
-            if figure.startswith(("payments/s", "p99 at 1,000/s")):
-                rows.setdefault(figure, []).append(measured)
-        unnamed, named = runs(results, "1,000/s, unnamed statements"), runs(results, "1,000/s")
-        _, measured = report.against(unnamed["p99_us"], named["p99_us"], "`named` ones")
-        rows.setdefault("p99 at 1,000/s with `unnamed` statements, which the regions use", []).append(measured)
+
+    def add(machine, figure, ours, theirs, name):
+        ratio = figures.ratio(ours, theirs)
+        text = f"{median(ours):,.0f} : {median(theirs):,.0f} = {ratio['ratio']:.2f}" + ("" if ratio["apart"] else " \\*")
+        rows.setdefault((figure, name), ["-", "-"])[machine] = text
+
+    for machine, results in enumerate((performance, elsewhere())):
+        for delay, commits in report.COMMITS.items():
+            add(machine, f"payments/s with p99 under 25 ms, {commits}", *report.sustained(results, delay))
+        found = report.contestants(results, "1,000/s")
+        ours = found[SERVICE]["p99_us"]
+        for other in (report.best_peer(found, "p99_us"), report.WIRE):
+            add(machine, "p99 at 1,000/s, µs", ours, found[other]["p99_us"], other)
+        unnamed = runs(results, "1,000/s, unnamed statements")["p99_us"]
+        add(machine, "p99 at 1,000/s, µs, `unnamed` statements", unnamed, ours, "`named` ones")
     climbs = [climb for climb in part(performance, "statements")["climbs"] if climb["commit_delay_us"]]
     direct, pooled = (next(climb for climb in climbs if climb["mode"].endswith(end)) for end in ("`named`", "pgbouncer"))
-    rows["payments/s with p99 under 25 ms, commits of 3 ms, `unnamed` through a pooler"] = [
-        "-", f"{spread(pooled['sustained'], 0)} against {spread(direct['sustained'], 0)} with `named`, direct"
-    ]  # fmt: skip
-    machines = ["On the machine of the record, and the ratio", "On another one"]
-    return table(["Figure", *machines], [[figure, *measured] for figure, measured in rows.items()])
+    figure = "payments/s with p99 under 25 ms, commits of 3 ms, `unnamed` through a pooler"
+    add(1, figure, pooled["sustained"], direct["sustained"], "`named`, direct")
+    columns = ["Figure", "Compared with", "On the machine of the record", "On another one"]
+    listed = table(columns, [[*names, *measured] for names, measured in rows.items()])
+    return f"{listed}\n\n" + r"\* The runs overlap: no difference is shown."
 
 
 def size(performance, _):
