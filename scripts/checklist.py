@@ -63,13 +63,14 @@ def run_all(chosen, root=ROOT):
 
 
 def table(results):
-    width = max(len(one["what"]) for one in results)
+    width = max(len(one["result"]) for one in results)
     lines, section = [], None
     for one in results:
         if one["section"] != section:
             section = one["section"]
             lines.append(f"\n{section}")
-        lines.append(f"  {one['id']:<4} {one['what']:<{width}}  {one['on']:<9}  {one['result']}")
+        begin = f"  {one['id']:<4} {one['result']:<{width}}  {one['on']:<9}  "
+        lines.append(textwrap.fill(one["what"], 120, initial_indent=begin, subsequent_indent=" " * len(begin)))
         lines += [f"       {line}" for line in one.get("said", "").splitlines()]
     return "\n".join(lines)
 
