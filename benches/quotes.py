@@ -180,7 +180,8 @@ def against_peers(performance, _):
     add(1, figure, pooled["sustained"], direct["sustained"], "`named`, direct")
     columns = ["Figure", "Compared with", "On the machine of the record", "On another one"]
     listed = table(columns, [[*names, *measured] for names, measured in rows.items()])
-    return f"{listed}\n\n" + r"\* The runs overlap: no difference is shown."
+    records = "; ".join("{date} at revision {revision}".format(**found["machine"]) for found in (performance, elsewhere()))
+    return f"{listed}\n\n" + prose(rf"\* The runs overlap: no difference is shown. Recorded on {records}.")
 
 
 def size(performance, _):
