@@ -174,14 +174,18 @@ def against_peers(performance, _):
             add(machine, "p99 at 1,000/s, µs", ours, found[other]["p99_us"], other)
         unnamed = runs(results, "1,000/s, unnamed statements")["p99_us"]
         add(machine, "p99 at 1,000/s, µs, `unnamed` statements", unnamed, ours, "`named` ones")
-    climbs = [climb for climb in part(performance, "statements")["climbs"] if climb["commit_delay_us"]]
+    statements = part(performance, "statements")
+    climbs = [climb for climb in statements["climbs"] if climb["commit_delay_us"]]
     direct, pooled = (next(climb for climb in climbs if climb["mode"].endswith(end)) for end in ("`named`", "pgbouncer"))
     figure = "payments/s with p99 under 25 ms, commits of 3 ms, `unnamed` through a pooler"
     add(1, figure, pooled["sustained"], direct["sustained"], "`named`, direct")
     columns = ["Figure", "Compared with", "On the machine of the record", "On another one"]
     listed = table(columns, [[*names, *measured] for names, measured in rows.items()])
-    records = "; ".join("{date} at revision {revision}".format(**found["machine"]) for found in (performance, elsewhere()))
-    return f"{listed}\n\n" + prose(rf"\* The runs overlap: no difference is shown. Recorded on {records}.")
+    here, there, last = (
+        "{date} at revision {revision}".format(**found) for found in (performance["machine"], elsewhere()["machine"], statements)
+    )
+    text = rf"\* The runs overlap: no difference is shown. Recorded on {here}, and on {there}; the last row on {last}."
+    return f"{listed}\n\n{prose(text)}"
 
 
 def size(performance, _):

@@ -15,10 +15,12 @@ import os
 import pathlib
 import re
 import sys
+from importlib import metadata
 
 ROOT = pathlib.Path(__file__).parent.parent / "terraform"
-# Beside the parser, so that another version of it does not find them.
-PARSED = pathlib.Path(sys.prefix, "parsed")
+# Each version of the parser has its own folder, in the one that scripts/lib.sh names.
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "payment-latency-api")
+PARSED = CACHE / f"parsed-{metadata.version('python-hcl2')}"
 LOCAL = re.compile(r"\$\{local((?:\.\w+)+)\}")
 ABOUT_THE_FILE = re.compile(r"__\w+__")
 
@@ -49,7 +51,7 @@ def parsed(path):
     if not kept.exists():
         import hcl2
 
-        PARSED.mkdir(exist_ok=True)
+        PARSED.mkdir(parents=True, exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}")
         new.write_text(json.dumps(hcl2.loads(text)))
         new.replace(kept)

@@ -14,6 +14,7 @@ ROOT = CHART.parent
 HELM = os.environ["HELM_BIN"]
 KUBE_VERSION = os.environ["KUBERNETES_VERSION"]
 NAME = "payment-latency-api"
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
 REGIONS = {"spain": "eu-south-2", "mexico": "us-east-1"}
 
 

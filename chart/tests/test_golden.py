@@ -7,11 +7,8 @@ import os
 import re
 import unittest
 
-import yaml
+from support import REGIONS, TESTS, VERSION, helm_template, render_text
 
-from support import CHART, REGIONS, TESTS, helm_template, render_text
-
-VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
 # The two labels, and the tag of an image.
 NAMED = re.compile(
     r'(app\.kubernetes\.io/version: "|helm\.sh/chart: payment-latency-api-|image: payment-latency-api:)'

@@ -6,7 +6,7 @@ import re
 import subprocess
 import unittest
 
-from support import CHART, HELM, helm_template
+from support import CHART, HELM, VERSION, helm_template
 
 # What the schema itself refuses: arguments of --set, and what the message must contain.
 SCHEMA = [
@@ -44,7 +44,7 @@ FORMS = [
     ("commonLabels{team}", "payments", "a b", "-a", "a" * 64),
     ("image.registry", "111122223333.dkr.ecr.eu-south-2.amazonaws.com", "https://r.example.com", "r..example.com", "R.example.com"),
     ("image.repository", "payment-latency-api", "Payment", "a/", "a:1"),
-    ("image.tag", "0.1.0", "a b", "-a", "a" * 129),
+    ("image.tag", VERSION, "a b", "-a", "a" * 129),
     ("image.digest", "sha256:0123", "sha256:12", "0" * 64, "sha256:" + "0" * 65, "sha256:" + "A" * 64),
     ("image.pullSecrets[]", "payments-database", "", "A", "a..b"),
     ("settings.defaultCurrency", "EUR or MXN", "euro", "eur", "ZZZ", "XAU", "HRK"),
