@@ -1,19 +1,16 @@
-"""Compares the service with what it was at another revision: against.py REVISION BINARY [--print].
+"""Compares the service with what it was at another revision: against.py REVISION BINARY.
 
-The two run in turns, and only the ratio within a round is kept. With --print nothing is recorded.
+The two run in turns, and only the ratio within a round is kept. Nothing is recorded.
 """
 
-import json
 import os
 import sys
-import time
 
 import bench
 import figures
 import stage
 from stage import SERVICE
 
-RECORD = stage.ROOT / "docs/performance/against.json"
 SCENARIOS = [bench.Scenario(f"{rate:,}/s", rate, 8, [SERVICE], 7) for rate in (200, 1000, 37_500)]
 FIGURES = ("p50_us", "p99_us", "cpu_us")
 
@@ -34,30 +31,19 @@ def ratios(here, there):
 
 
 def main():
-    revision, other = sys.argv[1:3]
-    programs = {"here": os.environ["SERVICE"], "there": other}
+    revision, other = sys.argv[1:]
+    programs = {"here": os.environ["SERVICE"], revision: other}
     stage.configure_database()
-    record = {
-        "date": time.strftime("%Y-%m-%d"),
-        "revision": bench.revision(),
-        "against": revision,
-        "cpu": bench.processor(),
-        "bytes": {name: os.stat(program).st_size for name, program in programs.items()},
-        "instructions": {name: stage.instructions(SERVICE, program=program) for name, program in programs.items()},
-        "ratios": {},
-    }
+    for name, program in programs.items():
+        print(f"{name}: {os.stat(program).st_size:,} bytes, {stage.instructions(SERVICE, program=program):,} instructions for a payment")
     for scenario in SCENARIOS:
         rounds = {name: [] for name in programs}
         for turn in range(scenario.repetitions):
             for name in list(programs)[:: 1 if turn % 2 == 0 else -1]:
                 rounds[name].append(run(scenario, programs[name], turn + 1))
-        record["ratios"][str(scenario.rate)] = found = ratios(rounds["here"], rounds["there"])
+        found = ratios(rounds["here"], rounds[revision])
         columns = [figures.spread(found[figure], 2) for figure in FIGURES]
-        print(f"{scenario.name}, here against {revision}: p50, p99, CPU", *columns, sep="  ", flush=True)
-    print("bytes and instructions:", record["bytes"], record["instructions"])
-    if "--print" not in sys.argv:
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
-        print(f"recorded in {RECORD.relative_to(stage.ROOT)}")
+        print(f"{scenario.name}, here divided by {revision}: p50, p99, CPU", *columns, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

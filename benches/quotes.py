@@ -482,26 +482,6 @@ def variants(*names):
     return part
 
 
-def today_against_record(performance, _):
-    """What `make bench-against` found: later code in turns with the code of the record."""
-    found = json.loads((ROOT / "docs/performance/against.json").read_text())
-    if found["against"] != performance["machine"]["revision"]:
-        raise Missing("docs/performance/against.json is about another record than results.json: `make bench-against`")
-    rows = [
-        [f"{int(rate):,}/s", *[spread(ratios[figure], 2) for figure in ("p50_us", "p99_us", "cpu_us")]]
-        for rate, ratios in found["ratios"].items()
-    ]
-    here, there = (
-        f"{found['instructions'][name]:,} instructions for a payment, {megabytes(found['bytes'][name])} MB"
-        for name in ("here", "there")
-    )
-    columns = [f"{found['revision']} divided by {found['against']}", "p50", "p99", "CPU for a payment"]
-    return (
-        f"{table(columns, rows)}\n\nRecorded on {found['date']} on {found['cpu']}. {found['revision']}: {here}. "
-        f"{found['against']}: {there}."
-    )
-
-
 def rehearsed(*steps):
     """Steps of the last rehearsal that was recorded."""
 
@@ -669,7 +649,6 @@ PARTS = {
     "neighbours": neighbours,
     "wakes": wakes,
     "pools": pools,
-    "today-against-record": today_against_record,
     "variants": variants(),
     "providers": variants("as in the image", "aws-lc-rs in ring's place", "OpenSSL in ring's place for TLS"),
     "allocators": variants(

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # `make bench-against`: measures the service as it is here and as it was at REVISION, in turns. Without REVISION it uses
-# the revision of docs/performance/results.json and writes docs/performance/against.json, which says whether that record
-# is still valid for today's code.
+# that of docs/performance/results.json: is this record still valid for today's code?
 source "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -23,5 +22,4 @@ git archive "$commit" | tar -x -C "$other/source"
 (cd "$other/source" && CARGO_TARGET_DIR="$other" build_for_image "$target")
 
 stage_in_memory "$ROOT/target/$target/release/payment-latency-api"
-python3 -B benches/against.py "$revision" "$other/$target/release/payment-latency-api" ${REVISION:+--print}
-[ -n "${REVISION:-}" ] || python3 -B benches/quotes.py
+python3 -B benches/against.py "$revision" "$other/$target/release/payment-latency-api"

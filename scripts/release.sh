@@ -38,7 +38,7 @@ refusals() {
     echo "the tag v$version already exists"
   elif [ -n "$newest" ] && ! is_higher "$version" "$newest"; then
     echo "$version is not higher than $newest, which has been released"
-  elif is_higher "$present" "$version"; then
+  elif is_higher "$present" "$version" && [ "${version%%-*}" != "$present" ]; then
     echo "$version is lower than $present, the version in Cargo.toml"
   fi
   unreleased=$(section Unreleased <CHANGELOG.md)

@@ -176,6 +176,14 @@ class Release(unittest.TestCase):
         again = self.run_script(root, "907.9.0")
         self.assertIn("nothing under [Unreleased]", again.stderr)
 
+    def test_a_version_that_was_set_may_have_a_candidate_before_it(self):
+        root = self.clone()
+        self.said(root, "scripts/version-set.sh", NEXT)
+        git("commit", "--quiet", "-am", "the next version")(root)
+        done = self.run_script(root, f"{NEXT}-rc.1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f'version = "{NEXT}-rc.1"', (root / "Cargo.toml").read_text())
+
     def the_version_is_everywhere(self, root, old):
         for name in LOCKS:
             with self.subTest(name):

@@ -443,6 +443,7 @@ by_hand() {
     *-state)
       first="buckets=$(operator state_bucket_prefix)"
       lay_state "$1"
+      ! grep -q tflock "$2" || lay_lock "$1"
       ! grep -q VERSION_ID "$2" || { block="$STAGE/$1/block" && sed "s/VERSION_ID/$(former_state "$1")/" "$2" >"$block"; }
       ;;
     *-prometheus) with_prometheus "$1" ;;

@@ -387,6 +387,13 @@ lay_state() {
   aws_in "$1" s3 cp --quiet "$STAGE/$1/region.tfstate" "s3://$(state_bucket "$1")/region.tfstate"
 }
 
+# The lock of an apply that was killed.
+lay_lock() {
+  jq -n --arg path "$(state_bucket "$1")/region.tfstate" '{ID: "11111111-2222-3333-4444-555555555555", Operation: "OperationTypeApply",
+    Info: "", Who: "somebody@elsewhere", Version: "1.11.0", Created: "2026-01-01T00:00:00Z", Path: $path}' |
+    aws_in "$1" s3 cp --quiet - "s3://$(state_bucket "$1")/region.tfstate.tflock"
+}
+
 # Writes a damaged state over the one that was laid, and prints that one's version.
 former_state() {
   jq '.serial = 50 | .resources = []' "$STAGE/$1/region.tfstate" |
@@ -399,6 +406,10 @@ former_state() {
 state_was_changed() {
   local holds
   case $(cat "$2") in
+    *force-unlock*)
+      ! aws_in "$1" s3 ls "s3://$(state_bucket "$1")/region.tfstate.tflock" >/dev/null || die "$1: the lock is still there"
+      return
+      ;;
     *errored.tfstate*) holds='.serial >= 99' ;;
     *former.tfstate*) holds='.resources | length == 4' ;;
     *'state rm'*) holds='[.resources[].type] | index("aws_db_instance") == null' ;;
