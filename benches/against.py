@@ -11,7 +11,7 @@ import figures
 import stage
 from stage import SERVICE
 
-SCENARIOS = [bench.Scenario(f"{rate:,}/s", rate, 8, [SERVICE], 7) for rate in (200, 1000, 37_500)]
+SCENARIOS = [bench.Scenario(f"{rate:,}/s", rate, 8, [SERVICE], 7) for rate in (200, 1000, 24_000)]
 FIGURES = ("p50_us", "p99_us", "cpu_us")
 
 

@@ -198,7 +198,7 @@ class Release(unittest.TestCase):
             [rf"(^|[^0-9.]){old}", "--", "chart"],
         ):  # fmt: skip
             found = subprocess.run(["git", "grep", "-nE", *left], cwd=root, capture_output=True, text=True)
-            self.assertEqual(found.stdout, "")
+            self.assertEqual(found.stdout + found.stderr, "")
 
     def test_one_form_of_version_for_both_scripts(self):
         root = self.clone()
