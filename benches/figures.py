@@ -145,4 +145,4 @@ def ratio(ours, theirs):
         return None
     value = median(ours) / median(theirs)
     apart = max(ours) < min(theirs) or min(ours) > max(theirs)
-    return {"ratio": round(value, 3), "apart": apart}
+    return {"ratio": value, "apart": apart}

@@ -104,7 +104,11 @@ def peer_goals(results):
     if ours is None or not any(tail(found[name]) for name in peers) or not any(tail(found[name]) for name in FLOORS):
         return [*rows, row(figure, goal, f"fewer than {SAMPLES_MIN:,} samples of one of them", False, "too few runs count")]
     (peer, theirs), (floor, least) = lowest(found, peers, tail), lowest(found, FLOORS, tail)
-    text = f"{ours:,.0f} against {theirs:,.0f} µs of {peer}: {ours / theirs:.2f}; {least:,.0f} µs of {floor}: {ours / least:.2f}"
+    overlap = lambda name: "" if figures.ratio(found[SERVICE]["p99.9_us"], found[name]["p99.9_us"])["apart"] else ", the runs overlap"
+    text = (
+        f"{ours:,.0f} against {theirs:,.0f} µs of {peer}: {ours / theirs:.2f}{overlap(peer)}; "
+        f"{least:,.0f} µs of {floor}: {ours / least:.2f}{overlap(floor)}"
+    )
     at_floor = ours / least <= 1.15 and least < theirs
     return [*rows, row(figure, goal, text, ours / theirs <= 0.75, otherwise[at_floor])]
 

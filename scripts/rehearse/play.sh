@@ -443,8 +443,13 @@ by_hand() {
     *-state)
       first="buckets=$(operator state_bucket_prefix)"
       lay_state "$1"
-      ! grep -q tflock "$2" || lay_lock "$1"
-      ! grep -q VERSION_ID "$2" || { block="$STAGE/$1/block" && sed "s/VERSION_ID/$(former_state "$1")/" "$2" >"$block"; }
+      block="$STAGE/$1/block"
+      case $(cat "$2") in
+        *tflock*) lay_lock "$1" >/dev/null && cat "$2" ;;
+        *LOCK_ID*) sed "s/LOCK_ID/$(lay_lock "$1")/" "$2" ;;
+        *VERSION_ID*) sed "s/VERSION_ID/$(former_state "$1")/" "$2" ;;
+        *) cat "$2" ;;
+      esac >"$block"
       ;;
     *-prometheus) with_prometheus "$1" ;;
     *-full) first="buckets=full" && full_bucket "$1" ;;

@@ -387,11 +387,13 @@ lay_state() {
   aws_in "$1" s3 cp --quiet "$STAGE/$1/region.tfstate" "s3://$(state_bucket "$1")/region.tfstate"
 }
 
-# The lock of an apply that was killed.
+# The lock of an apply that was killed. Prints its ID.
 lay_lock() {
-  jq -n --arg path "$(state_bucket "$1")/region.tfstate" '{ID: "11111111-2222-3333-4444-555555555555", Operation: "OperationTypeApply",
+  local id=11111111-2222-3333-4444-555555555555
+  jq -n --arg id $id --arg path "$(state_bucket "$1")/region.tfstate" '{ID: $id, Operation: "OperationTypeApply",
     Info: "", Who: "somebody@elsewhere", Version: "1.11.0", Created: "2026-01-01T00:00:00Z", Path: $path}' |
     aws_in "$1" s3 cp --quiet - "s3://$(state_bucket "$1")/region.tfstate.tflock"
+  echo $id
 }
 
 # Writes a damaged state over the one that was laid, and prints that one's version.
