@@ -380,7 +380,7 @@ def instructions(_):
 def cpu_in_turns(rate, contestants):
     """CPU microseconds for a payment, of contestants that are each given as name and settings."""
     costs = {label: [] for label in contestants}
-    for repetition in range(3):
+    for repetition in range(7):
         for label in list(costs) if repetition % 2 == 0 else list(costs)[::-1]:
             with stage.Server(*contestants[label]) as server:
                 costs[label].append(round(stage.cpu_us(server, rate, 3, repetition + 1), 1))
