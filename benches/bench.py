@@ -113,11 +113,14 @@ def run_once(scenario, name, seed, program=None):
         return run
 
 
-def climb(name, seed, delay_us, settings=None, ladder=None):
-    """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms."""
+def climb(name, seed, delay_us, settings=None, ladder=None, opening=0):
+    """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms. Before them a second at
+    the `opening` rate, if there is one, makes a pool open connections that it opens when it needs them."""
     stage.set_commit_delay(delay_us)
     steps = []
     with stage.Server(name, settings) as server:
+        if opening:
+            stage.generate(server.port, opening, 1, seed, warm_up=0)
         for rate in ladder or (LADDER if delay_us else LADDER[1:]):
             stage.empty_table()
             before = server.cpu_seconds()
@@ -452,6 +455,35 @@ def pools(_):
     return {"date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "loads": found}
 
 
+def pools_climbing(_):
+    """What pools of different sizes sustain with commits of 3 ms: a peer's, and the service's without and with
+    coalescing, each with all its connections open."""
+    peer, sizes = "axum + deadpool", [8, 16, 32, 64]
+    contestants = {
+        (label, size): (name, {"POOL_SIZE": str(size)} | settings)
+        for size in sizes
+        for label, name, settings in (
+            (peer, peer, {}),
+            ("BATCH_MAX=1", SERVICE, {"BATCH_MAX": "1"}),
+            ("BATCH_MAX=32", SERVICE, {"BATCH_MAX": "32"}),
+        )
+    }
+    found = {key: [] for key in contestants}
+    for repetition in range(3):
+        for key in list(found) if repetition % 2 == 0 else list(found)[::-1]:
+            name, settings = contestants[key]
+            steps = climb(name, repetition + 1, MANAGED_COMMIT_US, settings, opening=LADDER[-1] // 4)
+            found[key] += sustained_rates([steps])
+            print(*key, found[key], flush=True)
+    stage.set_commit_delay(0)
+    return {
+        "date": time.strftime("%Y-%m-%d"), "revision": revision(), "cpu": processor(), "commit_delay_us": MANAGED_COMMIT_US,
+        "sustained": [
+            {"contestant": label, "pool_size": size, "rates": rates} for (label, size), rates in found.items()
+        ],
+    }  # fmt: skip
+
+
 @contextlib.contextmanager
 def halt_poll_us(most):
     """How long, at most, this guest's idle processors poll for work before they halt."""
@@ -613,6 +645,7 @@ EXTRA_PARTS = {
     "kernel": kernel,
     "threads": threads,
     "pools": pools,
+    "pools_climbing": pools_climbing,
     "wakes": wakes,
     "neighbours": neighbours,
     "statements": statements,
