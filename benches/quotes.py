@@ -27,7 +27,7 @@ ANY_MARK = re.compile(r"(?<!`)<!-- quote:")  # one between backticks is only spo
 # too; that page says where each comes from.
 LOAD_BALANCER_MS, ZONE_MS, SERVICE_MS, PROXY_MS, COMMIT_MS, TARGET_MS = 2.0, 1.0, 3.0, 4.0, 5.0, 100.0
 POOLED, UNNAMED, NAMED = "200/s through pgbouncer, unnamed", "200/s, unnamed statements", "200/s"
-# p99 begins to rise where it is this many times that of 1,000/s.
+# p99 has risen where it is this many times that of a ladder's first step.
 KNEE_RATIO = 2
 # The autoscaler does nothing within this distance of its goal; Kubernetes' default, which EKS has.
 TOLERANCE = 0.1
@@ -225,8 +225,11 @@ def pooler_elsewhere(*_):
 
 
 def coalescing(performance, _):
-    fact(performance, "coalescing")
-    return report.coalescing(performance)
+    there = [
+        found | {"name": f"{found['name']}, another machine"}
+        for found in fact(elsewhere(), "coalescing") if "payments/s" in found["name"]
+    ]  # fmt: skip
+    return report.coalescing([*fact(performance, "coalescing"), *there])
 
 
 def autoscaling():
@@ -239,17 +242,18 @@ def autoscaling():
     return [int(match[1]) for match in found]
 
 
-def load_steps(performance):
-    """By rate: its source, and CPU and p99 of its runs. Low rates are scenarios, the others steps of the ladder
-    with commits in memory.
+def load_steps(performance, commit_delay_us=0):
+    """By rate: its source, and CPU and p99 of its runs. The rates below the ladder's, with commits in memory, are
+    scenarios, the others steps of the ladder.
     """
-    ladder = next(
-        (one for one in performance["ladders"] if one["contestant"] == SERVICE and one["commit_delay_us"] == 0), None
-    )
+    ladder = next((
+        one for one in performance["ladders"]
+        if one["contestant"] == SERVICE and one["commit_delay_us"] == commit_delay_us
+    ), None)  # fmt: skip
     if not ladder:
-        raise Missing("docs/performance/results.json has no ladder of this service")
+        raise Missing(f"a record has no ladder of this service with commits of {commit_delay_us} µs")
     steps = {}
-    for scenario in ("200/s", "1,000/s", "3,000/s"):
+    for scenario in () if commit_delay_us else ("200/s", "1,000/s", "3,000/s"):
         found = runs(performance, scenario)
         rate = performance["scenarios"][scenario]["rate"]
         steps[rate] = (f"{found['runs']} runs", found["cpu_us"], found["p99_us"])
@@ -266,35 +270,48 @@ def load_steps(performance):
 def knee(performance, _):
     """CPU and p99 by rate beside the chart's request: where p99 begins to rise, and what the autoscaler's mark is."""
     request, percent = autoscaling()
-    steps = load_steps(performance)
-    rows, shares, tails = [], {}, {}
-    for rate, (source, cpu, p99) in steps.items():
-        shares[rate], tails[rate] = median(cpu) * rate / 1e4, median(p99) / 1000
-        rows.append([
-            f"{rate:,}", f"{median(cpu):.0f}", f"{shares[rate]:.1f} %", f"{shares[rate] * 1000 / request:.0f} %",
-            f"{tails[rate]:.1f}", source,
-        ])  # fmt: skip
+    rows = [
+        [f"{rate:,}", f"{median(cpu):.0f}", f"{core_percent(rate, cpu):.1f} %",
+         f"{core_percent(rate, cpu) * 1000 / request:.0f} %", f"{median(p99) / 1000:.1f}", source]
+        for rate, (source, cpu, p99) in load_steps(performance).items()
+    ]  # fmt: skip
     mark = request * percent * (1 + TOLERANCE) / 1000
-    below = [rate for rate in steps if shares[rate] < mark]
-    above = [rate for rate in steps if shares[rate] >= mark]
-    # Below the ladder a latency ends when the caller has read the answer, on it when it is in the socket.
-    base = next(rate for rate, (source, *_) in steps.items() if "climbs" in source)
-    risen = [rate for rate in steps if rate >= base and tails[rate] > KNEE_RATIO * tails[base]]
-    lines = [prose(
-        f"The chart requests {request}m, {request / 10:g} % of a core. The autoscaler's goal is {percent} % of that; it "
-        f"adds pods once {percent * (1 + TOLERANCE):g} % is used, which is {mark:.1f} % of a core:"
-    ) + "\n"]
-    for what, rates in (
-        ("the last row below that", below[-1:]),
-        ("the first row at or above it", above[:1]),
-        (f"the first row whose p99 is more than {KNEE_RATIO} times that of {base:,}/s", risen[:1]),
-    ):
-        for rate in rates:
-            times = tails[rate] / tails[base]
-            lines.append(f"- {what}: {rate:,}/s, {shares[rate]:.1f} % of a core, p99 {times:.1f} times that of {base:,}/s")
     columns = ["Payments/s on one core shared with the generator", "CPU µs each", "Of a core", "Of the request",
                "p99 ms", "Median of"]  # fmt: skip
-    return "\n".join([table(columns, rows), "", *lines])
+    told = prose(
+        f"The chart requests {request}m, {request / 10:g} % of a core. The autoscaler's goal is {percent} % of that; it "
+        f"adds pods once {percent * (1 + TOLERANCE):g} % is used, which is {mark:.1f} % of a core. The last row below "
+        f"that, the first at or above it, and the first whose p99 is more than {KNEE_RATIO} times that of the ladder's "
+        "first step, here and on the other ladders; in parentheses p99 as a multiple of that step's:"
+    )
+    ladders = [
+        [f"{where}, {commits}", *around_the_mark(load_steps(record, delay), mark, request)]
+        for where, record in (("the machine of the table", performance), ("another machine", elsewhere()))
+        for commits, delay in (("commits in memory", 0), ("commits of 3 ms", 3000))
+    ]
+    marks = table(["Ladder", "Last below the mark", "First at or above it", f"First above {KNEE_RATIO} times"], ladders)
+    return "\n\n".join([table(columns, rows), told, marks])
+
+
+def core_percent(rate, cpu):
+    return median(cpu) * rate / 1e4
+
+
+def around_the_mark(steps, mark, request):
+    """The steps beside the autoscaler's mark, and the one where p99 has risen: each with its share of the request."""
+    # Below the ladder a latency ends when the caller has read the answer, on it when it is in the socket.
+    base = next(rate for rate, (source, *_) in steps.items() if "climbs" in source)
+    times = {rate: median(p99) / median(steps[base][2]) for rate, (_, _, p99) in steps.items()}
+    shares = {rate: core_percent(rate, cpu) for rate, (_, cpu, _) in steps.items()}
+    found = (
+        [rate for rate in steps if shares[rate] < mark][-1:],
+        [rate for rate in steps if shares[rate] >= mark][:1],
+        [rate for rate in steps if rate >= base and times[rate] > KNEE_RATIO][:1],
+    )
+    return [
+        next((f"{rate:,}/s, {shares[rate] * 1000 / request:.0f} % of the request ({times[rate]:.1f})" for rate in rates), "-")
+        for rates in found
+    ]
 
 
 def pods(performance, _):
@@ -330,7 +347,7 @@ def hops(performance, _):
     rows = [
         ["between the caller and the service, loopback, mean at 1,000/s", f"{parts['caller'] - parts['request']:,.0f}",
          "1"],
-        ["in the service, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}", "1"],
+        ["in the service: check, check out, put the answer together, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}", "1"],
         ["the exchange with PostgreSQL and its commit in memory, mean at 1,000/s", f"{parts['exchange']:,.0f}", "1"],
         [f"{differ}, more at p50 than directly with {statements} ones, 200/s", more(pooled, direct, "p50_us"),
          against(pooled, direct)],
@@ -381,6 +398,8 @@ def inside_ms(performance):
         ("the load balancer: TLS, HTTP, rules of the web ACL", LOAD_BALANCER_MS, LOAD_BALANCER_MS, "a guess"),
         ("load balancer to pod, perhaps into another zone", ZONE_MS, ZONE_MS, "a guess within others' figures"),
         ("the service, and PostgreSQL's work without its disk", SERVICE_MS, service, f"measured: 200/s, {statements}"),
+        ("waiting for a connection, while all carry a commit: at most one of these", COMMIT_MS, 0.0,
+         f"none below the rate that {performance['pool_size']} connections carry one by one: {performance['pool_size'] * 1000 / COMMIT_MS:,.0f}/s a pod"),
         ("RDS Proxy", PROXY_MS, through - service, f"measured with a stand-in: {differ}, 200/s"),
         ("pod to proxy and proxy to database, perhaps two zones", 2 * ZONE_MS, 2 * ZONE_MS, "a guess within others' figures"),
         ("the commit: a write in two zones", COMMIT_MS, COMMIT_MS, "a guess within others' figures"),
@@ -425,8 +444,13 @@ def waiting(_, record):
         run = record.get("overload", {}).get(name)
         if not run:
             raise Missing(f"docs/reliability/results.json has no overload of “{name}”")
-        rows.append([name, f"{run['rate']:,.0f}/s", f"{run['goodput']:,}", f"{run['refused']:,}", f"{run['p99_ms']:,.0f}"])
-    return table(["Load", "Offered", "Goodput, /s", "Refused", "p99 of the paid, ms"], rows)
+        rows.append([
+            name, f"{run['rate']:,.0f}/s", f"{run['goodput']:,}", f"{run['refused']:,}", f"{run['service_p99_ms']:,.0f}",
+            f"{run['p99_ms']:,.0f}",
+        ])  # fmt: skip
+    return table([
+        "Load", "Offered", "Goodput, /s", "Refused", "p99 of the paid in the service, ms", "since they were due, ms",
+    ], rows)  # fmt: skip
 
 
 def chosen(*names):
@@ -515,6 +539,16 @@ def threads(performance, _):
                "System calls", "of them futex"]  # fmt: skip
     rounds = len(next(iter(next(iter(found["cpu_us"].values())).values())))
     return table(columns, rows) + f"\n\nRecorded on {found['date']} at revision {found['revision']}: {rounds} rounds."
+
+
+def pools_climbing(performance, _):
+    found = part(performance, "pools_climbing")
+    names = list(dict.fromkeys(one["contestant"] for one in found["sustained"]))
+    cells = {(one["contestant"], one["pool_size"]): spread(one["rates"], 0) for one in found["sustained"]}
+    rows = [[str(size), *[cells[name, size] for name in names]] for size in dict.fromkeys(size for _, size in cells)]
+    columns = ["`POOL_SIZE`", *[f"this service, `{name}`" if name.startswith("BATCH_MAX") else name for name in names]]
+    rounds = len(found["sustained"][0]["rates"])
+    return table(columns, rows) + "\n\nRecorded on {date} at revision {revision} on {cpu}: ".format(**found) + f"{rounds} climbs."
 
 
 def pools(performance, _):
@@ -649,6 +683,7 @@ PARTS = {
     "neighbours": neighbours,
     "wakes": wakes,
     "pools": pools,
+    "pools_climbing": pools_climbing,
     "variants": variants(),
     "providers": variants("as in the image", "aws-lc-rs in ring's place", "OpenSSL in ring's place for TLS"),
     "allocators": variants(

@@ -220,11 +220,8 @@ def steady(results):
     return table("", columns, rows).strip().removeprefix("###").strip()
 
 
-def coalescing(results):
-    rows = [
-        [found["name"], spread(found["without"], 0), spread(found["with"], 0)]
-        for found in results.get("facts", {}).get("coalescing", [])
-    ]
+def coalescing(measured):
+    rows = [[found["name"], spread(found["without"], 0), spread(found["with"], 0)] for found in measured]
     return table("", ["", "`BATCH_MAX=1`", "`BATCH_MAX=32`"], rows).strip().removeprefix("###").strip()
 
 
@@ -297,7 +294,6 @@ def written(document, results):
         "scenarios": scenario_tables,
         "ladders": ladder_tables,
         "steady": steady,
-        "coalescing": coalescing,
         "cpu_floor": cpu_floor,
         "anatomy": anatomy,
         "machine": machine,
