@@ -232,14 +232,16 @@ def coalescing(performance, _):
     return report.coalescing([*fact(performance, "coalescing"), *there])
 
 
+def of_the_chart(value, unit=""):
+    found = re.search(rf"^ *{value}: (\d+){unit}$", (ROOT / "chart/values.yaml").read_text(), re.MULTILINE)
+    if not found:
+        raise Missing(f"chart/values.yaml has no {value} that is a number{unit and f' of {unit}'}")
+    return int(found[1])
+
+
 def autoscaling():
     """The chart's CPU request in thousandths of a core, and at how many per cent of it pods are added."""
-    values = (ROOT / "chart/values.yaml").read_text()
-    patterns = r"^ *cpuRequest: (\d+)m$", r"^ *targetCpuPercent: (\d+)$"
-    found = [re.search(pattern, values, re.MULTILINE) for pattern in patterns]
-    if not all(found):
-        raise Missing("chart/values.yaml has no cpuRequest in thousandths of a core, or no targetCpuPercent")
-    return [int(match[1]) for match in found]
+    return of_the_chart("cpuRequest", "m"), of_the_chart("targetCpuPercent")
 
 
 def load_steps(performance, commit_delay_us=0):
@@ -394,12 +396,13 @@ def inside_ms(performance):
     """
     pooled, direct, statements, differ = pooler_runs(performance)
     service, through = (median(found["p99_us"]) / 1000 for found in (direct, pooled))
+    connections = of_the_chart("poolSize")
     return [
         ("the load balancer: TLS, HTTP, rules of the web ACL", LOAD_BALANCER_MS, LOAD_BALANCER_MS, "a guess"),
         ("load balancer to pod, perhaps into another zone", ZONE_MS, ZONE_MS, "a guess within others' figures"),
         ("the service, and PostgreSQL's work without its disk", SERVICE_MS, service, f"measured: 200/s, {statements}"),
         ("waiting for a connection, while all carry a commit: at most one of these", COMMIT_MS, 0.0,
-         f"none below the rate that {performance['pool_size']} connections carry one by one: {performance['pool_size'] * 1000 / COMMIT_MS:,.0f}/s a pod"),
+         f"none while a pod's {connections} connections carry one each: up to {connections * 1000 / COMMIT_MS:,.0f}/s"),
         ("RDS Proxy", PROXY_MS, through - service, f"measured with a stand-in: {differ}, 200/s"),
         ("pod to proxy and proxy to database, perhaps two zones", 2 * ZONE_MS, 2 * ZONE_MS, "a guess within others' figures"),
         ("the commit: a write in two zones", COMMIT_MS, COMMIT_MS, "a guess within others' figures"),
