@@ -320,7 +320,7 @@ def pods(performance, _):
     """By arithmetic on the rows above: what pods save that are added in time, and pods in other zones."""
     request, percent = autoscaling()
     steps = load_steps(performance)
-    cpu = {rate: median(cpu) * rate / 1e4 for rate, (_, cpu, _) in steps.items()}
+    cpu = {rate: core_percent(rate, cpu) for rate, (_, cpu, _) in steps.items()}
     calm = max(rate for rate in steps if cpu[rate] < request * percent * (1 + TOLERANCE) / 1000)
 
     def row(what, pods, load):
