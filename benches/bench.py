@@ -113,14 +113,14 @@ def run_once(scenario, name, seed, program=None):
         return run
 
 
-def climb(name, seed, delay_us, settings=None, ladder=None, opening=0):
+def climb(name, seed, delay_us, settings=None, ladder=None, warming=0):
     """Rates up to the first that is not sustained: every payment answered, p99 under 25 ms. Before them a second at
-    the `opening` rate, if there is one, makes a pool open connections that it opens when it needs them."""
+    the `warming` rate, if there is one, has each connection prepare its statement and fill its caches."""
     stage.set_commit_delay(delay_us)
     steps = []
     with stage.Server(name, settings) as server:
-        if opening:
-            stage.generate(server.port, opening, 1, seed, warm_up=0)
+        if warming:
+            stage.generate(server.port, warming, 1, seed, warm_up=0)
         for rate in ladder or (LADDER if delay_us else LADDER[1:]):
             stage.empty_table()
             before = server.cpu_seconds()
@@ -457,7 +457,7 @@ def pools(_):
 
 def pools_climbing(_):
     """What pools of different sizes sustain with commits of 3 ms: a peer's, and the service's without and with
-    coalescing, each with all its connections open."""
+    coalescing, each with all its connections warm."""
     peer, sizes = "axum + deadpool", [8, 16, 32, 64]
     contestants = {
         (label, size): (name, {"POOL_SIZE": str(size)} | settings)
@@ -472,7 +472,7 @@ def pools_climbing(_):
     for repetition in range(3):
         for key in list(found) if repetition % 2 == 0 else list(found)[::-1]:
             name, settings = contestants[key]
-            steps = climb(name, repetition + 1, MANAGED_COMMIT_US, settings, opening=LADDER[-1] // 4)
+            steps = climb(name, repetition + 1, MANAGED_COMMIT_US, settings, warming=18_000)
             found[key] += sustained_rates([steps])
             print(*key, found[key], flush=True)
     stage.set_commit_delay(0)

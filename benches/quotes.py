@@ -289,7 +289,7 @@ def knee(performance, _):
     ladders = [
         [f"{where}, {commits}", *around_the_mark(load_steps(record, delay), mark, request)]
         for where, record in (("the machine of the table", performance), ("another machine", elsewhere()))
-        for commits, delay in (("commits in memory", 0), ("commits of 3 ms", 3000))
+        for commits, delay in (("commits in memory", 0), ("commits of 3 ms", MANAGED_COMMIT_US))
     ]
     marks = table(["Ladder", "Last below the mark", "First at or above it", f"First above {KNEE_RATIO} times"], ladders)
     return "\n\n".join([table(columns, rows), told, marks])
@@ -349,7 +349,8 @@ def hops(performance, _):
     rows = [
         ["between the caller and the service, loopback, mean at 1,000/s", f"{parts['caller'] - parts['request']:,.0f}",
          "1"],
-        ["in the service: check, check out, put the answer together, mean at 1,000/s", f"{parts['request'] - parts['exchange']:,.0f}", "1"],
+        ["in the service: check, check out, put the answer together, mean at 1,000/s",
+         f"{parts['request'] - parts['exchange']:,.0f}", "1"],
         ["the exchange with PostgreSQL and its commit in memory, mean at 1,000/s", f"{parts['exchange']:,.0f}", "1"],
         [f"{differ}, more at p50 than directly with {statements} ones, 200/s", more(pooled, direct, "p50_us"),
          against(pooled, direct)],
